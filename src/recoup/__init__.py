@@ -1,0 +1,1 @@
+"""Backup and proven recovery for RAG stacks."""

@@ -1,0 +1,1 @@
+"""What a person types: one file for each verb. To add one: copy version.py and name it in main.py."""

@@ -1,0 +1,1 @@
+"""The nouns: frozen values that the other rooms hand to each other. No I/O. To add one: copy facts.py."""

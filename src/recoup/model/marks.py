@@ -1,0 +1,75 @@
+"""Marks: what is learned about a set after it was stored. Append-only; a stored set itself never changes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+MarkKind = Literal["pin", "unpin", "note", "proof", "accepted", "restored"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One thing learned about a set.
+
+    Attributes:
+        kind: `pin`/`unpin` (kept whatever the rules say), `note`, `proof` (a drill's or verify's result),
+            `accepted` (a suspicious set counts as good), `restored` (it was restored from).
+        time: when (UTC).
+        host: by which machine.
+        fields: details; `reason` and `until` of a pin, `text` of a note, `passed`, `level` and `sources` of a proof.
+    """
+
+    kind: MarkKind
+    time: datetime
+    host: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a set's marks add up to.
+
+    Attributes:
+        pinned: protected from retention now.
+        pin_reason: why, as given.
+        accepted: a suspicious set that counts as good.
+        proven: time of the newest passed drill of all its sources, None when there was none.
+        failed_proof: time of a failed drill newer than the newest passed one.
+        notes: texts, oldest first.
+    """
+
+    pinned: bool = False
+    pin_reason: str = ""
+    accepted: bool = False
+    proven: datetime | None = None
+    failed_proof: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+
+def standing(marks: Iterable[Mark], now: datetime) -> Standing:
+    """Adds marks up in the order of their times. A pin with `until` in the past has ended."""
+    pinned, reason, accepted = False, "", False
+    proven: datetime | None = None
+    failed: datetime | None = None
+    notes: list[str] = []
+    for mark in sorted(marks, key=lambda m: m.time):
+        match mark.kind:
+            case "pin":
+                until = mark.fields.get("until")
+                pinned = not until or datetime.fromisoformat(str(until)) > now
+                reason = str(mark.fields.get("reason", "")) if pinned else ""
+            case "unpin":
+                pinned, reason = False, ""
+            case "note":
+                notes.append(str(mark.fields.get("text", "")))
+            case "accepted":
+                accepted = True
+            case "proof" if mark.fields.get("level") == "drill":
+                if not mark.fields.get("passed"):
+                    failed = mark.time
+                elif mark.fields.get("whole"):
+                    proven, failed = mark.time, None
+            case _:
+                pass
+    return Standing(pinned, reason, accepted, proven, failed, tuple(notes))

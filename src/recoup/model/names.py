@@ -1,0 +1,78 @@
+"""Names of backup sets and of the things inside them, checked at both doors (written and read).
+
+A name that comes from a manifest, an archive or a person is never trusted: `checked_relative` is the one gate through which
+it has to pass before it becomes part of a path.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from recoup.errors import UnsafePathError
+
+SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z", re.IGNORECASE)
+"""What a source may be called: it becomes a folder name on every platform and never contains a dot."""
+
+_SET_NAME = re.compile(r"backup_(\d{8}_\d{6})(?:_([2-9]|[1-9]\d+))?\Z")
+_SET_TIME = "%Y%m%d_%H%M%S"
+
+
+@dataclass(frozen=True, order=True)
+class SetName:
+    """The name of a backup set: `backup_<YYYYMMDD_HHMMSS>` in UTC, with `_2`, `_3` ... for more within one second.
+
+    Attributes:
+        time: when the set was begun, UTC, whole seconds.
+        ordinal: 1 for the first set of that second, then 2, 3 ...
+    """
+
+    time: datetime
+    ordinal: int = 1
+
+    def __str__(self) -> str:
+        suffix = "" if self.ordinal == 1 else f"_{self.ordinal}"
+        return f"backup_{self.time.astimezone(UTC).strftime(_SET_TIME)}{suffix}"
+
+    def next(self) -> "SetName":
+        """The name to try when this one is taken."""
+        return SetName(self.time, self.ordinal + 1)
+
+    @classmethod
+    def at(cls, moment: datetime) -> "SetName":
+        """The first name of the second in which `moment` lies."""
+        return cls(moment.astimezone(UTC).replace(microsecond=0))
+
+    @classmethod
+    def parse(cls, text: str) -> "SetName | None":
+        """The name that `text` spells exactly, or None."""
+        found = _SET_NAME.fullmatch(text)
+        if not found:
+            return None
+        try:
+            time = datetime.strptime(found[1], _SET_TIME).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return cls(time, int(found[2] or 1))
+
+
+def checked_relative(name: str) -> str:
+    """Returns `name` when it is a safe relative POSIX path; the door for every name that was read from somewhere.
+
+    Args:
+        name: path with `/` between components, as stored in a manifest. Bytes that are not UTF-8 are surrogate-escaped.
+
+    Raises:
+        UnsafePathError: absolute, empty, with NUL, or with an empty, `.` or `..` component.
+    """
+    if not name or "\0" in name or name.startswith("/"):
+        raise UnsafePathError(f"unsafe name {shown(name)!r}: not a relative path")
+    for component in name.split("/"):
+        if component in ("", ".", ".."):
+            raise UnsafePathError(f"unsafe name {shown(name)!r}: it has the component {component!r}")
+    return name
+
+
+def shown(name: str) -> str:
+    """`name` fit for a terminal or a log: bytes that are not UTF-8 and control characters are replaced."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

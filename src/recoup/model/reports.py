@@ -1,0 +1,205 @@
+"""What the verbs return and the command line prints: frozen values, the same for `--json` and the Python API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from recoup.errors import ExitCode
+from recoup.model.facts import Comparison
+from recoup.model.manifest import Manifest
+from recoup.model.marks import Standing
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """A set as `list` shows it.
+
+    Attributes:
+        repository: name of the repository that holds it.
+        manifest: what it claims; None when its manifest cannot be read.
+        standing: pins, proofs and notes.
+        name: the set's name.
+        problem: why the manifest cannot be read; empty otherwise.
+    """
+
+    repository: str
+    name: str
+    manifest: Manifest | None
+    standing: Standing = field(default_factory=Standing)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class BackupReport:
+    """The result of a backup.
+
+    Attributes:
+        manifest: of the stored set; None when nothing was stored.
+        repository: where.
+        seconds: how long it took.
+        errors: source name to its error.
+    """
+
+    manifest: Manifest | None
+    repository: str
+    seconds: float
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 complete, 3 incomplete or suspicious, 1 nothing stored."""
+        if self.manifest is None:
+            return ExitCode.FAILED
+        return ExitCode.OK if self.manifest.outcome == "complete" else ExitCode.INCOMPLETE
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not as the manifest says.
+
+    Attributes:
+        item: path inside the set.
+        kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`.
+        message: one sentence.
+    """
+
+    item: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The result of verifying one set's stored bytes.
+
+    Attributes:
+        set: the set's name.
+        files: stored files looked at.
+        bytes: stored bytes read.
+        share: part of the set's bytes that was read, 0.0 to 1.0.
+        damage: what is wrong.
+        seconds: how long it took.
+    """
+
+    set: str
+    files: int
+    bytes: int
+    share: float
+    damage: tuple[Damage, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 or 4."""
+        return ExitCode.DAMAGED if self.damage else ExitCode.OK
+
+
+@dataclass(frozen=True)
+class SourceDrill:
+    """The drill of one source.
+
+    Attributes:
+        source: its name.
+        kind: its plug.
+        bytes: restored bytes.
+        seconds: how long restoring and comparing took.
+        comparisons: what was compared.
+        error: why it could not be restored or opened; empty otherwise.
+    """
+
+    source: str
+    kind: str
+    bytes: int
+    seconds: float
+    comparisons: tuple[Comparison, ...]
+    error: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """True when something was compared and all of it agrees."""
+        return not self.error and bool(self.comparisons) and all(c.equal for c in self.comparisons)
+
+
+@dataclass(frozen=True)
+class DrillReport:
+    """The proof, or its failure.
+
+    Attributes:
+        set: the set's name.
+        age_seconds: how old the set was when the drill began.
+        started: when (UTC).
+        sources: one entry for each source drilled.
+        skipped: sources of the set that were not drilled, with the reason (absent, failed at backup, not asked for).
+        seconds: how long it took.
+    """
+
+    set: str
+    age_seconds: float
+    started: datetime
+    sources: tuple[SourceDrill, ...]
+    skipped: Mapping[str, str]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """True when at least one source was drilled and all passed."""
+        return bool(self.sources) and all(source.passed for source in self.sources)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 or 4."""
+        return ExitCode.OK if self.passed else ExitCode.DAMAGED
+
+
+@dataclass(frozen=True)
+class RestoredSource:
+    """One restored source.
+
+    Attributes:
+        source: its name.
+        target: where it was put, as a person would type it.
+        bytes: restored bytes.
+        kept: where what was there before is kept; empty when nothing was there.
+        seconds: how long it took.
+        error: why it was not restored (the target is as it was); empty otherwise.
+        exit_code: that error's exit code.
+    """
+
+    source: str
+    target: str
+    bytes: int = 0
+    kept: str = ""
+    seconds: float = 0.0
+    error: str = ""
+    exit_code: ExitCode = ExitCode.OK
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """The result of a restore."""
+
+    set: str
+    sources: tuple[RestoredSource, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when all were restored; 4 when stored bytes are damaged; a sole error's own code; else 3, or 1 when none was."""
+        failed = [s for s in self.sources if s.error]
+        if not failed:
+            return ExitCode.OK
+        if any(s.exit_code == ExitCode.DAMAGED for s in failed):
+            return ExitCode.DAMAGED
+        if len(failed) < len(self.sources):
+            return ExitCode.INCOMPLETE
+        return failed[0].exit_code
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """The result of pruning: which sets were removed."""
+
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    freed_bytes: int
+    seconds: float

@@ -1,0 +1,268 @@
+"""The promise that every repository keeps; `recoup.testing.repository_contract` is the same promise as tests.
+
+A set exists when its manifest does. Parts go in first, the manifest last, in one step; what a killed run leaves is never a set.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from recoup.model.manifest import Manifest, StoredPart
+from recoup.model.marks import Mark
+from recoup.model.names import SetName
+from recoup.model.part import Content, Member, Part
+from recoup.model.reports import Damage
+
+LockMode = Literal["backup", "shared", "exclusive"]
+"""`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that somebody holds.
+
+    Attributes:
+        id: its name in the repository.
+        mode: see `LockMode`.
+        verb: what the holder does.
+        stack: whose.
+        host: where the holder runs.
+        pid: its process number there.
+        since: when it was taken (UTC).
+        refreshed: when the holder last said that it lives (UTC).
+        stale: True when the holder is certainly dead, or has been silent for thirty minutes.
+    """
+
+    id: str
+    mode: LockMode
+    verb: str
+    stack: str
+    host: str
+    pid: int
+    since: datetime
+    refreshed: datetime
+    stale: bool
+
+
+class Sink(Protocol):
+    """One byte stream being stored."""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends bytes."""
+        ...
+
+    def hole(self, length: int, /) -> None:
+        """Appends `length` zero bytes that need not be stored."""
+        ...
+
+    def adopt(self, content: Content, /) -> bool:
+        """Stores the whole content from its local file without passing it through us (reflink, rename of a staged
+        copy); False when it cannot, then nothing was stored and `write` is next."""
+        ...
+
+    def abort(self) -> None:
+        """Discards what was written. Harmless after the end."""
+        ...
+
+
+class StreamSink(Sink, Protocol):
+    """A stream part being stored."""
+
+    def finish(self) -> StoredPart:
+        """Ends it and says what was stored."""
+        ...
+
+
+class MemberSink(Sink, Protocol):
+    """A tree's file being stored."""
+
+    def finish(self, *, changed: bool = False) -> int:
+        """Ends it and returns its plain bytes.
+
+        Args:
+            changed: it changed while it was read, twice; recorded in the member list.
+        """
+        ...
+
+
+class TreeSink(Protocol):
+    """A tree being stored, member by member."""
+
+    def file(self, member: Member) -> MemberSink:
+        """Begins a file. An aborted one may be begun again under the same name."""
+        ...
+
+    def add(self, member: Member) -> None:
+        """Adds a folder, symbolic link or hard link."""
+        ...
+
+    def finish(self) -> StoredPart:
+        """Ends the tree and says what was stored."""
+        ...
+
+    def abort(self) -> None:
+        """Discards the tree. Harmless after the end."""
+        ...
+
+
+class SetWriter(Protocol):
+    """A set being written. Leaving its context without `commit` removes it."""
+
+    @property
+    def name(self) -> SetName:
+        """The name that it will have."""
+        ...
+
+    def stream(self, source: str, name: str, size: int | None) -> StreamSink:
+        """Begins a stream part."""
+        ...
+
+    def tree(self, source: str, name: str) -> TreeSink:
+        """Begins a tree part."""
+        ...
+
+    def discard(self, source: str) -> None:
+        """Removes everything stored of a source: it failed half way."""
+        ...
+
+    def commit(self, manifest: Manifest) -> None:
+        """Makes all parts durable, then the manifest appear. From here on the set exists."""
+        ...
+
+
+class Repository(Protocol):
+    """Backup sets on a storage."""
+
+    name: str
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people, without secrets."""
+        ...
+
+    def create(self) -> None:
+        """Makes an empty repository.
+
+        Raises:
+            RefusedError: there is one, or something else lies there.
+        """
+        ...
+
+    def check(self) -> None:
+        """Looks whether it is there and readable.
+
+        Raises:
+            NoRepositoryError: it is not there.
+            RefusedError: its format is unknown.
+        """
+        ...
+
+    def names(self) -> Sequence[SetName]:
+        """Names of all sets, oldest first."""
+        ...
+
+    def manifest(self, name: SetName) -> Manifest:
+        """What a set claims.
+
+        Raises:
+            RefusedError: its manifest is damaged or of an unknown version.
+        """
+        ...
+
+    def marks(self, name: SetName) -> Sequence[Mark]:
+        """What was learned about a set, in no promised order."""
+        ...
+
+    def mark(self, name: SetName, mark: Mark) -> None:
+        """Adds a mark, durably."""
+        ...
+
+    def begin(self, moment: datetime) -> AbstractContextManager[SetWriter]:
+        """Begins a set; removes what killed runs left first."""
+        ...
+
+    def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:
+        """A stored part; reading it checks its bytes."""
+        ...
+
+    def verify(self, name: SetName, subset: "Subset") -> "Verification":
+        """Compares stored bytes with the manifest.
+
+        Args:
+            name: the set.
+            subset: which part of the bytes to read.
+        """
+        ...
+
+    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
+        """Moves sets to the trash and empties it of what is older than `keep_days` (0: all)."""
+        ...
+
+    def trashed(self) -> Sequence[SetName]:
+        """Names of the sets in the trash."""
+        ...
+
+    def undelete(self, name: SetName) -> None:
+        """Takes a set out of the trash.
+
+        Raises:
+            NoSuchSetError: it is not there.
+        """
+        ...
+
+    def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
+        """Holds a lock.
+
+        Args:
+            mode: see `LockMode`.
+            verb: what for.
+            stack: whose.
+            wait: seconds to wait for one that is in the way.
+
+        Raises:
+            LockedError: one is in the way; names host, process and since when.
+        """
+        ...
+
+    def locks(self) -> Sequence[Lock]:
+        """All locks there are."""
+        ...
+
+    def unlock(self, *, force: bool = False) -> Sequence[Lock]:
+        """Removes stale locks (with `force`: all) and returns those removed."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be stored; None where unknown."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which part of a set's stored bytes to read: slice `number` of `of`; 1 of 1 is all. Names and sizes are always compared.
+
+    Attributes:
+        number: 1 to `of`.
+        of: how many slices; files fall into them by a hash of their path, so that all slices together are everything.
+        share: read this share of the files instead (0.0 to 1.0), chosen by `seed`; None for slices.
+        seed: for `share`.
+    """
+
+    number: int = 1
+    of: int = 1
+    share: float | None = None
+    seed: int = 0
+
+
+class Verification(Protocol):
+    """A verification under way: iterate for the damage; the counts grow meanwhile."""
+
+    files: int
+    bytes: int
+    total_bytes: int
+
+    def __iter__(self) -> Iterator[Damage]:
+        """Yields damage as it is found."""
+        ...

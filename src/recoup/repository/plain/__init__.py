@@ -1,0 +1,1 @@
+"""The plain layout: sets as folders that a person can read and restore from without Recoup (`docs/format.md`)."""

@@ -1,0 +1,1 @@
+"""Where events go: one plug file for each kind of sink. To add one: copy jsonl.py."""

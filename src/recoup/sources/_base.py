@@ -1,0 +1,201 @@
+"""The promise that every source keeps; `recoup.testing.source_contract` is the same promise as tests.
+
+A plug file defines the frozen pydantic models `Options` (settings) and, if it has any, `RestoreOptions`, a class that keeps
+`Source`, and ends with `connect(options, site)`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recoup.model.events import Emit, ignore
+from recoup.model.facts import Bracket, Facts
+from recoup.model.manifest import Finding, Frozen
+from recoup.model.part import Part
+from recoup.system.clock import Clock
+
+
+class SourceOptions(BaseModel):
+    """Settings that every source has. A plug's `Options` derives from this and adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kind: str = Field(description="Which plug reads this source.")
+    optional: bool = Field(False, description="When it is not there: recorded as absent instead of a failure.")
+    allow_empty: bool = Field(False, description="When it yields nothing: accepted instead of a failure.")
+
+
+class NoRestoreOptions(BaseModel):
+    """The restore options of a plug that has none of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a plug is handed besides its own settings.
+
+    Attributes:
+        name: the source's name in the configuration.
+        base: folder that relative paths are relative to (that of the configuration file), absolute.
+        staging: folder for staged copies; exists, mode 0700, on a disk with room; the caller removes it.
+        clock: time.
+        seed: seed for random choices (probes).
+        emit: where news go.
+        allow_remote: False when only hosts of this machine may be contacted.
+    """
+
+    name: str
+    base: Path
+    staging: Path
+    clock: Clock
+    seed: int = 0
+    emit: Emit = ignore
+    allow_remote: bool = True
+
+
+class Capture(Protocol):
+    """A source that stands still. Valid between entering and leaving `Source.capture()`."""
+
+    @property
+    def frozen(self) -> Frozen:
+        """The moment, or the interval, that the parts show. Final once all parts were read."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """How it was captured, in a few words for the manifest."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the engine that wrote the data, where known, else empty."""
+        ...
+
+    def parts(self) -> Iterator[Part]:
+        """The parts, each to be read before the next is asked for. Called once."""
+        ...
+
+    def facts(self) -> Facts:
+        """What a correct copy must show. Called after all parts were read."""
+        ...
+
+    def findings(self) -> Iterable[Finding]:
+        """Items that a person has to know of (skipped, unreadable). Called after all parts were read."""
+        ...
+
+    def brackets(self) -> tuple[Bracket, ...]:
+        """What the live source showed around the capture; empty where the facts come from a frozen view."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a restore did to a live place.
+
+    Attributes:
+        target: what was written, for people.
+        kept: where what was there before is kept; empty when nothing was there.
+    """
+
+    target: str
+    kept: str = ""
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What is at a restore's target now, for the plan.
+
+    Attributes:
+        target: the place, for people.
+        present: whether something is there.
+        description: what, e.g. `file of 12 MB` or `folder with 31 entries`.
+        consequence: what a restore will do with it, one sentence.
+    """
+
+    target: str
+    present: bool
+    description: str
+    consequence: str
+
+
+class Source(Protocol):
+    """One store of a stack."""
+
+    options: SourceOptions
+    exact: bool
+    """True when a restore brings back the same bytes (files), so that a drill also compares every byte."""
+
+    def check(self) -> None:
+        """Looks whether it can be read.
+
+        Raises:
+            SourceError: what stops us, with a hint how to mend it.
+        """
+        ...
+
+    def present(self) -> bool:
+        """False when the store is not there at all (then `optional` decides)."""
+        ...
+
+    def estimate(self) -> int:
+        """Bytes that a capture will yield, roughly, without reading the data."""
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """The settings for the manifest, without secrets; JSON types."""
+        ...
+
+    def capture(self) -> AbstractContextManager[Capture]:
+        """Freezes the store at one point in time. Leaving removes every trace, also after an error.
+
+        Raises:
+            SourceError: it cannot be captured.
+            EmptySourceError: there is nothing in it, and `allow_empty` is off.
+        """
+        ...
+
+    def recover(self) -> tuple[str, ...]:
+        """Finishes or takes back what a killed restore left at this store; returns a sentence for each thing done."""
+        ...
+
+    def existing(self) -> Existing:
+        """What a restore to this store's own place would meet."""
+        ...
+
+    def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
+        """Puts the parts in this store's own place, safely: beside it, checked, then swapped.
+
+        Args:
+            parts: as captured; reading one raises `DamagedError` where stored bytes are wrong.
+            options: the plug's `RestoreOptions`.
+
+        Raises:
+            BusyError: the place is in use.
+            DamagedError: the stored bytes are wrong; the place is as it was.
+            RestoreError: it failed; the place is as it was.
+        """
+        ...
+
+    def facts(self) -> Facts:
+        """What this store shows now. Asked of a scratch twin or a place that nobody writes to."""
+        ...
+
+    def scratch(self, folder: Path) -> AbstractContextManager["Source"]:
+        """An empty twin inside `folder`, to restore into; leaving removes it."""
+        ...
+
+
+@dataclass
+class Noted:
+    """Findings collected while a capture is read: the first hundred are kept, all are counted."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, what: str, item: str, message: str, *, harmless: bool = False) -> None:
+        """Notes one."""
+        self.findings.append(Finding(what, item, message, harmless))

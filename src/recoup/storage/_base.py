@@ -1,0 +1,145 @@
+"""The promise that every storage keeps; `recoup.testing.storage_contract` is the same promise as tests.
+
+Keys are relative POSIX paths, checked by `recoup.model.names.checked_relative` at the door. After `put` or a writer's `commit`
+returns, `get` and `list` see the object whole; before, they see nothing of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What a storage can do: data, so that nobody asks for its class.
+
+    Attributes:
+        put_if_absent: `put(..., if_absent=True)` is atomic between machines.
+        moves: `move` renames a whole prefix in one step.
+        local_root: the folder, where objects are files of this machine; None elsewhere.
+    """
+
+    put_if_absent: bool
+    moves: bool
+    local_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Object:
+    """What a listing tells.
+
+    Attributes:
+        key: the object's key.
+        size: bytes.
+        modified: when it was stored (UTC).
+    """
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Writer(Protocol):
+    """An object being written; it appears with `commit` or never."""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends."""
+        ...
+
+    def commit(self) -> None:
+        """Makes the object appear, whole."""
+        ...
+
+    def abort(self) -> None:
+        """Leaves nothing behind. Harmless after `commit`."""
+        ...
+
+
+class ByteReader(Protocol):
+    """Bytes of an object, in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next at most `size` bytes; empty at the end."""
+        ...
+
+
+class Storage(Protocol):
+    """Objects by key."""
+
+    properties: Properties
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people, without secrets."""
+        ...
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Stores a small object in one step, durably.
+
+        Raises:
+            FileExistsError: `if_absent`, and there is one.
+        """
+        ...
+
+    def writer(self, key: str) -> Writer:
+        """Begins a large object. Durable after `sync`."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """A small object.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def reader(self, key: str, start: int = 0, length: int | None = None) -> AbstractContextManager[ByteReader]:
+        """Opens an object, or a range of it (bytes).
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def size(self, key: str) -> int:
+        """Bytes of an object.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[Object]:
+        """All objects whose key begins with `prefix` (whole components), in no promised order."""
+        ...
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The first components below `prefix` that have objects below them, sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes an object; harmless when there is none."""
+        ...
+
+    def delete_all(self, prefix: str) -> None:
+        """Removes every object below `prefix`; harmless when there is none. An interrupted one can be repeated."""
+        ...
+
+    def move(self, source: str, target: str) -> None:
+        """Renames a prefix in one step, durably (only where `properties.moves`).
+
+        Raises:
+            FileExistsError: there is something at `target`.
+        """
+        ...
+
+    def sync(self, prefix: str) -> None:
+        """Makes everything below `prefix` durable."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be stored; None where the storage does not tell."""
+        ...

@@ -1,0 +1,1 @@
+"""The machine: clock, host, files, children, temporary folders, plugs. To add one: copy tempdirs.py."""

@@ -1,0 +1,128 @@
+"""What the file system can do beyond Python's own calls: clone, exchange, sync as a whole, free space, holes."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recoup.model.part import Extent
+
+_FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_AT_FDCWD = -100  # linux/fcntl.h
+
+
+@cache
+def _libc() -> Any:  # ctypes functions have no static type
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def clone(source: int, target: int) -> bool:
+    """Makes `target` (open for writing) share the blocks of `source`; False where the file system has no reflinks."""
+    if platform.system() != "Linux":
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def exchange(left: Path, right: Path) -> bool:
+    """Swaps two names of one file system in one step; False where there is no such call (then nothing happened)."""
+    call = getattr(_libc(), "renameat2", None) if platform.system() == "Linux" else None
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(code, os.strerror(code), str(left), None, str(right))
+
+
+def sync_filesystem(folder: Path) -> bool:
+    """Makes everything on the file system that holds `folder` durable with one `syncfs`; False where there is none."""
+    call = getattr(_libc(), "syncfs", None) if platform.system() == "Linux" else None
+    if call is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if call(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write where `path` is or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def same_filesystem(left: Path, right: Path) -> bool:
+    """True when both exist on one file system, so that a rename between them works."""
+    return left.stat().st_dev == right.stat().st_dev
+
+
+def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
+    """The stretches of an open file that hold data; one stretch of `size` where the platform does not tell.
+
+    The file offset moves.
+    """
+    if not hasattr(os, "SEEK_DATA"):
+        if size:
+            yield Extent(0, size)
+        return
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(descriptor, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            yield Extent(position, size - position)
+            return
+        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        if start >= size:
+            return
+        yield Extent(start, end - start)
+        position = end
+
+
+def is_mount_point(path: Path) -> bool:
+    """True when another file system is mounted at `path`, which therefore cannot be renamed."""
+    return path.is_dir() and not path.is_symlink() and os.path.ismount(path)
+
+
+def holders(path: Path) -> tuple[int, ...]:
+    """Process numbers that have `path` open, as far as the platform tells this user (Linux: /proc/PID/fd).
+
+    This process is left out.
+    """
+    try:
+        wanted = path.stat()
+    except OSError:
+        return ()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    status = descriptor.stat()
+                    if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        found.append(int(process.name))
+                        break
+    return tuple(sorted(found))

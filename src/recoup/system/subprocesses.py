@@ -1,0 +1,133 @@
+"""Children: programs, and our own functions run in a process of their own.
+
+Engines (SQLite, DuckDB, Qdrant's local mode) are opened in children only. A damaged file can then abort a child and not us,
+memory comes back, and, above all, nothing here opens and closes a database file inside an application that has it open:
+closing *any* descriptor of a file drops the POSIX locks of the whole process on it, and a second writer gets in.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from recoup.errors import RecoupError
+
+_LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
+
+
+class ChildFailedError(RecoupError):
+    """A child ended without an answer, or answered with an error.
+
+    Attributes:
+        kind: class name of the exception in the child; empty when it died.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Child:
+    """A function of ours in a process of its own, that answers questions until it is closed.
+
+    The function is a generator: what it yields is the answer, what `yield` returns is the next question. The first answer
+    comes after the start, without a question.
+
+    Args:
+        function: a module-level generator function; called with `arguments`.
+        arguments: JSON values.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
+        target = f"{function.__module__}:{function.__qualname__}"
+        self._name = function.__qualname__.strip("_").replace("_", " ")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "recoup.system.child", target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches us alone; we end the child in an orderly way
+        )
+        self._send(list(arguments))
+
+    def _send(self, message: object) -> None:
+        stdin = self._process.stdin
+        if stdin is None:
+            raise ChildFailedError(f"{self._name}: no pipe to the child")
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(json.dumps(message).encode() + b"\n")
+            stdin.flush()
+
+    def answer(self) -> Any:
+        """Waits for the next answer.
+
+        Raises:
+            ChildFailedError: the child raised, or died.
+        """
+        stdout = self._process.stdout
+        line = stdout.readline(_LIMIT) if stdout else b""
+        if not line:
+            code = self._process.wait()
+            stderr = self._process.stderr.read() if self._process.stderr else b""
+            last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            raise ChildFailedError(f"{self._name} ended without an answer (exit {code}): {last[0]}")
+        message = json.loads(line)
+        if "error" in message:
+            raise ChildFailedError(message["error"], message["kind"])
+        return message["answer"]
+
+    def ask(self, question: object) -> Any:
+        """Puts a question and waits for its answer."""
+        self._send(question)
+        return self.answer()
+
+    def close(self) -> None:
+        """Ends the child; it leaves its `finally` blocks if it answers within five seconds, else it is killed."""
+        process = self._process
+        with contextlib.suppress(BrokenPipeError, OSError):
+            if process.stdin:
+                process.stdin.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
+@contextlib.contextmanager
+def child(function: Callable[..., Any], *arguments: object) -> Iterator[Child]:
+    """A `Child` that is closed on leaving."""
+    process = Child(function, *arguments)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def call(function: Callable[..., Any], *arguments: object) -> Any:
+    """Runs a plain module-level function in a child and returns its JSON answer.
+
+    Raises:
+        ChildFailedError: it raised, or the child died.
+    """
+    with child(function, *arguments) as process:
+        return process.answer()
+
+
+def output_of(command: Sequence[str], timeout: float = 30.0) -> str:
+    """What a program prints on stdout; empty when it is not there or fails.
+
+    Args:
+        command: argument list, never a shell string.
+        timeout: seconds.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=timeout, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")
