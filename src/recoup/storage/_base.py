@@ -33,13 +33,15 @@ class Object:
 
     Attributes:
         key: the object's key.
-        size: bytes.
+        size: bytes; 0 for a link.
         modified: when it was stored (UTC).
+        link: target text of a symbolic link (see `Storage.make_link`); None for an object.
     """
 
     key: str
     size: int
     modified: datetime
+    link: str | None = None
 
 
 class Writer(Protocol):
@@ -47,6 +49,10 @@ class Writer(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Appends."""
+        ...
+
+    def hole(self, length: int, /) -> None:
+        """Appends `length` zero bytes that need not take space."""
         ...
 
     def commit(self) -> None:
@@ -84,8 +90,25 @@ class Storage(Protocol):
         """
         ...
 
-    def writer(self, key: str) -> Writer:
-        """Begins a large object. Durable after `sync`."""
+    def writer(self, key: str, *, hidden: bool = False) -> Writer:
+        """Begins a large object. Durable after `sync`.
+
+        Args:
+            key: its key; there must be none yet.
+            hidden: nobody looks below this prefix yet, so the object may show before `commit`, which saves a rename.
+        """
+        ...
+
+    def adopt(self, key: str, path: Path, *, move: bool) -> bool:
+        """Stores a local file without copying its bytes: by rename (`move`) or by sharing blocks; False when it cannot."""
+        ...
+
+    def make_folder(self, key: str) -> None:
+        """Makes an empty folder for people to see; nothing where a storage has no folders."""
+        ...
+
+    def make_link(self, key: str, target: str) -> None:
+        """Makes a symbolic link for people to see, never to be followed; nothing where a storage has no links."""
         ...
 
     def get(self, key: str) -> bytes:

@@ -1,0 +1,268 @@
+"""A folder of this machine: objects are files, 0600 in folders of 0700.
+
+Nothing is written or read through a symbolic link below the root: each key's folders are looked at before use.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from recoup.errors import UnsafePathError
+from recoup.model.names import checked_relative, shown
+from recoup.storage._base import ByteReader, Object, Properties
+from recoup.system.atomicfile import PRIVATE_FILE, create_private, make_private_folder, sync_folder, write_atomic
+from recoup.system.filesystem import clone, free_bytes, sync_filesystem
+from recoup.system.tempdirs import remove_tree
+
+
+class LocalWriter:
+    """A file being written, under a temporary name unless nobody looks."""
+
+    def __init__(self, path: Path, *, hidden: bool) -> None:
+        self._path = path
+        self._written = path if hidden else path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._descriptor = create_private(self._written)
+        self._trailing_hole = False
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        self._trailing_hole = False
+
+    def hole(self, length: int, /) -> None:
+        """Appends zero bytes that take no space."""
+        os.lseek(self._descriptor, length, os.SEEK_CUR)
+        self._trailing_hole = True
+
+    def commit(self) -> None:
+        """Makes the file appear, whole."""
+        if self._trailing_hole:
+            os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_CUR))
+        self._close()
+        if self._written is not self._path:
+            self._written.rename(self._path)
+
+    def abort(self) -> None:
+        """Removes it."""
+        if self._descriptor >= 0:
+            self._close()
+            self._written.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+class LocalReader:
+    """A range of a file."""
+
+    def __init__(self, file: BinaryIO, length: int | None) -> None:
+        self._file, self._left = file, length
+
+    def read(self, size: int, /) -> bytes:
+        """The next at most `size` bytes; empty at the end."""
+        if self._left is None:
+            return self._file.read(size)
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+class LocalStorage:
+    """Objects below a folder.
+
+    Args:
+        root: the folder; made with the first object.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: set[Path] = set()
+        self.properties = Properties(put_if_absent=True, moves=True, local_root=root)
+
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self._root)
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Stores a small object in one step, durably."""
+        path = self._place(key)
+        if not if_absent:
+            write_atomic(path, data)
+            return
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.absent.tmp")
+        write_atomic(temporary, data)
+        try:
+            os.link(temporary, path)  # unlike a rename, a link fails where there is one
+        finally:
+            temporary.unlink()
+        sync_folder(path.parent)
+
+    def writer(self, key: str, *, hidden: bool = False) -> LocalWriter:
+        """Begins a large object."""
+        return LocalWriter(self._place(key), hidden=hidden)
+
+    def adopt(self, key: str, path: Path, *, move: bool) -> bool:
+        """Stores a local file by rename or by sharing blocks; False when neither works here."""
+        target = self._place(key)
+        if target.exists():
+            raise FileExistsError(str(target))
+        if move:
+            try:
+                path.rename(target)
+            except OSError:
+                return False
+            target.chmod(PRIVATE_FILE)
+            return True
+        descriptor = create_private(target)
+        try:
+            with path.open("rb") as source:
+                if clone(source.fileno(), descriptor):
+                    return True
+        finally:
+            os.close(descriptor)
+        target.unlink()
+        return False
+
+    def make_folder(self, key: str) -> None:
+        """Makes an empty folder."""
+        self._folder(self._path(key))
+
+    def make_link(self, key: str, target: str) -> None:
+        """Makes a symbolic link."""
+        self._place(key).symlink_to(target)
+
+    def get(self, key: str) -> bytes:
+        """A small object."""
+        with self._open(key) as file:
+            return file.read()
+
+    @contextlib.contextmanager
+    def reader(self, key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
+        """Opens an object, or a range of it."""
+        with self._open(key) as file:
+            file.seek(start)
+            yield LocalReader(file, length)
+
+    def size(self, key: str) -> int:
+        """Bytes of an object."""
+        path = self._path(key)
+        if path.is_symlink() or not path.is_file():
+            raise FileNotFoundError(str(path))
+        return path.stat().st_size
+
+    def list(self, prefix: str = "") -> Iterator[Object]:
+        """All files and links below a folder."""
+        top = self._path(prefix) if prefix else self._root
+        pending = [(str(top), f"{prefix}/" if prefix else "")]
+        while pending:
+            folder, base = pending.pop()
+            try:
+                entries = os.scandir(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    key = base + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((entry.path, key + "/"))
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                    if entry.is_symlink():
+                        yield Object(key, 0, modified, os.readlink(entry.path))
+                    else:
+                        yield Object(key, status.st_size, modified)
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """Names of the folders right below a folder, sorted."""
+        top = self._path(prefix) if prefix else self._root
+        try:
+            with os.scandir(top) as entries:
+                names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        yield from names
+
+    def delete(self, key: str) -> None:
+        """Removes a file."""
+        self._path(key).unlink(missing_ok=True)
+
+    def delete_all(self, prefix: str) -> None:
+        """Removes a folder with all that is in it."""
+        path = self._path(prefix)
+        remove_tree(path)
+        self._seen.clear()
+        if path.parent.exists():
+            sync_folder(path.parent)
+
+    def move(self, source: str, target: str) -> None:
+        """Renames a folder in one step, durably."""
+        old, new = self._path(source), self._place(target)
+        if new.exists() or new.is_symlink():
+            raise FileExistsError(str(new))
+        old.rename(new)
+        self._seen.clear()
+        sync_folder(new.parent)
+        if old.parent != new.parent:
+            sync_folder(old.parent)
+
+    def sync(self, prefix: str) -> None:
+        """Makes everything below a folder durable, by one call where there is one."""
+        top = self._path(prefix) if prefix else self._root
+        if sync_filesystem(top):
+            return
+        for folder, _, files in os.walk(top):
+            for name in files:
+                path = Path(folder, name)
+                if not path.is_symlink():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            sync_folder(Path(folder))
+
+    def free_bytes(self) -> int | None:
+        """Bytes that this user may still write."""
+        return free_bytes(self._root)
+
+    def _path(self, key: str) -> Path:
+        path = self._root / checked_relative(key)
+        self._refuse_links(path.parent)
+        return path
+
+    def _place(self, key: str) -> Path:
+        """The path of a key that is about to be written, its folders made."""
+        path = self._root / checked_relative(key)
+        self._folder(path.parent)
+        return path
+
+    def _folder(self, folder: Path) -> None:
+        if folder in self._seen:
+            return
+        self._refuse_links(folder)
+        make_private_folder(folder)
+        self._seen.add(folder)
+
+    def _refuse_links(self, folder: Path) -> None:
+        if folder in self._seen or folder == self._root:
+            return
+        for step in [folder, *folder.parents]:
+            if step == self._root:
+                return
+            if step.is_symlink():
+                raise UnsafePathError(
+                    f"{shown(str(step))} is a symbolic link inside the repository",
+                    "Recoup never writes or reads through links there; look who made it and remove it.",
+                )
+
+    def _open(self, key: str) -> BinaryIO:
+        path = self._path(key)
+        if path.is_dir():
+            raise FileNotFoundError(str(path))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        return os.fdopen(descriptor, "rb", buffering=0)
