@@ -1,0 +1,46 @@
+"""SHA-256 beside the reading and writing: large streams are hashed in a thread, since hashlib lets others run meanwhile."""
+
+import hashlib
+import queue
+import threading
+
+_INLINE = 4 * 1024 * 1024  # bytes hashed before a thread pays off
+_WAITING = 4  # buffers that may wait, so that memory stays bounded
+
+
+class Hasher:
+    """SHA-256 of a stream of buffers, and their count. A buffer handed in must not be changed afterwards."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._hash = hashlib.sha256()
+        self._queue: queue.Queue[bytes | memoryview | None] | None = None
+        self._thread: threading.Thread | None = None
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Appends a buffer."""
+        self.bytes += len(data)
+        if self._queue is not None:
+            self._queue.put(data)
+            return
+        self._hash.update(data)
+        if self.bytes > _INLINE:
+            self._queue = queue.Queue(_WAITING)
+            self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)
+            self._thread.start()
+
+    def _work(self, waiting: "queue.Queue[bytes | memoryview | None]") -> None:
+        while (data := waiting.get()) is not None:
+            self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """The digest of all buffers; ends the thread."""
+        self.close()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Ends the thread; harmless when there is none."""
+        if self._queue is not None and self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._queue = self._thread = None

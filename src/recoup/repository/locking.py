@@ -1,0 +1,147 @@
+"""Locks as small objects, so that they work on every storage and between machines (`docs/format.md`, Locks)."""
+
+import contextlib
+import json
+import random
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from recoup.errors import LockedError
+from recoup.model.owner import Owner
+from recoup.repository._base import Lock, LockMode
+from recoup.storage._base import Storage
+from recoup.system.clock import Clock
+from recoup.system.host import is_dead, this_owner
+
+PREFIX = ".locks"
+_REFRESH = 300.0  # seconds; as restic
+_SILENT = timedelta(minutes=30)  # as restic
+_TIE_TRIES = 3  # two runs that began in the same instant see each other and both step back; one of them gets in then
+
+
+def read_all(storage: Storage, now: datetime) -> list[Lock]:
+    """All locks, those first that were taken first. One that cannot be read counts as held: nobody knows by whom."""
+    locks = []
+    for found in list(storage.list(PREFIX)):
+        if not found.key.endswith(".json") or found.link is not None:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            locks.append(_decode(found.key, storage.get(found.key), found.modified, now))
+    return sorted(locks, key=lambda lock: lock.since)
+
+
+def _decode(key: str, data: bytes, modified: datetime, now: datetime) -> Lock:
+    name = key.removeprefix(PREFIX + "/").removesuffix(".json")
+    try:
+        fields = json.loads(data)
+        owner = Owner(fields["host"], fields["boot"], int(fields["pid"]), fields["born"], _time(fields["since"]))
+        refreshed = _time(fields["refreshed"])
+        mode: LockMode = fields["mode"] if fields["mode"] in ("backup", "shared", "exclusive") else "exclusive"
+        stale = is_dead(owner) or now - refreshed > _SILENT
+        verb, stack = str(fields["verb"]), str(fields["stack"])
+        return Lock(name, mode, verb, stack, owner.host, owner.pid, owner.since, refreshed, stale)
+    except (ValueError, KeyError, TypeError):
+        return Lock(
+            name, "exclusive", "unreadable lock", "", "unknown", 0, modified, modified, now - modified > _SILENT
+        )
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("no time zone")
+    return time
+
+
+def in_the_way(mode: LockMode, stack: str, other: Lock) -> bool:
+    """Whether `other` forbids a lock of this mode."""
+    if other.stale:
+        return False
+    if "exclusive" in (mode, other.mode):
+        return True
+    return mode == other.mode == "backup" and stack == other.stack
+
+
+@contextlib.contextmanager
+def held(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float) -> Iterator[None]:
+    """Holds a lock and refreshes it meanwhile.
+
+    Raises:
+        LockedError: another one is in the way, also after `wait` seconds.
+    """
+    key = _take(storage, clock, mode, verb, stack, wait)
+    ended = threading.Event()
+    record = json.loads(storage.get(key))
+
+    def refresh() -> None:
+        while not ended.wait(_REFRESH):
+            with contextlib.suppress(OSError):
+                _write(storage, key, {**record, "refreshed": clock.now().isoformat()})
+
+    thread = threading.Thread(target=refresh, daemon=True, name="lock refresh")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        storage.delete(key)
+
+
+def _take(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float) -> str:
+    deadline = clock.monotonic() + wait
+    pause = 0.5
+    for attempt in range(1_000_000):
+        key = _announce(storage, clock, mode, verb, stack)
+        others = [lock for lock in read_all(storage, clock.now()) if f"{PREFIX}/{lock.id}.json" != key]
+        blocking = [lock for lock in others if in_the_way(mode, stack, lock)]
+        if not blocking:
+            _remove_stale(storage, others)
+            return key
+        storage.delete(key)
+        if attempt < _TIE_TRIES and any(clock.now() - lock.since < timedelta(seconds=2) for lock in blocking):
+            clock.sleep(random.uniform(0.01, 0.2))  # noqa: S311 - only to break ties
+            continue
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            raise _locked(blocking[0], wait)
+        clock.sleep(min(pause, left))
+        pause = min(pause * 2, 30.0)
+    raise AssertionError("a lock was waited for a million times")
+
+
+def _announce(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str) -> str:
+    now = clock.now()
+    owner = asdict(this_owner(now))
+    since = now.isoformat()
+    key = f"{PREFIX}/{secrets.token_hex(8)}.json"
+    _write(storage, key, {"mode": mode, "verb": verb, "stack": stack, **owner, "since": since, "refreshed": since})
+    return key
+
+
+def _write(storage: Storage, key: str, fields: dict[str, object]) -> None:
+    storage.put(key, json.dumps(fields).encode())
+
+
+def _remove_stale(storage: Storage, locks: Sequence[Lock]) -> None:
+    for lock in locks:
+        if lock.stale:
+            storage.delete(f"{PREFIX}/{lock.id}.json")
+
+
+def _locked(lock: Lock, waited: float) -> LockedError:
+    since = lock.since.isoformat(sep=" ", timespec="seconds")
+    after = f" (waited {waited:g} s)" if waited else ""
+    return LockedError(
+        f"the repository is locked by `{lock.verb}` on {lock.host}, process {lock.pid}, since {since}{after}",
+        "Wait for it, use --wait-lock 5m, or, if it is gone, `recoup unlock`.",
+    )
+
+
+def remove(storage: Storage, locks: Sequence[Lock]) -> None:
+    """Removes locks."""
+    for lock in locks:
+        storage.delete(f"{PREFIX}/{lock.id}.json")

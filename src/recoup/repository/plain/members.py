@@ -1,0 +1,103 @@
+"""Member lists: one JSON object a line (`docs/format.md`, Member lists)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from recoup.errors import DamagedError, UnsafePathError
+from recoup.model.names import checked_relative
+from recoup.model.part import Attributes
+
+_KINDS = ("file", "folder", "symlink", "hardlink")
+_LONGEST = 1024 * 1024  # bytes of one line: names and xattrs are far below
+
+
+@dataclass(frozen=True)
+class Line:
+    """One member as the list has it.
+
+    Attributes:
+        name: relative path, surrogate-escaped; `.` for the tree's own folder.
+        kind: `file`, `folder`, `symlink` or `hardlink`.
+        attributes: None for a hard link.
+        bytes: of a file.
+        sha256: of a file, hex.
+        link: of a symbolic or hard link.
+        changed: the file changed while it was read.
+    """
+
+    name: str
+    kind: str
+    attributes: Attributes | None = None
+    bytes: int = 0
+    sha256: str = ""
+    link: str = ""
+    changed: bool = False
+
+
+def encode(line: Line) -> bytes:
+    """The line with its newline."""
+    fields: dict[str, object] = {"name": line.name, "kind": line.kind}
+    if line.attributes is not None:
+        fields["mode"] = line.attributes.mode
+        fields["mtime_ns"] = line.attributes.mtime_ns
+        if line.attributes.xattrs:
+            fields["xattrs"] = encode_xattrs(line.attributes)
+    if line.kind == "file":
+        fields["bytes"] = line.bytes
+        fields["sha256"] = line.sha256
+    if line.link:
+        fields["link"] = line.link
+    if line.changed:
+        fields["changed"] = True
+    return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def encode_xattrs(attributes: Attributes) -> dict[str, str]:
+    """Extended attributes with their values in base64."""
+    return {name: base64.b64encode(value).decode() for name, value in attributes.xattrs.items()}
+
+
+def decode(chunks: Iterable[bytes]) -> Iterator[Line]:
+    """Reads a list that may be damaged or hostile.
+
+    Raises:
+        DamagedError: a line is not a member.
+        UnsafePathError: a name leads out of the tree.
+    """
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for text in lines:
+            yield _line(text)
+        if len(rest) > _LONGEST:
+            raise DamagedError("the member list has a line that is too long")
+    if rest:
+        raise DamagedError("the member list ends in the middle of a line")
+
+
+def _line(text: bytes) -> Line:
+    try:
+        fields = json.loads(text)
+        kind, name = fields["kind"], fields["name"]
+        known = kind in _KINDS and isinstance(name, str) and int(fields.get("bytes", 0)) >= 0
+        attributes = None
+        if kind != "hardlink":
+            xattrs = {str(k): base64.b64decode(v, validate=True) for k, v in fields.get("xattrs", {}).items()}
+            attributes = Attributes(int(fields["mode"]) & 0o7777, int(fields["mtime_ns"]), xattrs)
+        size, sha256 = (int(fields["bytes"]), str(fields["sha256"])) if kind == "file" else (0, "")
+        link = str(fields.get("link", ""))
+        changed = fields.get("changed") is True
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise DamagedError(f"the member list has a broken line: {error}") from None
+    if not known:
+        raise DamagedError("the member list has a line that is no member")
+    if name != ".":
+        checked_relative(name)
+    if kind == "hardlink":
+        checked_relative(link)
+    if "\0" in link:
+        raise UnsafePathError("the member list has a link with NUL in its text")
+    return Line(name, kind, attributes, size, sha256, link, changed)

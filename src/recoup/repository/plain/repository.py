@@ -1,0 +1,222 @@
+"""The plain repository: `repository/_base.py` kept on any storage that can rename (`docs/format.md`)."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+
+from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError
+from recoup.model.manifest import Manifest, StoredPart, decode
+from recoup.model.marks import Mark
+from recoup.model.names import SetName
+from recoup.model.part import Part
+from recoup.repository import locking
+from recoup.repository._base import Lock, LockMode, SetWriter, Subset, Verification
+from recoup.repository.plain import layout
+from recoup.repository.plain.reading import part_of
+from recoup.repository.plain.verifying import PlainVerification
+from recoup.repository.plain.writing import Style, new_set, remove_abandoned
+from recoup.storage._base import Storage
+from recoup.system.clock import Clock
+from recoup.system.host import is_dead, this_host, this_owner
+from recoup.system.tempdirs import read_owner, write_owner
+
+VERSION = 1
+_MARK_TIME = "%Y%m%dT%H%M%S%f"
+
+
+def _owner_is_dead(record: bytes) -> bool:
+    try:
+        return is_dead(read_owner(record))
+    except (ValueError, KeyError, TypeError):
+        return False  # nobody knows whose it is: `docs/howto` tells how to remove it by hand
+
+
+class PlainRepository:
+    """Sets as folders of a storage.
+
+    Args:
+        name: what the configuration calls it.
+        storage: where.
+        style: how new parts are stored; what is there is read whatever its style.
+        clock: time.
+    """
+
+    def __init__(self, name: str, storage: Storage, style: Style, clock: Clock) -> None:
+        self.name = name
+        self._storage, self._style, self._clock = storage, style, clock
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return self._storage.location
+
+    def create(self) -> None:
+        """Makes an empty repository."""
+        if next(iter(self._storage.list()), None) is not None and not self._exists():
+            raise RefusedError(
+                f"{self.location} is not empty and not a Recoup repository",
+                "Choose an empty place; Recoup does not mix its files with others.",
+            )
+        record = {
+            "format": "recoup-repository",
+            "version": VERSION,
+            "id": secrets.token_hex(16),
+            "created": self._clock.now().isoformat(),
+            "layout": "sets",
+        }
+        try:
+            self._storage.put(layout.REPOSITORY, (json.dumps(record, indent=1) + "\n").encode(), if_absent=True)
+        except FileExistsError:
+            raise RefusedError(f"{self.location} is a repository already", "Nothing was changed.") from None
+
+    def _exists(self) -> bool:
+        try:
+            self._storage.size(layout.REPOSITORY)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Looks whether it is there and of a known format."""
+        try:
+            data = self._storage.get(layout.REPOSITORY)
+        except FileNotFoundError:
+            raise NoRepositoryError(
+                f"there is no repository {self.name!r} at {self.location}",
+                "Create it with `recoup init`, or check the path and whether its disk is mounted.",
+            ) from None
+        except OSError as error:
+            raise RecoupError(f"the repository at {self.location} cannot be read: {error.strerror or error}") from None
+        try:
+            record = json.loads(data)
+            version, kind = {"recoup-repository": (record["version"], record["layout"])}[record["format"]]
+        except (ValueError, KeyError, TypeError):
+            raise RefusedError(f"{layout.REPOSITORY} at {self.location} is damaged") from None
+        if version != VERSION or kind != "sets":
+            raise RefusedError(
+                f"the repository at {self.location} has layout {kind!r}, version {version!r}; "
+                f"this Recoup reads layout 'sets', version {VERSION}",
+                "Use the Recoup that made it, or a newer one.",
+            )
+
+    def names(self) -> Sequence[SetName]:
+        """Names of all sets, oldest first."""
+        return sorted(name for folder in self._storage.folders() if (name := SetName.parse(folder)))
+
+    def manifest(self, name: SetName) -> Manifest:
+        """What a set claims."""
+        try:
+            data = self._storage.get(f"{name}/{layout.MANIFEST}")
+        except FileNotFoundError:
+            if name in self.names():
+                raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
+            raise NoSuchSetError(
+                f"there is no set {name} in {self.name}", "`recoup list` shows those there are."
+            ) from None
+        return decode(data, f"{name}/{layout.MANIFEST}")
+
+    def marks(self, name: SetName) -> Sequence[Mark]:
+        """What was learned about a set; a mark that cannot be read is left out."""
+        marks = []
+        for found in self._storage.list(layout.marks_prefix(name)):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                fields = json.loads(self._storage.get(found.key))
+                time = datetime.fromisoformat(fields["time"])
+                marks.append(Mark(fields["kind"], time, str(fields["host"]), dict(fields["fields"])))
+        return marks
+
+    def marked(self) -> frozenset[SetName]:
+        """Names of the sets that have marks, found with one listing."""
+        return frozenset(name for folder in self._storage.folders(layout.MARKS) if (name := SetName.parse(folder)))
+
+    def mark(self, name: SetName, mark: Mark) -> None:
+        """Adds a mark, durably."""
+        record = {
+            "version": 1,
+            "kind": mark.kind,
+            "time": mark.time.isoformat(),
+            "host": mark.host or this_host().name,
+            "fields": dict(mark.fields),
+        }
+        key = f"{layout.marks_prefix(name)}/{mark.time.strftime(_MARK_TIME)}-{secrets.token_hex(4)}.json"
+        self._storage.put(key, json.dumps(record).encode())
+
+    @contextlib.contextmanager
+    def begin(self, moment: datetime) -> Iterator[SetWriter]:
+        """Begins a set."""
+        self.check()
+        remove_abandoned(self._storage, _owner_is_dead)
+        name = SetName.at(moment)
+        taken = set(self.names())
+        while name in taken:
+            name = name.next()
+        with new_set(self._storage, name, self._style, write_owner(this_owner(moment))) as writer:
+            yield writer
+
+    def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
+        """A stored part; reading it checks its bytes."""
+        return part_of(self._storage, str(name), part)
+
+    def verify(self, name: SetName, subset: Subset) -> Verification:
+        """Compares stored bytes with the manifest."""
+        return PlainVerification(self._storage, name, subset)
+
+    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
+        """Moves sets to the trash, one step each, and empties it of what is old enough."""
+        now = self._clock.now()
+        for name in names:
+            self._storage.put(f"{layout.TRASH}/{name}.json", json.dumps({"deleted": now.isoformat()}).encode())
+            self._storage.move(str(name), f"{layout.TRASH}/{name}")
+        for name in self.trashed():
+            if now - self._deleted(name) >= timedelta(days=keep_days):
+                self._storage.delete_all(f"{layout.TRASH}/{name}")
+                self._storage.delete_all(layout.marks_prefix(name))
+                self._storage.delete(f"{layout.TRASH}/{name}.json")
+
+    def _deleted(self, name: SetName) -> datetime:
+        try:
+            record = json.loads(self._storage.get(f"{layout.TRASH}/{name}.json"))
+            return datetime.fromisoformat(record["deleted"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return self._clock.now()  # unknown, so keep it as long as any
+
+    def trashed(self) -> Sequence[SetName]:
+        """Names of the sets in the trash, oldest first."""
+        return sorted(name for folder in self._storage.folders(layout.TRASH) if (name := SetName.parse(folder)))
+
+    def undelete(self, name: SetName) -> None:
+        """Takes a set out of the trash."""
+        if name not in self.trashed():
+            raise NoSuchSetError(
+                f"{name} is not in the trash of {self.name}", "It was removed for good, or never there."
+            )
+        self._storage.move(f"{layout.TRASH}/{name}", str(name))
+        self._storage.delete(f"{layout.TRASH}/{name}.json")
+
+    def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
+        """Holds a lock."""
+        self.check()
+        return locking.held(self._storage, self._clock, mode, verb, stack, wait)
+
+    def locks(self) -> Sequence[Lock]:
+        """All locks there are."""
+        return locking.read_all(self._storage, self._clock.now())
+
+    def unlock(self, *, force: bool = False) -> Sequence[Lock]:
+        """Removes stale locks, or all of them."""
+        removed = [lock for lock in self.locks() if force or lock.stale]
+        locking.remove(self._storage, removed)
+        return removed
+
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be stored; None where unknown."""
+        return self._storage.free_bytes()
+
+    @property
+    def staging(self) -> str | None:
+        """A folder on the same file system for staged copies, so that storing one is a rename; None on other storages."""
+        root = self._storage.properties.local_root
+        return None if root is None else str(root / layout.STAGING)

@@ -1,0 +1,194 @@
+"""Comparing a stored set with its manifest: every file there, of its size, with its bytes, and nothing else."""
+
+import hashlib
+from collections.abc import Iterator
+
+from recoup.errors import RecoupError
+from recoup.model.manifest import Manifest, StoredPart, decode
+from recoup.model.names import SetName, shown
+from recoup.model.part import TreePart
+from recoup.model.reports import Damage
+from recoup.repository._base import Subset
+from recoup.repository.plain import layout, sums
+from recoup.repository.plain.reading import member_lines, part_of, stored_chunks
+from recoup.repository.plain.writing import tree_sums
+from recoup.storage._base import Storage
+
+_BLOCK = 1024 * 1024
+
+
+class PlainVerification:
+    """A verification under way: iterate for the damage, read the counts afterwards.
+
+    Attributes:
+        files: stored files looked at.
+        bytes: stored bytes read and hashed.
+        total_bytes: stored bytes of the set, as far as the manifest can be read.
+    """
+
+    def __init__(self, storage: Storage, name: SetName, subset: Subset) -> None:
+        self._storage, self._name, self._subset = storage, str(name), subset
+        self._expected: set[int] = set()
+        self._folders: set[int] = set()
+        self.files = 0
+        self.bytes = 0
+        self.total_bytes = 0
+
+    def __iter__(self) -> Iterator[Damage]:
+        """Yields damage as it is found."""
+        manifest, data = None, b""
+        try:
+            data = self._storage.get(f"{self._name}/{layout.MANIFEST}")
+            manifest = decode(data, layout.MANIFEST)
+        except FileNotFoundError:
+            yield Damage(layout.MANIFEST, "missing", "the manifest is missing")
+        except RecoupError as error:
+            yield Damage(layout.MANIFEST, "manifest", error.message)
+        if manifest is None:
+            return
+        if manifest.name != self._name:
+            yield Damage(layout.MANIFEST, "manifest", f"the manifest belongs to the set {manifest.name}")
+        for part in (part for source in manifest.sources.values() for part in source.parts):
+            yield from self._part(part)
+        yield from self._sums(manifest, data)
+        yield from self._extra()
+
+    def _part(self, part: StoredPart) -> Iterator[Damage]:
+        self.total_bytes += part.stored_bytes
+        if part.kind == "stream":
+            yield from self._file(part.path, part.stored_bytes, part.sha256)
+            return
+        if part.members is None:
+            yield Damage(part.path, "manifest", "the manifest names no member list for this tree")
+            return
+        damaged = list(self._file(part.members.path, part.members.bytes, part.members.sha256, always=True))
+        yield from damaged
+        if part.pack == "tree":
+            if not damaged:
+                yield from self._tree(part)
+            else:
+                self._folders.add(hash(part.path))
+            return
+        archive_bytes = part.stored_bytes - part.members.bytes
+        damaged += (found := list(self._file(part.path, archive_bytes, part.sha256)))
+        yield from found
+        if not damaged and self._chosen(part.path):
+            yield from self._archive(part)
+
+    def _tree(self, part: StoredPart) -> Iterator[Damage]:
+        try:
+            for line in member_lines(self._storage, self._name, part):
+                path = layout.member_path(part, line.name)
+                if line.kind == "file":
+                    yield from self._file(path, line.bytes, line.sha256)
+                elif line.kind == "symlink":
+                    self._expected.add(hash((path, line.link)))
+        except RecoupError as error:
+            yield Damage(part.path, "manifest", error.message)
+
+    def _archive(self, part: StoredPart) -> Iterator[Damage]:
+        tree = part_of(self._storage, self._name, part)
+        try:
+            if isinstance(tree, TreePart):
+                for _ in tree.members:
+                    pass
+        except RecoupError as error:
+            yield Damage(part.path, "changed", error.message)
+
+    def _file(self, path: str, size: int, sha256: str, *, always: bool = False) -> Iterator[Damage]:
+        self._expected.add(hash(path))
+        self.files += 1
+        key = f"{self._name}/{path}"
+        try:
+            found = self._storage.size(key)
+        except FileNotFoundError:
+            yield Damage(path, "missing", f"{shown(path)} is missing")
+            return
+        except (OSError, RecoupError) as error:
+            yield Damage(path, "unreadable", f"{shown(path)} cannot be read: {error}")
+            return
+        if found != size:
+            yield Damage(path, "size", f"{shown(path)} has {found:,} bytes; the manifest says {size:,}")
+            return
+        if not always and not self._chosen(path):
+            return
+        digest = hashlib.sha256()
+        try:
+            for chunk in stored_chunks(self._storage, key, path):
+                digest.update(chunk)
+                self.bytes += len(chunk)
+        except RecoupError as error:
+            yield Damage(path, "unreadable", error.message)
+            return
+        if digest.hexdigest() != sha256:
+            yield Damage(path, "changed", f"{shown(path)} is not what was stored: its SHA-256 differs")
+
+    def _chosen(self, path: str) -> bool:
+        subset = self._subset
+        if subset.share is None and subset.of == 1:
+            return True
+        salt = b"" if subset.share is None else subset.seed.to_bytes(16, "big", signed=True)
+        digest = hashlib.sha256(salt + path.encode("utf-8", "surrogateescape")).digest()
+        value = int.from_bytes(digest[:8], "big")
+        if subset.share is not None:
+            return value < subset.share * 2**64
+        return value % subset.of == subset.number - 1
+
+    def _sums(self, manifest: Manifest, data: bytes) -> Iterator[Damage]:
+        """SHA256SUMS must say, byte for byte, what the manifest says; so a changed manifest shows, too."""
+        self._expected.update((hash(layout.MANIFEST), hash(layout.SUMS)))
+        self.files += 2
+        try:
+            with self._storage.reader(f"{self._name}/{layout.SUMS}") as reader:
+                if not _agree(self._sum_lines(manifest, data), iter(lambda: reader.read(_BLOCK), b"")):
+                    message = "SHA256SUMS and manifest.json contradict each other: one of them was changed"
+                    yield Damage(layout.SUMS, "changed", message)
+        except FileNotFoundError:
+            yield Damage(layout.SUMS, "missing", "SHA256SUMS is missing")
+        except RecoupError:
+            return  # a broken member list, named above
+
+    def _sum_lines(self, manifest: Manifest, data: bytes) -> Iterator[bytes]:
+        for name in sorted(manifest.sources):
+            for part in manifest.sources[name].parts:
+                if part.members and part.pack == "tree":
+                    yield from tree_sums(self._storage, f"{self._name}/{part.members.path}", part.path)
+                    yield sums.line(part.members.sha256, part.members.path)
+                    continue
+                yield sums.line(part.sha256, part.path)
+                if part.members:
+                    yield sums.line(part.members.sha256, part.members.path)
+        yield sums.line(hashlib.sha256(data).hexdigest(), layout.MANIFEST)
+
+    def _extra(self) -> Iterator[Damage]:
+        for found in self._storage.list(self._name):
+            path = found.key.removeprefix(self._name + "/")
+            mark = hash(path) if found.link is None else hash((path, found.link))
+            if mark in self._expected or any(hash(folder) in self._folders for folder in _folders(path)):
+                continue
+            kind = "extra" if found.link is None else "link"
+            yield Damage(path, kind, f"{shown(path)} is not in the manifest")
+
+
+def _folders(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _agree(left: Iterator[bytes], right: Iterator[bytes]) -> bool:
+    """Whether two streams of chunks have the same bytes."""
+    a = b = b""
+    while True:
+        a = a or next(_filled(left), b"")
+        b = b or next(_filled(right), b"")
+        common = min(len(a), len(b))
+        if a[:common] != b[:common]:
+            return False
+        if common == 0:
+            return not a and not b
+        a, b = a[common:], b[common:]
+
+
+def _filled(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return (chunk for chunk in chunks if chunk)

@@ -1,0 +1,517 @@
+"""Writing a set: parts first, hashed and compressed on the way, the manifest last, one rename."""
+
+import contextlib
+import hashlib
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recoup.errors import RefusedError
+from recoup.model.manifest import (
+    Compression,
+    Manifest,
+    MemberList,
+    Pack,
+    StoredPart,
+    encode,
+)
+from recoup.model.names import SetName, checked_relative, shown
+from recoup.model.part import Content, Member
+from recoup.repository.compressing import SUFFIX, compressor
+from recoup.repository.hashing import Hasher
+from recoup.repository.plain import layout, members, sums
+from recoup.repository.plain.packing import TarWriter
+from recoup.storage._base import Storage, Writer
+
+_BLOCK = 1024 * 1024
+_SPOOLED = 8 * 1024 * 1024  # bytes of an archive's member that wait in memory until its size is final
+
+
+@dataclass(frozen=True)
+class Style:
+    """How parts are stored.
+
+    Attributes:
+        pack: of trees.
+        compression: of streams.
+        level: of the compression; its usual default when None.
+    """
+
+    pack: Pack = "tree"
+    compression: Compression = "none"
+    level: int | None = None
+
+
+class _HashedFile:
+    """A stored file being written, with its SHA-256 and length."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self._storage, self._key = storage, key
+        self._writer: Writer | None = None
+        self.hasher = Hasher()
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._writer is None:
+            self._writer = self._storage.writer(self._key, hidden=True)
+        self.hasher.update(data)
+        self._writer.write(data)
+
+    def hole(self, length: int) -> None:
+        if self._writer is None:
+            self._writer = self._storage.writer(self._key, hidden=True)
+        for start in range(0, length, _BLOCK):
+            self.hasher.update(bytes(min(_BLOCK, length - start)))
+        self._writer.hole(length)
+
+    def adopt(self, content: Content) -> bool:
+        """Takes a local file over and hashes it where it then lies."""
+        if content.local_path is None or self._writer is not None:
+            return False
+        if not self._storage.adopt(self._key, Path(content.local_path), move=content.disposable):
+            return False
+        with self._storage.reader(self._key) as reader:
+            while data := reader.read(_BLOCK):
+                self.hasher.update(data)
+        return True
+
+    def finish(self) -> str:
+        if self._writer is None and self.hasher.bytes == 0:
+            self._writer = self._storage.writer(self._key, hidden=True)
+        if self._writer is not None:
+            self._writer.commit()
+        return self.hasher.hexdigest()
+
+    def abort(self) -> None:
+        self.hasher.close()
+        if self._writer is not None:
+            self._writer.abort()
+        self._storage.delete(self._key)
+
+
+class PlainStreamSink:
+    """A stream part being stored, compressed or as it is."""
+
+    def __init__(self, owner: "PlainSetWriter", source: str, name: str, style: Style) -> None:
+        self._owner, self._source, self._name = owner, source, name
+        self._compression: Compression = style.compression
+        self._path = layout.stream_path(source, name, SUFFIX[style.compression])
+        owner.claim(self._path)
+        self._file = _HashedFile(owner.storage, owner.key(self._path))
+        self._compressor = compressor(style.compression, style.level)
+        self._plain = Hasher() if style.compression != "none" else self._file.hasher
+        self._open = True
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends bytes."""
+        if self._plain is self._file.hasher:
+            self._file.write(data)
+            return
+        self._plain.update(data)
+        if packed := self._compressor.compress(data):
+            self._file.write(packed)
+
+    def hole(self, length: int, /) -> None:
+        """Appends zero bytes."""
+        if self._plain is self._file.hasher:
+            self._file.hole(length)
+            return
+        for start in range(0, length, _BLOCK):
+            self.write(bytes(min(_BLOCK, length - start)))
+
+    def adopt(self, content: Content, /) -> bool:
+        """Takes a local file over without copying it."""
+        return self._compression == "none" and self._file.adopt(content)
+
+    def finish(self) -> StoredPart:
+        """Ends it and says what was stored."""
+        self._open = False
+        if rest := self._compressor.flush():
+            self._file.write(rest)
+        digest = self._file.finish()
+        plain = self._plain.hexdigest()
+        self._owner.stored(self._source, self._path, digest)
+        return StoredPart(
+            name=self._name,
+            kind="stream",
+            path=self._path,
+            bytes=self._plain.bytes,
+            stored_bytes=self._file.hasher.bytes,
+            sha256=digest,
+            content_sha256=plain,
+            compression=self._compression,
+        )
+
+    def abort(self) -> None:
+        """Discards it."""
+        if self._open:
+            self._open = False
+            self._plain.close()
+            self._file.abort()
+            self._owner.release(self._path)
+
+
+class _TreeBase:
+    """What the two ways of storing a tree share: the member list and the counts."""
+
+    def __init__(self, owner: "PlainSetWriter", source: str, name: str, pack: Pack) -> None:
+        self.owner, self.source, self.name, self.pack = owner, source, name, pack
+        self.path = layout.tree_path(source, name, pack)
+        self._list_path = layout.members_path(source, name)
+        for taken in (self.path, self._list_path):
+            owner.claim(taken)
+        self._list = _HashedFile(owner.storage, owner.key(self._list_path))
+        self._buffer = bytearray()
+        self._count = 0
+        self._seen: set[int] = set()
+        self.bytes = 0
+        self.open = True
+
+    def enter(self, name: str) -> None:
+        """Notes that a member of this name is coming; a tree has each name once."""
+        mark = hash(name)
+        if name != ".":
+            checked_relative(name)
+        if mark in self._seen:
+            raise RefusedError(f"source {self.source} yields {shown(name)!r} twice")
+        self._seen.add(mark)
+
+    def leave(self, name: str) -> None:
+        """Takes `enter` back: the member was aborted."""
+        self._seen.discard(hash(name))
+
+    def line(self, line: members.Line) -> None:
+        """Appends to the member list."""
+        self._buffer += members.encode(line)
+        self._count += 1
+        self.bytes += line.bytes
+        if len(self._buffer) >= _BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._list.write(bytes(self._buffer))
+            self._buffer.clear()
+
+    def close_list(self) -> MemberList:
+        """Ends the member list."""
+        self.open = False
+        self._flush()
+        digest = self._list.finish()
+        return MemberList(self._list_path, self._count, digest, self._list.hasher.bytes)
+
+    def drop_list(self) -> None:
+        """Discards the member list."""
+        self._list.abort()
+        for taken in (self.path, self._list_path):
+            self.owner.release(taken)
+
+
+class PlainTreeSink(_TreeBase):
+    """A tree stored as a tree: folders as folders, files under their own names."""
+
+    def file(self, member: Member) -> "PlainMemberSink":
+        """Begins a file."""
+        self.enter(member.name)
+        return PlainMemberSink(self, member)
+
+    def add(self, member: Member) -> None:
+        """Adds a folder or link; on storages that have them they are made, too, for people to see."""
+        self.enter(member.name)
+        key = self.owner.key(self.path if member.name == "." else f"{self.path}/{member.name}")
+        if member.kind == "folder":
+            self.owner.storage.make_folder(key)
+        elif member.kind == "symlink":
+            self.owner.storage.make_link(key, member.link)
+        self.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
+
+    def finish(self) -> StoredPart:
+        """Ends the tree."""
+        listed = self.close_list()
+        self.owner.stored_tree(self.source, self.path, listed)
+        return StoredPart(
+            name=self.name,
+            kind="tree",
+            path=self.path,
+            bytes=self.bytes,
+            stored_bytes=self.bytes + listed.bytes,
+            sha256=listed.sha256,
+            pack="tree",
+            members=listed,
+        )
+
+    def abort(self) -> None:
+        """Discards the tree."""
+        if self.open:
+            self.open = False
+            self.drop_list()
+            self.owner.storage.delete_all(self.owner.key(self.path))
+
+
+class PlainMemberSink:
+    """A file of a tree that is stored as a tree."""
+
+    def __init__(self, tree: PlainTreeSink, member: Member) -> None:
+        self._tree, self._member = tree, member
+        self._file = _HashedFile(tree.owner.storage, tree.owner.key(f"{tree.path}/{member.name}"))
+        self._open = True
+        self.write = self._file.write
+        self.hole = self._file.hole
+
+    def adopt(self, content: Content, /) -> bool:
+        """Takes a local file over without copying it."""
+        return self._file.adopt(content)
+
+    def finish(self, *, changed: bool = False) -> int:
+        """Ends it."""
+        self._open = False
+        digest = self._file.finish()
+        size = self._file.hasher.bytes
+        member = self._member
+        self._tree.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
+        return size
+
+    def abort(self) -> None:
+        """Discards it, so that it may be begun again."""
+        if self._open:
+            self._open = False
+            self._file.abort()
+            self._tree.leave(self._member.name)
+
+
+class PlainTarSink(_TreeBase):
+    """A tree stored as one tar, compressed or not."""
+
+    def __init__(self, owner: "PlainSetWriter", source: str, name: str, style: Style) -> None:
+        super().__init__(owner, source, name, style.pack)
+        self._stored = _HashedFile(owner.storage, owner.key(self.path))
+        kind: Compression = {"tar.zst": "zstd", "tar.gz": "gzip"}.get(style.pack, "none")  # type: ignore[assignment]
+        self._compressor = compressor(kind, style.level)
+        self.tar = TarWriter(self._emit)
+
+    def _emit(self, data: bytes) -> None:
+        if packed := self._compressor.compress(data):
+            self._stored.write(packed)
+
+    def file(self, member: Member) -> "TarMemberSink":
+        """Begins a file."""
+        self.enter(member.name)
+        return TarMemberSink(self, member)
+
+    def add(self, member: Member) -> None:
+        """Adds a folder or link."""
+        self.enter(member.name)
+        if member.name != ".":
+            self.tar.entry(member)
+        self.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
+
+    def finish(self) -> StoredPart:
+        """Ends the archive."""
+        listed = self.close_list()
+        self.tar.end()
+        if rest := self._compressor.flush():
+            self._stored.write(rest)
+        digest = self._stored.finish()
+        self.owner.stored(self.source, self.path, digest)
+        self.owner.stored(self.source, listed.path, listed.sha256)
+        return StoredPart(
+            name=self.name,
+            kind="tree",
+            path=self.path,
+            bytes=self.bytes,
+            stored_bytes=self._stored.hasher.bytes + listed.bytes,
+            sha256=digest,
+            pack=self.pack,
+            members=listed,
+        )
+
+    def abort(self) -> None:
+        """Discards the archive."""
+        if self.open:
+            self.open = False
+            self.drop_list()
+            self._stored.abort()
+
+
+class TarMemberSink:
+    """A file of a tar. It waits beside the archive until it is whole: a tar's header names the size, and takes nothing back."""
+
+    def __init__(self, tree: PlainTarSink, member: Member) -> None:
+        self._tree, self._member = tree, member
+        self._spool = tempfile.SpooledTemporaryFile(_SPOOLED, dir=tree.owner.spool_folder)  # noqa: SIM115 - closed below
+        self._hasher = Hasher()
+        self._open = True
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends bytes."""
+        self._hasher.update(data)
+        self._spool.write(data)
+
+    def hole(self, length: int, /) -> None:
+        """Appends zero bytes."""
+        for start in range(0, length, _BLOCK):
+            self.write(bytes(min(_BLOCK, length - start)))
+
+    def adopt(self, content: Content, /) -> bool:  # noqa: ARG002 - an archive has no files to take over
+        """Never possible in an archive."""
+        return False
+
+    def finish(self, *, changed: bool = False) -> int:
+        """Writes it into the archive."""
+        self._open = False
+        digest, size, member = self._hasher.hexdigest(), self._hasher.bytes, self._member
+        self._spool.seek(0)
+        with self._spool:
+            self._tree.tar.entry(member, size, iter(lambda: self._spool.read(_BLOCK), b""))
+        self._tree.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
+        return size
+
+    def abort(self) -> None:
+        """Discards it, so that it may be begun again."""
+        if self._open:
+            self._open = False
+            self._hasher.close()
+            self._spool.close()
+            self._tree.leave(self._member.name)
+
+
+class PlainSetWriter:
+    """A set being written below a prefix that nobody reads."""
+
+    def __init__(self, storage: Storage, prefix: str, name: SetName, style: Style) -> None:
+        self.storage, self._prefix, self._style = storage, prefix, style
+        self._name = name
+        self._taken: set[str] = {layout.MANIFEST, layout.SUMS}
+        self._sums: dict[str, list[tuple[str, str, bool]]] = {}
+
+    @property
+    def name(self) -> SetName:
+        """The name that the set gets; final after `commit`."""
+        return self._name
+
+    @property
+    def spool_folder(self) -> str | None:
+        """Where large members of an archive wait; the system's temporary folder where the storage is no folder."""
+        root = self.storage.properties.local_root
+        return None if root is None else str(root / self._prefix)
+
+    def key(self, path: str) -> str:
+        """The present key of a path inside the set."""
+        return f"{self._prefix}/{path}"
+
+    def claim(self, path: str) -> None:
+        """Takes a path for one part.
+
+        Raises:
+            RefusedError: another part has it.
+        """
+        folded = checked_relative(path)
+        if folded in self._taken:
+            raise RefusedError(f"two parts would be stored as {shown(path)}")
+        self._taken.add(folded)
+
+    def release(self, path: str) -> None:
+        """Gives a path back."""
+        self._taken.discard(path)
+
+    def stream(self, source: str, name: str, size: int | None) -> PlainStreamSink:  # noqa: ARG002 - for others to plan with
+        """Begins a stream part."""
+        return PlainStreamSink(self, source, name, self._style)
+
+    def tree(self, source: str, name: str) -> "PlainTreeSink | PlainTarSink":
+        """Begins a tree part."""
+        if self._style.pack == "tree":
+            return PlainTreeSink(self, source, name, "tree")
+        return PlainTarSink(self, source, name, self._style)
+
+    def stored(self, source: str, path: str, sha256: str) -> None:
+        """Notes a stored file for SHA256SUMS."""
+        self._sums.setdefault(source, []).append((path, sha256, False))
+
+    def stored_tree(self, source: str, path: str, listed: MemberList) -> None:
+        """Notes a stored tree: its files are taken from its member list when SHA256SUMS is written."""
+        self._sums.setdefault(source, []).append((path, listed.path, True))
+        self.stored(source, listed.path, listed.sha256)
+
+    def discard(self, source: str) -> None:
+        """Removes everything stored of a source."""
+        self._sums.pop(source, None)
+        self._taken = {p for p in self._taken if p.split("/", 1)[0].split(".", 1)[0] != source}
+        self.storage.delete_all(self.key(source))
+        for found in list(self.storage.list(self._prefix)):
+            path = found.key.removeprefix(self._prefix + "/")
+            if "/" not in path and path.startswith(f"{source}."):
+                self.storage.delete(found.key)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Writes checksums and manifest, makes all durable, then lets the set appear under the next free name."""
+        while True:
+            data = encode(replace(manifest, name=str(self._name)))
+            self._write_sums(data)
+            self.storage.put(self.key(layout.MANIFEST), data)
+            self.storage.sync(self._prefix)
+            try:
+                self.storage.move(self._prefix, str(self._name))
+            except FileExistsError:
+                self._name = self._name.next()
+                continue
+            return
+
+    def _write_sums(self, manifest: bytes) -> None:
+        self.storage.delete(self.key(layout.SUMS))
+        writer = self.storage.writer(self.key(layout.SUMS), hidden=True)
+        try:
+            for chunk in self._sum_lines():
+                writer.write(chunk)
+            writer.write(sums.line(hashlib.sha256(manifest).hexdigest(), layout.MANIFEST))
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+
+    def _sum_lines(self) -> Iterator[bytes]:
+        for source in sorted(self._sums):
+            for path, digest_or_list, is_tree in self._sums[source]:
+                if not is_tree:
+                    yield sums.line(digest_or_list, path)
+                    continue
+                yield from tree_sums(self.storage, self.key(digest_or_list), path)
+
+
+def tree_sums(storage: Storage, list_key: str, path: str) -> Iterator[bytes]:
+    """The lines of SHA256SUMS for the files of a tree, from its member list; about a megabyte at a time."""
+    pending = bytearray()
+    with storage.reader(list_key) as reader:
+        for line in members.decode(iter(lambda: reader.read(_BLOCK), b"")):
+            if line.kind == "file":
+                pending += sums.line(line.sha256, f"{path}/{line.name}")
+            if len(pending) >= _BLOCK:
+                yield bytes(pending)
+                pending.clear()
+    yield bytes(pending)
+
+
+@contextlib.contextmanager
+def new_set(storage: Storage, name: SetName, style: Style, owner: bytes) -> Iterator[PlainSetWriter]:
+    """A set being written in a folder of its own, which says whose it is and is gone afterwards."""
+    room = f"{layout.PARTIAL}/{secrets.token_hex(8)}"
+    try:
+        storage.put(f"{room}/{layout.OWNER}", owner)
+        storage.make_folder(f"{room}/set")
+        yield PlainSetWriter(storage, f"{room}/set", name, style)
+    finally:
+        storage.delete_all(room)
+
+
+def remove_abandoned(storage: Storage, is_dead: Callable[[bytes], bool]) -> None:
+    """Removes what killed runs left.
+
+    Args:
+        storage: where.
+        is_dead: judges an owner's record.
+    """
+    for room in list(storage.folders(layout.PARTIAL)):
+        with contextlib.suppress(FileNotFoundError):
+            if is_dead(storage.get(f"{layout.PARTIAL}/{room}/{layout.OWNER}")):
+                storage.delete_all(f"{layout.PARTIAL}/{room}")
