@@ -122,6 +122,10 @@ class NoSpaceError(RecoupError):
     """There is not enough free space; nothing was written."""
 
 
+class StorageError(RecoupError):
+    """The repository's storage cannot be written or read."""
+
+
 class SkippedError(RecoupError):
     """A precondition was not met; the run was skipped."""
 

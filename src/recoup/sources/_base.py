@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recoup.errors import SourceError
 from recoup.model.events import Emit, ignore
 from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
@@ -19,10 +20,17 @@ from recoup.model.part import Part
 from recoup.system.clock import Clock
 
 
+class MovedError(SourceError):
+    """A pointer named in the settings moved while the source was read: the capture has to be taken again."""
+
+
 class SourceOptions(BaseModel):
     """Settings that every source has. A plug's `Options` derives from this and adds its own fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    place: ClassVar[str] = "path"
+    """Which of the plug's settings says where the store is: what `--target SOURCE=WHERE` replaces."""
 
     kind: str = Field(description="Which plug reads this source.")
     optional: bool = Field(False, description="When it is not there: recorded as absent instead of a failure.")

@@ -176,7 +176,7 @@ class LocalStorage:
                     status = entry.stat(follow_symlinks=False)
                     modified = datetime.fromtimestamp(status.st_mtime, UTC)
                     if entry.is_symlink():
-                        yield Object(key, 0, modified, os.readlink(entry.path))
+                        yield Object(key, 0, modified, str(Path(entry.path).readlink()))
                     else:
                         yield Object(key, status.st_size, modified)
 

@@ -9,10 +9,13 @@ import contextlib
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from recoup.errors import RecoupError
+
+_LIVING: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
 
@@ -50,6 +53,7 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the child in an orderly way
         )
+        _LIVING.add(self._process)
         self._send(list(arguments))
 
     def _send(self, message: object) -> None:
@@ -97,6 +101,13 @@ class Child:
         for pipe in (process.stdout, process.stderr):
             if pipe:
                 pipe.close()
+
+
+def end_all() -> None:
+    """Kills every child: the user wants to stop, and whoever waits for an answer gets an error at once."""
+    for process in list(_LIVING):
+        if process.poll() is None:
+            process.kill()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,101 @@
+"""One number for all the content that passes by, whatever its order: so that a drill can compare byte for byte."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from recoup.model.part import Content, Member, Part, Reader, StreamPart, TreePart
+
+_MODULUS = 2**256
+
+
+class Fingerprint:
+    """Counts items and adds up a digest of each: name, kind, attributes, link and bytes."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.bytes = 0
+        self._sum = 0
+
+    def add(self, what: str, digest: str) -> None:
+        """Adds one item."""
+        text = f"{what}\0{digest}".encode("utf-8", "surrogateescape")
+        self._sum = (self._sum + int.from_bytes(hashlib.sha256(text).digest(), "big")) % _MODULUS
+        self.items += 1
+
+    def hexdigest(self) -> str:
+        """The sum as 64 hex digits; equal for equal items in any order."""
+        return f"{self._sum:064x}"
+
+
+class _WatchedReader:
+    def __init__(self, reader: Reader, fingerprint: Fingerprint, what: str) -> None:
+        self._reader, self._fingerprint, self._what = reader, fingerprint, what
+        self._digest = hashlib.sha256()
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        data = self._reader.read(size)
+        self._digest.update(data)
+        self._fingerprint.bytes += len(data)
+        if size and not data and not self._ended:
+            self._ended = True
+            self._fingerprint.add(self._what, self._digest.hexdigest())
+        return data
+
+    @property
+    def changed(self) -> bool:
+        return self._reader.changed
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A content whose bytes are fingerprinted when it is read to its end."""
+
+    content: Content
+    fingerprint: Fingerprint
+    what: str
+    local_path: PurePath | None = None
+    disposable: bool = False
+
+    def open(self) -> AbstractContextManager[Reader]:
+        return self._opened()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Reader]:
+        with self.content.open() as reader:
+            yield _WatchedReader(reader, self.fingerprint, self.what)
+
+
+def watched(part: Part, fingerprint: Fingerprint) -> Part:
+    """`part`, adding itself to `fingerprint` while it is read."""
+    if isinstance(part, StreamPart):
+        mode = part.attributes.mode if part.attributes else ""
+        return replace(part, content=_Watched(part.content, fingerprint, f"stream\0{part.name}\0{mode}"))
+    return TreePart(part.name, _members(part.members, fingerprint), part.size)
+
+
+def _members(members: Iterator[Member], fingerprint: Fingerprint) -> Iterator[Member]:
+    for member in members:
+        attributes = member.attributes
+        mode = attributes.mode if attributes and member.kind != "symlink" else ""
+        time = attributes.mtime_ns if attributes and member.kind == "file" else ""
+        what = f"{member.kind}\0{member.name}\0{mode}\0{time}\0{member.link}"
+        if member.content is not None:
+            yield replace(member, content=_Watched(member.content, fingerprint, what))
+        else:
+            fingerprint.add(what, "")
+            yield member
+
+
+def consume(part: Part) -> None:
+    """Reads a part to its end and drops it."""
+    contents = [part.content] if isinstance(part, StreamPart) else (m.content for m in part.members)
+    for content in contents:
+        if content is not None:
+            with content.open() as reader:
+                while reader.read(1024 * 1024):
+                    pass

@@ -1,0 +1,169 @@
+"""Drill: restore a set into scratch twins, open them with their engines, compare facts with facts. It can fail."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from recoup.errors import RecoupError
+from recoup.model.events import Emit, Event, Level, Progress
+from recoup.model.facts import Comparison, compare
+from recoup.model.manifest import Manifest, SourceRecord
+from recoup.model.marks import Mark
+from recoup.model.names import SetName
+from recoup.model.part import Part
+from recoup.model.reports import DrillReport, SourceDrill
+from recoup.operations._fingerprint import Fingerprint, consume, watched
+from recoup.repository._base import Repository
+from recoup.sources._base import NoRestoreOptions, Source
+from recoup.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a drill will do.
+
+    Attributes:
+        set: the set.
+        manifest: what it claims.
+        sources: those to drill.
+        skipped: those not to be drilled, with the reason.
+        asked: True when the user named sources, so that a pass proves only those.
+    """
+
+    set: SetName
+    manifest: Manifest
+    sources: tuple[str, ...]
+    skipped: Mapping[str, str]
+    asked: bool
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that will be restored."""
+        return sum(self.manifest.sources[name].bytes for name in self.sources)
+
+
+def plan(manifest: Manifest, asked: Sequence[str] | None) -> Plan:
+    """Chooses what to drill. Pure."""
+    chosen, skipped = [], {}
+    for name, record in manifest.sources.items():
+        reason = _reason_to_skip(record, name, asked)
+        if reason:
+            skipped[name] = reason
+        else:
+            chosen.append(name)
+    name = SetName.parse(manifest.name)
+    if name is None:
+        raise RecoupError(f"{manifest.name} is not the name of a set")
+    return Plan(name, manifest, tuple(chosen), skipped, asked is not None)
+
+
+def _reason_to_skip(record: SourceRecord, name: str, asked: Sequence[str] | None) -> str:
+    if asked is not None and name not in asked:
+        return "not asked for"
+    if record.outcome == "absent":
+        return "it was absent at the backup"
+    if record.outcome == "failed":
+        return f"it failed at the backup: {record.error}"
+    if not record.parts:
+        return "it was empty at the backup"
+    return ""
+
+
+def run(
+    plan: Plan,
+    sources: Mapping[str, Source],
+    repository: Repository,
+    scratch: Path,
+    clock: Clock,
+    emit: Emit,
+    host: str,
+) -> DrillReport:
+    """Drills the set and notes the result at it. The caller holds a shared lock and removes `scratch`.
+
+    Args:
+        plan: what to do.
+        sources: live sources by name; never written to, they only lend their settings to the twins.
+        repository: where the set is.
+        scratch: an empty folder for the twins.
+        clock: time.
+        emit: where news go.
+        host: this machine's name, for the proof.
+    """
+    begun, started = clock.monotonic(), clock.now()
+    drills = tuple(_drill(name, plan, sources[name], repository, scratch, clock, emit) for name in plan.sources)
+    age = (started - plan.manifest.started).total_seconds()
+    report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun)
+    _note(report, plan, repository, clock.now(), host)
+    message = f"{plan.set} is {'proven: it restores' if report.passed else 'NOT restorable as it claims'}"
+    level = Level.INFO if report.passed else Level.ERROR
+    fields = {"passed": report.passed, "sources": list(plan.sources)}
+    emit(Event("drill_finished", clock.now(), message, level, str(plan.set), fields))
+    return report
+
+
+def _drill(
+    name: str, plan: Plan, source: Source, repository: Repository, scratch: Path, clock: Clock, emit: Emit
+) -> SourceDrill:
+    record, begun = plan.manifest.sources[name], clock.monotonic()
+    restored = Fingerprint()
+    comparisons: tuple[Comparison, ...] = ()
+    error = ""
+    try:
+        folder = scratch / name
+        folder.mkdir(mode=0o700)
+        parts = _parts(name, plan, repository, restored, emit)
+        with source.scratch(folder) as twin:
+            twin.restore(parts, _plain_options(twin))
+            comparisons = _compare(record, twin, restored)
+    except (RecoupError, OSError) as failure:
+        error = str(failure) or type(failure).__name__
+    if not error and not comparisons:
+        error = "there was nothing to compare: the set has no facts of this source"
+    return SourceDrill(name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error)
+
+
+def _plain_options(twin: Source) -> NoRestoreOptions:
+    del twin  # a twin is empty: every plug restores into it without options
+    return NoRestoreOptions()
+
+
+def _parts(name: str, plan: Plan, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
+    record = plan.manifest.sources[name]
+    for stored in record.parts:
+        yield watched(repository.fetch(plan.set, name, stored), passing)
+        emit(Progress(f"drill {name}", passing.bytes, record.bytes))
+    emit(Progress(f"drill {name}", passing.bytes, record.bytes, finished=True))
+
+
+def _compare(record: SourceRecord, twin: Source, restored: Fingerprint) -> tuple[Comparison, ...]:
+    size = Comparison("source", "bytes", f"{record.bytes:,}", f"{restored.bytes:,}", record.bytes == restored.bytes)
+    lines = compare(record.facts, twin.facts()) if record.facts else ()
+    if not twin.exact:
+        return (size, *lines) if lines else ()
+    found = Fingerprint()
+    with twin.capture() as capture:
+        for part in capture.parts():
+            consume(watched(part, found))
+    same = found.hexdigest() == restored.hexdigest()
+    content = Comparison(
+        "source",
+        f"content and attributes of {restored.items:,} items",
+        restored.hexdigest()[:16],
+        found.hexdigest()[:16],
+        same,
+    )
+    return (size, content, *lines)
+
+
+def _note(report: DrillReport, plan: Plan, repository: Repository, now: datetime, host: str) -> None:
+    drillable = {name for name, record in plan.manifest.sources.items() if record.parts}
+    whole = drillable <= set(plan.sources)
+    fields = {
+        "level": "drill",
+        "passed": report.passed,
+        "whole": whole,
+        "sources": {drill.source: drill.passed for drill in report.sources},
+        "seconds": round(report.seconds, 3),
+    }
+    repository.mark(plan.set, Mark("proof", now, host, fields))
