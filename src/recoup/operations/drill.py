@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from recoup.errors import RecoupError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import Comparison, compare
@@ -15,7 +17,7 @@ from recoup.model.part import Part
 from recoup.model.reports import DrillReport, SourceDrill
 from recoup.operations._fingerprint import Fingerprint, consume, watched
 from recoup.repository._base import Repository
-from recoup.sources._base import NoRestoreOptions, Source
+from recoup.sources._base import Source
 from recoup.system.clock import Clock
 
 
@@ -52,10 +54,10 @@ def plan(manifest: Manifest, asked: Sequence[str] | None) -> Plan:
             skipped[name] = reason
         else:
             chosen.append(name)
-    name = SetName.parse(manifest.name)
-    if name is None:
+    set_name = SetName.parse(manifest.name)
+    if set_name is None:
         raise RecoupError(f"{manifest.name} is not the name of a set")
-    return Plan(name, manifest, tuple(chosen), skipped, asked is not None)
+    return Plan(set_name, manifest, tuple(chosen), skipped, asked is not None)
 
 
 def _reason_to_skip(record: SourceRecord, name: str, asked: Sequence[str] | None) -> str:
@@ -73,6 +75,7 @@ def _reason_to_skip(record: SourceRecord, name: str, asked: Sequence[str] | None
 def run(
     plan: Plan,
     sources: Mapping[str, Source],
+    options: Mapping[str, BaseModel],
     repository: Repository,
     scratch: Path,
     clock: Clock,
@@ -84,6 +87,7 @@ def run(
     Args:
         plan: what to do.
         sources: live sources by name; never written to, they only lend their settings to the twins.
+        options: each plug's restore options by source name, at their defaults.
         repository: where the set is.
         scratch: an empty folder for the twins.
         clock: time.
@@ -91,7 +95,9 @@ def run(
         host: this machine's name, for the proof.
     """
     begun, started = clock.monotonic(), clock.now()
-    drills = tuple(_drill(name, plan, sources[name], repository, scratch, clock, emit) for name in plan.sources)
+    drills = tuple(
+        _drill(name, plan, sources[name], options[name], repository, scratch, clock, emit) for name in plan.sources
+    )
     age = (started - plan.manifest.started).total_seconds()
     report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun)
     _note(report, plan, repository, clock.now(), host)
@@ -103,7 +109,14 @@ def run(
 
 
 def _drill(
-    name: str, plan: Plan, source: Source, repository: Repository, scratch: Path, clock: Clock, emit: Emit
+    name: str,
+    plan: Plan,
+    source: Source,
+    options: BaseModel,
+    repository: Repository,
+    scratch: Path,
+    clock: Clock,
+    emit: Emit,
 ) -> SourceDrill:
     record, begun = plan.manifest.sources[name], clock.monotonic()
     restored = Fingerprint()
@@ -114,18 +127,13 @@ def _drill(
         folder.mkdir(mode=0o700)
         parts = _parts(name, plan, repository, restored, emit)
         with source.scratch(folder) as twin:
-            twin.restore(parts, _plain_options(twin))
+            twin.restore(parts, options)
             comparisons = _compare(record, twin, restored)
     except (RecoupError, OSError) as failure:
         error = str(failure) or type(failure).__name__
     if not error and not comparisons:
         error = "there was nothing to compare: the set has no facts of this source"
     return SourceDrill(name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error)
-
-
-def _plain_options(twin: Source) -> NoRestoreOptions:
-    del twin  # a twin is empty: every plug restores into it without options
-    return NoRestoreOptions()
 
 
 def _parts(name: str, plan: Plan, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
