@@ -14,6 +14,8 @@ SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z", re.IGNORECASE)
 """What a source may be called: it becomes a folder name on every platform and never contains a dot."""
 
 _SET_NAME = re.compile(r"backup_(\d{8}_\d{6})(?:_([2-9]|[1-9]\d+))?\Z")
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that no undecodable byte is escaped to."""
 _SET_TIME = "%Y%m%d_%H%M%S"
 
 
@@ -62,8 +64,12 @@ def checked_relative(name: str) -> str:
         name: path with `/` between components, as stored in a manifest. Bytes that are not UTF-8 are surrogate-escaped.
 
     Raises:
-        UnsafePathError: absolute, empty, with NUL, or with an empty, `.` or `..` component.
+        UnsafePathError: absolute, empty, with NUL, no text that a file name could be, or with an empty, `.` or `..` component.
     """
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UnsafePathError(f"unsafe name {shown(name)!r}: it has a lone surrogate") from None
     if not name or "\0" in name or name.startswith("/"):
         raise UnsafePathError(f"unsafe name {shown(name)!r}: not a relative path")
     for component in name.split("/"):
@@ -74,5 +80,5 @@ def checked_relative(name: str) -> str:
 
 def shown(name: str) -> str:
     """`name` fit for a terminal or a log: bytes that are not UTF-8 and control characters are replaced."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = name.encode("utf-8", "surrogatepass" if _LONE.search(name) else "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -8,6 +8,7 @@ from recoup.errors import ExitCode
 from recoup.model.facts import Comparison
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Standing
+from recoup.model.names import SetName
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class SetInfo:
     manifest: Manifest | None
     standing: Standing = field(default_factory=Standing)
     problem: str = ""
+
+    @property
+    def name_key(self) -> tuple[str, int]:
+        """Sorts sets by time, those of one second by their ordinal."""
+        parsed = SetName.parse(self.name)
+        return (self.name, 0) if parsed is None else (str(SetName(parsed.time)), parsed.ordinal)
 
 
 @dataclass(frozen=True)

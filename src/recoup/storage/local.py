@@ -266,3 +266,12 @@ class LocalStorage:
             raise FileNotFoundError(str(path))
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
         return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def connect(root: Path) -> LocalStorage:
+    """The storage below a folder.
+
+    Args:
+        root: absolute path.
+    """
+    return LocalStorage(root)

@@ -1,0 +1,103 @@
+"""Status: how old is the newest good holding of each source, and is it proven?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from recoup.errors import ExitCode
+from recoup.model.names import SetName
+from recoup.model.reports import SetInfo
+
+
+@dataclass(frozen=True)
+class Row:
+    """One source in one repository.
+
+    Attributes:
+        repository: name.
+        source: name.
+        set: the newest set that holds a good copy; empty when there is none.
+        time: when that set was begun (UTC).
+        age_seconds: how old it is.
+        bytes: how much it holds of the source.
+        proven: when that set was last proven by a drill; None when never.
+        problem: what a person has to know; empty when all is well.
+    """
+
+    repository: str
+    source: str
+    set: str
+    time: datetime | None
+    age_seconds: float | None
+    bytes: int
+    proven: datetime | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The state of a stack's backups.
+
+    Attributes:
+        rows: one for each source and repository.
+        sets: how many sets there are, over all repositories.
+        newest: name of the newest set of all; empty when there is none.
+        newest_outcome: its outcome.
+        free_bytes: by repository; None where unknown.
+    """
+
+    rows: tuple[Row, ...]
+    sets: int
+    newest: str
+    newest_outcome: str
+    free_bytes: dict[str, int | None]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when every source has a good holding and nothing is doubtful, else 3; 1 when nothing is held at all."""
+        if not any(row.set for row in self.rows):
+            return ExitCode.FAILED
+        return ExitCode.INCOMPLETE if any(row.problem for row in self.rows) else ExitCode.OK
+
+
+def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now: datetime) -> tuple[Row, ...]:
+    """The state of each source in one repository. Pure.
+
+    Args:
+        repository: its name.
+        infos: its sets.
+        sources: those configured; sources that only old sets have are left out.
+        now: the present moment.
+    """
+    newest_first = sorted((i for i in infos if i.manifest), key=lambda i: i.name_key, reverse=True)
+    return tuple(_row(repository, source, newest_first, now) for source in sources)
+
+
+def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) -> Row:
+    for index, info in enumerate(infos):
+        record = info.manifest.sources.get(source) if info.manifest else None
+        if info.manifest is None or record is None or not record.good:
+            continue
+        age = (now - info.manifest.started).total_seconds()
+        problem = _problem(source, infos[:index], info, age)
+        time = info.manifest.started
+        return Row(repository, source, info.name, time, age, record.bytes, info.standing.proven, problem)
+    return Row(repository, source, "", None, None, 0, None, "never backed up")
+
+
+def _problem(source: str, newer: Sequence[SetInfo], info: SetInfo, age: float) -> str:
+    if age < 0:
+        return "the set is from the future: a clock is wrong"
+    tried = [i for i in newer if i.manifest and source in i.manifest.sources]
+    if tried and tried[0].manifest:
+        outcome = tried[0].manifest.sources[source].outcome
+        return f"the newest try, {tried[0].name}, is {outcome}"
+    if info.standing.failed_proof:
+        return "its newest drill failed"
+    return ""
+
+
+def newest(infos: Sequence[SetInfo]) -> SetInfo | None:
+    """The newest set of all."""
+    named = [info for info in infos if SetName.parse(info.name)]
+    return max(named, key=lambda info: info.name_key, default=None)
