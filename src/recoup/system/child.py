@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any, BinaryIO
 
+from recoup.errors import RecoupError
 from recoup.system.plugs import function_named
 
 
@@ -19,8 +20,12 @@ def main() -> None:
     try:
         _serve(sys.stdin.buffer, answers)
     except Exception as error:  # noqa: BLE001 - every failure is the parent's to judge
-        message = {"error": str(error) or type(error).__name__, "kind": type(error).__name__}
+        message = {"error": str(error) or type(error).__name__, "kind": type(error).__name__, "hint": _hint(error)}
         answers.write(json.dumps(message).encode() + b"\n")
+
+
+def _hint(error: Exception) -> str:
+    return error.hint if isinstance(error, RecoupError) else ""
 
 
 def _serve(questions: BinaryIO, answers: Any) -> None:

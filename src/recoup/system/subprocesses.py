@@ -11,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from recoup.errors import RecoupError
@@ -27,8 +28,8 @@ class ChildFailedError(RecoupError):
         kind: class name of the exception in the child; empty when it died.
     """
 
-    def __init__(self, message: str, kind: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, kind: str = "", hint: str = "") -> None:
+        super().__init__(message, hint)
         self.kind = kind
 
 
@@ -79,7 +80,7 @@ class Child:
             raise ChildFailedError(f"{self._name} ended without an answer (exit {code}): {last[0]}")
         message = json.loads(line)
         if "error" in message:
-            raise ChildFailedError(message["error"], message["kind"])
+            raise ChildFailedError(message["error"], message["kind"], message["hint"])
         return message["answer"]
 
     def ask(self, question: object) -> Any:
@@ -142,3 +143,38 @@ def output_of(command: Sequence[str], timeout: float = 30.0) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.decode(errors="replace")
+
+
+def answer_of(command: Sequence[str], folder: Path, timeout: float) -> str:
+    """What a program prints on stdout, where it has to succeed. What it says on stderr is dropped: it may hold a secret.
+
+    Args:
+        command: argument list, never a shell string.
+        folder: where it runs.
+        timeout: seconds.
+
+    Raises:
+        ChildFailedError: it is not there, fails, takes too long, or its answer is not UTF-8.
+    """
+    name = command[0]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildFailedError(f"the program {name} did not end within {timeout:g} seconds.") from None
+    except OSError as error:
+        raise ChildFailedError(f"the program {name} cannot be started ({error.strerror}).") from None
+    except ValueError:
+        raise ChildFailedError("the program's name or arguments hold a NUL character.") from None
+    if done.returncode:
+        raise ChildFailedError(f"the program {name} failed (exit {done.returncode}).")
+    try:
+        return done.stdout.decode()
+    except UnicodeDecodeError:
+        raise ChildFailedError(f"the program {name} answered with something else than UTF-8 text.") from None
