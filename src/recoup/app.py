@@ -1,0 +1,782 @@
+"""The wiring: from settings to live objects to verbs. The only place that knows everything.
+
+`open_stack` is the door for the command line, the demo and programs (`recoup.open`).
+"""
+
+import contextlib
+import os
+import random
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recoup.errors import ConfigError, NoSpaceError, NoSuchSetError, RefusedError, UsageError
+from recoup.model.events import Emit, Event, Level, News, ignore
+from recoup.model.names import SetName
+from recoup.model.secrets import Masker
+from recoup.system.clock import Clock, SystemClock, local_zone_name
+from recoup.system.destinations import checked_destination
+from recoup.system.host import this_host
+from recoup.system.plugs import load
+from recoup.system.tempdirs import temporary_folder
+
+if TYPE_CHECKING:
+    from recoup.config.loading import Loaded
+    from recoup.config.settings import RepositorySettings, Settings
+    from recoup.model.manifest import Manifest
+    from recoup.model.reports import (
+        BackupReport,
+        DrillReport,
+        PruneReport,
+        RestoreReport,
+        SetInfo,
+        VerifyReport,
+    )
+    from recoup.operations import backup, doctor, drill, prune, restore, status
+    from recoup.operations.selection import Filter
+    from recoup.repository._base import Lock, Repository, Subset
+    from recoup.repository.plain.repository import PlainRepository
+    from recoup.retention import Rules
+    from recoup.sources._base import Source, SourceOptions
+    from recoup.system.unpacking import Overwrite
+
+PRUNE_WAIT = 60.0
+"""Seconds that the prune after a backup waits for readers to end, at least."""
+
+
+def open_stack(
+    config: Sequence[Path | str] = (),
+    overrides: Sequence[str] = (),
+    repository: str | None = None,
+    emit: Emit = ignore,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    clock: Clock | None = None,
+) -> "Stack":
+    """Opens a stack by its configuration.
+
+    Args:
+        config: configuration files, later ones win; none means the usual places.
+        overrides: `KEY=VALUE`, dotted keys.
+        repository: a configured repository's name, or a path or file:// URL of one. With a path and no configuration at all,
+            the stack has that repository and no sources: sets can be listed, verified, drilled and restored.
+        emit: is told of every event and of progress.
+        environ: the environment.
+        cwd: the working folder, the present one by default.
+        clock: time.
+
+    Raises:
+        ConfigError: the configuration is missing or wrong.
+    """
+    from recoup.config import loading
+
+    cwd = cwd or Path.cwd()
+    paths = [Path(path) for path in config]
+    try:
+        loaded = loading.load(paths, overrides, environ, cwd)
+    except ConfigError:
+        if paths or overrides or not _is_place(repository, cwd) or loading.has_configuration(environ, cwd):
+            raise
+        loaded = loading.without_file(cwd)
+    return Stack(loaded, repository, emit, environ, cwd, clock or SystemClock())
+
+
+def _is_place(repository: str | None, cwd: Path) -> bool:
+    return repository is not None and ("/" in repository or (cwd / repository).is_dir())
+
+
+@dataclass(frozen=True)
+class DeletePlan:
+    """Which sets a delete removes.
+
+    Attributes:
+        infos: the sets.
+        refused: set name to the reason why it cannot be deleted without force.
+    """
+
+    infos: "tuple[SetInfo, ...]"
+    refused: Mapping[str, str]
+
+
+class Stack:
+    """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
+
+    def __init__(
+        self,
+        loaded: "Loaded",
+        repository: str | None,
+        emit: Emit,
+        environ: Mapping[str, str],
+        cwd: Path,
+        clock: Clock,
+    ) -> None:
+        self._loaded, self._chosen, self._environ, self._cwd, self._clock = loaded, repository, environ, cwd, clock
+        self._listener = emit
+        self.masker = Masker(loaded.secrets)
+        self._host = this_host()
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings."""
+        return self._loaded.settings
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the configuration."""
+        return tuple(self._loaded.warnings)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the configured sources."""
+        return tuple(self._loaded.sources)
+
+    # --- backup -----------------------------------------------------------------------------------------------------
+
+    def plan_backup(
+        self, sources: Sequence[str] | None = None, tags: Mapping[str, str] | None = None, note: str = ""
+    ) -> "backup.Plan":
+        """What a backup would do; changes nothing.
+
+        Args:
+            sources: names; all configured ones by default.
+            tags: for the set.
+            note: for the set.
+        """
+        from recoup.operations import backup
+
+        repository = self.repository
+        repository.check()
+        chosen = self._chosen_sources(sources)
+        live = {name: self._source(name, Path(tempfile.gettempdir())) for name in chosen}
+        factor = self._repository_settings.free_space_factor
+        return backup.plan(live, repository.free_bytes(), factor, self._masked_tags(tags), note)
+
+    def backup(
+        self,
+        plan: "backup.Plan | None" = None,
+        *,
+        sources: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+        prune: bool | None = None,
+        wait_lock: float = 0.0,
+    ) -> "BackupReport":
+        """Takes one cut of the stack and stores it.
+
+        Args:
+            plan: from `plan_backup`; made from the other arguments when None.
+            sources: names; all configured ones by default.
+            tags: for the set.
+            note: for the set.
+            prune: prune afterwards, if the backup is complete; by default as configured.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            LockedError: another backup of this stack, or a prune, is running.
+            NoSpaceError: there is too little space.
+        """
+        from recoup.operations import backup
+
+        plan = plan or self.plan_backup(sources, tags, note)
+        with self.repository.lock("backup", "backup", self.settings.stack, wait_lock), self._emitting() as emit:
+            with self._staging() as staging:
+                live = {row.source: self._source(row.source, staging, emit) for row in plan.rows}
+                report = backup.run(plan, live, self.repository, self._run(emit))
+        wanted = self._repository_settings.prune_after_backup if prune is None else prune
+        if wanted:
+            self._prune_after(report, wait_lock)
+        return report
+
+    def _prune_after(self, report: "BackupReport", wait_lock: float) -> None:
+        if report.manifest is None or report.manifest.outcome != "complete":
+            with self._emitting() as emit:
+                message = "nothing was pruned, because the backup is not complete"
+                emit(Event("prune_skipped", self._clock.now(), message, Level.WARNING))
+            return
+        self.prune(wait_lock=max(wait_lock, PRUNE_WAIT))
+
+    def _run(self, emit: Emit) -> "backup.Run":
+        from recoup.operations import backup
+
+        return backup.Run(
+            stack=self.settings.stack,
+            host=self._host,
+            version=installed_version("recoup"),
+            id=secrets.token_hex(16),
+            time_zone=local_zone_name(),
+            clock=self._clock,
+            emit=emit,
+            mask=self.masker,
+        )
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def sets(self, filters: "Filter | None" = None) -> "list[SetInfo]":
+        """All sets, oldest first.
+
+        Args:
+            filters: only those that match.
+        """
+        from recoup.operations import selection
+
+        self.repository.check()
+        infos = selection.listing(self.repository, self._clock.now())
+        return infos if filters is None else selection.matching(infos, filters)
+
+    def show(self, text: str = "latest") -> "SetInfo":
+        """One set.
+
+        Args:
+            text: its name, a unique prefix, `latest`, `latest-complete`, `oldest`, or a time.
+        """
+        return self._resolve(text)
+
+    def status(self) -> "status.Report":
+        """How old the newest good copy of each source is, in every configured repository (or the chosen one)."""
+        from recoup.operations import selection, status
+
+        rows: list[status.Row] = []
+        infos: list[SetInfo] = []
+        free: dict[str, int | None] = {}
+        now = self._clock.now()
+        for name in self._repository_names:
+            repository = self._open(name)
+            repository.check()
+            found = selection.listing(repository, now)
+            rows += status.rows(name, found, self.source_names, now)
+            infos += found
+            free[name] = repository.free_bytes()
+        newest = status.newest(infos)
+        outcome = newest.manifest.outcome if newest and newest.manifest else ""
+        return status.Report(tuple(rows), len(infos), newest.name if newest else "", outcome, free)
+
+    def doctor(self) -> "doctor.Report":
+        """What would stop a backup, and how to mend it; changes nothing."""
+        from recoup.operations import doctor
+
+        live = {name: self._source(name, Path(tempfile.gettempdir())) for name in self.source_names}
+        names = self._repository_names
+        opened: dict[str, Callable[[], Repository]] = {name: self._opener(name) for name in names}
+        factors = {name: self._settings_of(name).free_space_factor for name in names}
+        return doctor.run(live, opened, factors, self.warnings)
+
+    # --- verify and drill -------------------------------------------------------------------------------------------
+
+    def verify(
+        self, text: str | None = None, subset: "Subset | None" = None, *, wait_lock: float = 0.0
+    ) -> "list[VerifyReport]":
+        """Compares stored bytes with the manifests.
+
+        Args:
+            text: a set; all sets by default.
+            subset: which part of the bytes to read; all by default.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            NoSuchSetError: there is nothing to verify.
+        """
+        from recoup.operations import verify
+        from recoup.repository._base import Subset
+
+        names = [self._named(text)] if text else list(self._existing_names())
+        if not names:
+            raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
+        with self._reading("verify", wait_lock), self._emitting() as emit:
+            plan = verify.plan(names)
+            return list(verify.run(plan, self.repository, subset or Subset(), self._clock, emit, self._host.name))
+
+    def plan_drill(self, text: str = "latest-complete", sources: Sequence[str] | None = None) -> "drill.Plan":
+        """What a drill would restore; changes nothing.
+
+        Args:
+            text: a set; the newest complete one by default.
+            sources: names; all that the set holds by default.
+        """
+        from recoup.operations import drill
+
+        manifest = self._manifest(self._resolve(text, sources))
+        self._demand_known(sources, manifest)
+        return drill.plan(manifest, sources)
+
+    def drill(
+        self,
+        plan: "drill.Plan | None" = None,
+        *,
+        set: str = "latest-complete",  # noqa: A002 - the noun of the field
+        sources: Sequence[str] | None = None,
+        wait_lock: float = 0.0,
+    ) -> "DrillReport":
+        """Restores a set into scratch twins and compares facts with facts.
+
+        Args:
+            plan: from `plan_drill`; made from the other arguments when None.
+            set: a set; the newest complete one by default.
+            sources: names; all that the set holds by default.
+            wait_lock: seconds to wait for a lock.
+        """
+        from recoup.operations import drill
+        from recoup.system.filesystem import free_bytes
+
+        plan = plan or self.plan_drill(set, sources)
+        if not plan.sources:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.skipped.items())
+            raise UsageError(f"{plan.set} holds nothing that could be drilled ({reasons})")
+        with self._reading("drill", wait_lock), self._emitting() as emit, self._staging("drill") as scratch:
+            free = free_bytes(scratch)
+            if plan.bytes > free:
+                raise NoSpaceError(
+                    f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
+                    "Free space, or set `staging:` to a folder on a larger disk.",
+                )
+            live, options = {}, {}
+            for name in plan.sources:
+                live[name] = self._source(name, scratch, emit, plan.manifest)
+                options[name] = self._restore_options(plan.manifest.sources[name].kind, {})
+            return drill.run(plan, live, options, self.repository, scratch, self._clock, emit, self._host.name)
+
+    # --- restore ----------------------------------------------------------------------------------------------------
+
+    def plan_restore(
+        self,
+        text: str = "latest",
+        sources: Sequence[str] | None = None,
+        *,
+        target: str | None = None,
+        targets: Mapping[str, str] | None = None,
+        in_place: bool = False,
+        overwrite: "Overwrite | None" = None,
+        delete: bool = False,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> "restore.Plan":
+        """What a restore would do; changes nothing.
+
+        Args:
+            text: a set. `latest` means, for each source, the newest set that holds a good copy of it.
+            sources: names; all that the set holds by default.
+            target: folder for files; `restored_<set>` in the working folder by default.
+            targets: source name to the place where its store is to be put.
+            in_place: put each source back where it lives.
+            overwrite: what happens to present files in `target`.
+            delete: remove files in `target` that the set does not have.
+            options: source name to the plug's own options.
+        """
+        from recoup.operations import restore
+
+        targets, options = dict(targets or {}), dict(options or {})
+        if in_place and target:
+            raise UsageError("--in-place and --target DIR contradict each other")
+        if delete and overwrite is None and not in_place:
+            raise UsageError("--delete needs --overwrite if-changed or always", "It changes a folder that is there.")
+        wanted = list(sources) if sources is not None else None
+        for name in targets:
+            if wanted is not None and name not in wanted:
+                raise UsageError(f"--target names the source {name}, which --source leaves out")
+        chosen = self._holdings(text, wanted)
+        for name in {*targets, *options} - set(chosen):
+            raise UsageError(f"there is no source {name} in {text}", f"It has: {', '.join(chosen)}.")
+        items, skipped = [], {}
+        for name, manifest in chosen.items():
+            if reason := restore.reason_to_skip(manifest, name):
+                skipped[name] = reason
+                continue
+            where = targets.get(name)
+            if where is not None or in_place:
+                items.append(self._place_item(name, manifest, where, overwrite, delete, options.get(name, {})))
+            else:
+                if options.get(name):
+                    raise UsageError(f"options of {name} have no meaning when it is restored as files")
+                folder = checked_destination(target or f"restored_{manifest.name}", self._cwd)
+                items.append(restore.as_files(name, manifest, folder, overwrite, delete=delete))
+        if not items:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+            raise UsageError(f"{text} holds nothing to restore ({reasons})")
+        if wanted is not None and skipped:
+            name, reason = next(iter(skipped.items()))
+            raise UsageError(
+                f"{name} cannot be restored from {text}: {reason}", "Choose another set, or other sources."
+            )
+        return restore.Plan(tuple(items), overwrite, delete, skipped)
+
+    def _place_item(
+        self,
+        name: str,
+        manifest: "Manifest",
+        where: str | None,
+        overwrite: "Overwrite | None",
+        delete: bool,  # noqa: FBT001 - passed on
+        options: Mapping[str, Any],
+    ) -> "restore.Item":
+        from recoup.operations import restore
+
+        kind = manifest.sources[name].kind
+        given = dict(options)
+        accepted = self._restore_options_type(kind).model_fields
+        for key, value in (("overwrite", overwrite), ("delete", delete or None)):
+            if value is not None and key in accepted:
+                given[key] = value
+        if where is None and name not in self._loaded.sources:
+            raise UsageError(
+                f"{name} is not configured, so nobody knows where it lives",
+                f"Say where: --target {name}=WHERE, or restore it as files.",
+            )
+        live = self._source(name, Path(tempfile.gettempdir()), self._listener, manifest, where)
+        return restore.in_place(name, manifest, live, self._restore_options(kind, given))
+
+    def restore(
+        self, plan: "restore.Plan | None" = None, *, wait_lock: float = 0.0, **arguments: Any
+    ) -> "RestoreReport":
+        """Restores.
+
+        Args:
+            plan: from `plan_restore`; made from `arguments` when None.
+            wait_lock: seconds to wait for a lock.
+            arguments: those of `plan_restore`.
+        """
+        from recoup.operations import restore
+
+        plan = plan or self.plan_restore(**arguments)
+        with self._reading("restore", wait_lock), self._emitting() as emit:
+            for item in plan.items:
+                if item.live is not None:
+                    for sentence in item.live.recover():
+                        emit(
+                            Event(
+                                "restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING
+                            )
+                        )
+            return restore.run(plan, self.repository, self._clock, emit, self._host.name)
+
+    # --- retention --------------------------------------------------------------------------------------------------
+
+    def plan_prune(self) -> "prune.PrunePlan":
+        """What a prune would remove, with the reasons; changes nothing."""
+        from recoup.operations import prune
+
+        self.repository.check()
+        return prune.plan(self.repository, self._rules, self._clock.now())
+
+    def prune(self, plan: "prune.PrunePlan | None" = None, *, wait_lock: float = 0.0) -> "PruneReport":
+        """Removes the sets that no rule keeps.
+
+        Args:
+            plan: from `plan_prune`, for example after a person agreed to it; made anew under the lock when None.
+            wait_lock: seconds to wait for a lock.
+        """
+        from recoup.operations import prune
+
+        with self.repository.lock("exclusive", "prune", self.settings.stack, wait_lock), self._emitting() as emit:
+            plan = plan or self.plan_prune()
+            return prune.run(plan, self.repository, self._repository_settings.trash_days, emit, self._clock)
+
+    def pin(self, text: str, reason: str = "", until: datetime | None = None) -> str:
+        """Protects a set from retention; returns its name."""
+        from recoup.operations import marks
+
+        name = self._named(text)
+        marks.pin(self.repository, name, self.masker(reason), until, self._clock.now(), self._host.name)
+        return str(name)
+
+    def unpin(self, text: str) -> str:
+        """Ends a set's protection; returns its name."""
+        from recoup.operations import marks
+
+        name = self._named(text)
+        marks.unpin(self.repository, name, self._clock.now(), self._host.name)
+        return str(name)
+
+    def note(self, text: str, note: str) -> str:
+        """Adds a note to a set; returns its name."""
+        from recoup.operations import marks
+
+        name = self._named(text)
+        marks.note(self.repository, name, self.masker(note), self._clock.now(), self._host.name)
+        return str(name)
+
+    def accept(self, text: str) -> str:
+        """Lets a suspicious set count as good; returns its name."""
+        from recoup.operations import marks
+
+        name = self._named(text)
+        marks.accept(self.repository, name, self._clock.now(), self._host.name)
+        return str(name)
+
+    def plan_delete(self, texts: Sequence[str]) -> DeletePlan:
+        """Which sets a delete would remove. Pinned ones, and the newest complete one, are refused."""
+        from recoup.operations import selection
+
+        infos = self.sets()
+        now, zone = self._clock.now(), local_zone_name()
+        chosen = {info.name: info for info in (selection.resolve(t, infos, now, zone=zone) for t in texts)}
+        complete = [info.name for info in infos if info.manifest and info.manifest.outcome == "complete"]
+        refused = {}
+        for name, info in chosen.items():
+            if info.standing.pinned:
+                refused[name] = "it is pinned"
+            elif complete and name == complete[-1]:
+                refused[name] = "it is the newest complete set"
+        return DeletePlan(tuple(chosen.values()), refused)
+
+    def delete(self, plan: DeletePlan, *, force: bool = False, wait_lock: float = 0.0) -> tuple[str, ...]:
+        """Deletes sets and returns their names.
+
+        Raises:
+            RefusedError: one is protected, and `force` is off; nothing is deleted.
+        """
+        if plan.refused and not force:
+            name, reason = next(iter(plan.refused.items()))
+            raise RefusedError(f"{name} is not deleted: {reason}", "`--force` deletes it all the same.")
+        names = [parsed for info in plan.infos if (parsed := SetName.parse(info.name))]
+        with self.repository.lock("exclusive", "delete", self.settings.stack, wait_lock):
+            self.repository.delete(names, keep_days=self._repository_settings.trash_days)
+        return tuple(str(name) for name in names)
+
+    def undelete(self, text: str) -> str:
+        """Takes a set out of the trash; returns its name."""
+        from recoup.operations import selection
+
+        self.repository.check()
+        name = selection.named(text, self.repository.trashed())
+        with self.repository.lock("exclusive", "undelete", self.settings.stack):
+            self.repository.undelete(name)
+        return str(name)
+
+    # --- repository -------------------------------------------------------------------------------------------------
+
+    def create_repositories(self) -> dict[str, str]:
+        """Creates the configured repositories that are not there yet; returns name to location of those created."""
+        created = {}
+        for name in self._repository_names:
+            repository = self._open(name)
+            try:
+                repository.check()
+            except ConfigError:
+                raise
+            except Exception as error:
+                from recoup.errors import NoRepositoryError
+
+                if not isinstance(error, NoRepositoryError):
+                    raise
+                repository.create()
+                created[name] = repository.location
+        return created
+
+    def locks(self) -> "Sequence[Lock]":
+        """All locks on the repository."""
+        self.repository.check()
+        return self.repository.locks()
+
+    def unlock(self, *, force: bool = False) -> "Sequence[Lock]":
+        """Removes stale locks, or, with `force`, all; returns those removed."""
+        self.repository.check()
+        return self.repository.unlock(force=force)
+
+    @cached_property
+    def repository(self) -> "PlainRepository":
+        """The repository to work on: the one chosen, or the only one configured.
+
+        Raises:
+            UsageError: there are several, and none was chosen.
+        """
+        names = self._repository_names
+        if not names:
+            raise ConfigError("no repository is configured", "Add one under `repositories:`, or name one with -r PATH.")
+        if len(names) > 1:
+            raise UsageError(f"there are several repositories: {', '.join(names)}", "Choose one with -r NAME.")
+        return self._open(names[0])
+
+    @property
+    def _repository_names(self) -> list[str]:
+        if self._chosen is not None:
+            return [self._chosen]
+        return list(self.settings.repositories)
+
+    def _settings_of(self, name: str) -> "RepositorySettings":
+        from recoup.config.settings import RepositorySettings
+
+        if name in self.settings.repositories:
+            return self.settings.repositories[name]
+        if not _is_place(name, self._cwd) and "://" not in name:
+            known = ", ".join(self.settings.repositories) or "none"
+            raise UsageError(f"there is no repository {name!r} in the configuration", f"Known: {known}.")
+        place = name.removeprefix("file://")
+        return RepositorySettings(path=checked_destination(place, self._cwd))
+
+    @property
+    def _repository_settings(self) -> "RepositorySettings":
+        return self._settings_of(self._repository_names[0])
+
+    def _opener(self, name: str) -> "Callable[[], Repository]":
+        return lambda: self._open(name)
+
+    def _open(self, name: str) -> "PlainRepository":
+        from recoup.repository.opening import open_repository
+
+        settings = self._settings_of(name)
+        place = settings.path if settings.path is not None else Path(str(settings.url).removeprefix("file://"))
+        storage = load("recoup.storage", "local").connect(checked_destination(place, self._loaded.base))
+        return open_repository(
+            name, storage, settings.pack, settings.compression, settings.compression_level, self._clock
+        )
+
+    def _existing_names(self) -> Sequence[SetName]:
+        self.repository.check()
+        return self.repository.names()
+
+    @property
+    def _rules(self) -> "Rules":
+        from recoup.retention import rules
+
+        settings = self._repository_settings
+        return rules(settings.keep.model_dump(), settings.time_zone)
+
+    def _resolve(self, text: str, sources: Sequence[str] | None = None) -> "SetInfo":
+        from recoup.operations import selection
+
+        return selection.resolve(text, self.sets(), self._clock.now(), sources=sources, zone=local_zone_name())
+
+    def _named(self, text: str) -> SetName:
+        found = self._resolve(text).name
+        name = SetName.parse(found)
+        if name is None:
+            raise NoSuchSetError(f"{found} is not the name of a set")
+        return name
+
+    def _manifest(self, info: "SetInfo") -> "Manifest":
+        if info.manifest is None:
+            raise RefusedError(f"{info.name} cannot be read: {info.problem}", "Choose another set.")
+        return info.manifest
+
+    def _holdings(self, text: str, sources: list[str] | None) -> "dict[str, Manifest]":
+        """Source name to the manifest that it is restored from."""
+        from recoup.operations import selection
+
+        if text == "latest":
+            infos = self.sets()
+            wanted = sources or selection.sources_of(infos, self._loaded.sources)
+            held = selection.holdings(infos, wanted)
+            missing = [name for name in wanted if name not in held]
+            if not held or (sources and missing):
+                raise NoSuchSetError(
+                    f"no set holds a good copy of {', '.join(missing) or 'anything'}",
+                    "`recoup list` shows what there is.",
+                )
+            return {name: self._manifest(info) for name, info in held.items()}
+        manifest = self._manifest(self._resolve(text, sources))
+        self._demand_known(sources, manifest)
+        return dict.fromkeys(sources or manifest.sources, manifest)
+
+    def _demand_known(self, sources: Sequence[str] | None, manifest: "Manifest") -> None:
+        for name in sources or ():
+            if name not in manifest.sources:
+                has = ", ".join(manifest.sources)
+                raise UsageError(f"{manifest.name} has no source {name}", f"It has: {has}.")
+
+    # --- sources ----------------------------------------------------------------------------------------------------
+
+    def _chosen_sources(self, sources: Sequence[str] | None) -> list[str]:
+        known = list(self._loaded.sources)
+        if not known:
+            raise ConfigError("no sources are configured", "Add some under `sources:`, or run `recoup init`.")
+        for name in sources or ():
+            if name not in known:
+                raise UsageError(f"there is no source {name} in the configuration", f"Known: {', '.join(known)}.")
+        return [name for name in known if sources is None or name in sources]
+
+    def _source(
+        self,
+        name: str,
+        staging: Path,
+        emit: Emit | None = None,
+        manifest: "Manifest | None" = None,
+        where: str | None = None,
+    ) -> "Source":
+        """A live source from its settings, or, when it is not configured, from what a manifest says of it."""
+        from recoup.sources._base import Site
+
+        options = self._loaded.sources.get(name) or self._recorded_options(name, manifest)
+        plug = load("recoup.sources", options.kind)
+        if where is not None:
+            place = str(checked_destination(where, self._cwd)) if options.place == "path" else where
+            options = type(options).model_validate({**options.model_dump(), options.place: place})
+        site = Site(
+            name=name,
+            base=self._loaded.base,
+            staging=staging,
+            clock=self._clock,
+            seed=random.SystemRandom().getrandbits(32),
+            emit=emit or self._listener,
+            allow_remote=self.settings.allow_remote,
+        )
+        source: Source = plug.connect(options, site)
+        return source
+
+    def _recorded_options(self, name: str, manifest: "Manifest | None") -> "SourceOptions":
+        if manifest is None:
+            raise UsageError(f"there is no source {name} in the configuration")
+        record = manifest.sources[name]
+        options: SourceOptions = load("recoup.sources", record.kind).Options.model_validate(
+            {**record.settings, "kind": record.kind}
+        )
+        return options
+
+    def _restore_options_type(self, kind: str) -> Any:
+        from recoup.sources._base import NoRestoreOptions
+
+        return getattr(load("recoup.sources", kind), "RestoreOptions", NoRestoreOptions)
+
+    def _restore_options(self, kind: str, values: Mapping[str, Any]) -> Any:
+        from pydantic import ValidationError
+
+        model = self._restore_options_type(kind)
+        try:
+            return model.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(step) for step in first["loc"])
+            known = ", ".join(model.model_fields) or "none"
+            raise UsageError(f"restore option {key} of kind {kind}: {first['msg']}", f"Its options: {known}.") from None
+
+    def _masked_tags(self, tags: Mapping[str, str] | None) -> dict[str, str]:
+        return {self.masker(key): self.masker(value) for key, value in (tags or {}).items()}
+
+    # --- surroundings -----------------------------------------------------------------------------------------------
+
+    def _reading(self, verb: str, wait: float) -> AbstractContextManager[None]:
+        return self.repository.lock("shared", verb, self.settings.stack, wait)
+
+    @contextlib.contextmanager
+    def _staging(self, purpose: str = "staging") -> Iterator[Path]:
+        """A temporary folder: where configured, else beside the repository, so that storing a copy is a rename."""
+        configured = self.settings.staging
+        if configured is not None:
+            parent: Path | None = checked_destination(configured, self._loaded.base)
+        else:
+            beside = self.repository.staging
+            parent = Path(beside) if beside else None
+        with temporary_folder(purpose, self._clock.now(), parent) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def _emitting(self) -> Iterator[Emit]:
+        """Where news go: to the caller, and to the configured files."""
+        from recoup.sinks import opened
+
+        events = self.settings.events
+        with contextlib.ExitStack() as stack:
+            sinks = [stack.enter_context(sink) for sink in opened(events, self._loaded.base, self.masker)]
+
+            def emit(news: News) -> None:
+                for sink in sinks:
+                    sink(news)
+                self._listener(news)
+
+            yield emit
