@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 import platform
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,6 +42,7 @@ def exchange(left: Path, right: Path) -> bool:
     call = getattr(_libc(), "renameat2", None) if platform.system() == "Linux" else None
     if call is None:
         return False
+    sys.audit("recoup.exchange", left, right)  # as os.rename does: foreign calls raise no event of their own
     if call(_AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
@@ -102,7 +105,19 @@ def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
 
 def is_mount_point(path: Path) -> bool:
     """True when another file system is mounted at `path`, which therefore cannot be renamed."""
-    return path.is_dir() and not path.is_symlink() and os.path.ismount(path)
+    if not path.is_dir() or path.is_symlink():
+        return False
+    return os.path.ismount(path) or os.fsencode(path.resolve()) in _mounts()
+
+
+def _mounts() -> set[bytes]:
+    """Mount points as Linux lists them: a folder bound within its own file system is told by nothing else."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return set()
+    escaped = re.compile(rb"\\([0-7]{3})")  # space, tab, newline and backslash, see proc(5)
+    return {escaped.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4]) for line in lines}
 
 
 def holders(path: Path) -> tuple[int, ...]:
