@@ -17,7 +17,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoup.errors import ConfigError, NoSpaceError, NoSuchSetError, RefusedError, UsageError
+from recoup.errors import ConfigError, NoRepositoryError, NoSpaceError, NoSuchSetError, RefusedError, UsageError
 from recoup.model.events import Emit, Event, Level, News, ignore
 from recoup.model.names import SetName
 from recoup.model.secrets import Masker
@@ -187,10 +187,13 @@ class Stack:
         from recoup.operations import backup
 
         plan = plan or self.plan_backup(sources, tags, note)
-        with self.repository.lock("backup", "backup", self.settings.stack, wait_lock), self._emitting() as emit:
-            with self._staging() as staging:
-                live = {row.source: self._source(row.source, staging, emit) for row in plan.rows}
-                report = backup.run(plan, live, self.repository, self._run(emit))
+        with (
+            self.repository.lock("backup", "backup", self.settings.stack, wait_lock),
+            self._emitting() as emit,
+            self._staging() as staging,
+        ):
+            live = {row.source: self._source(row.source, staging, emit) for row in plan.rows}
+            report = backup.run(plan, live, self.repository, self._run(emit))
         wanted = self._repository_settings.prune_after_backup if prune is None else prune
         if wanted:
             self._prune_after(report, wait_lock)
@@ -265,9 +268,9 @@ class Stack:
 
         live = {name: self._source(name, Path(tempfile.gettempdir())) for name in self.source_names}
         names = self._repository_names
-        opened: dict[str, Callable[[], Repository]] = {name: self._opener(name) for name in names}
+        openers = {name: self._opener(name) for name in names}
         factors = {name: self._settings_of(name).free_space_factor for name in names}
-        return doctor.run(live, opened, factors, self.warnings)
+        return doctor.run(live, openers, factors, self.warnings)
 
     # --- verify and drill -------------------------------------------------------------------------------------------
 
@@ -418,11 +421,9 @@ class Stack:
         from recoup.operations import restore
 
         kind = manifest.sources[name].kind
-        given = dict(options)
         accepted = self._restore_options_type(kind).model_fields
-        for key, value in (("overwrite", overwrite), ("delete", delete or None)):
-            if value is not None and key in accepted:
-                given[key] = value
+        general = {"overwrite": overwrite, "delete": delete or None}
+        given = {key: value for key, value in general.items() if value is not None and key in accepted} | dict(options)
         if where is None and name not in self._loaded.sources:
             raise UsageError(
                 f"{name} is not configured, so nobody knows where it lives",
@@ -446,13 +447,8 @@ class Stack:
         plan = plan or self.plan_restore(**arguments)
         with self._reading("restore", wait_lock), self._emitting() as emit:
             for item in plan.items:
-                if item.live is not None:
-                    for sentence in item.live.recover():
-                        emit(
-                            Event(
-                                "restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING
-                            )
-                        )
+                for sentence in item.live.recover() if item.live else ():
+                    emit(Event("restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
             return restore.run(plan, self.repository, self._clock, emit, self._host.name)
 
     # --- retention --------------------------------------------------------------------------------------------------
@@ -558,13 +554,7 @@ class Stack:
             repository = self._open(name)
             try:
                 repository.check()
-            except ConfigError:
-                raise
-            except Exception as error:
-                from recoup.errors import NoRepositoryError
-
-                if not isinstance(error, NoRepositoryError):
-                    raise
+            except NoRepositoryError:
                 repository.create()
                 created[name] = repository.location
         return created
