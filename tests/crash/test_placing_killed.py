@@ -1,0 +1,175 @@
+"""A restore in place, killed at every file operation: the next run finds the old one or the new one, and tidies up."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crash.killing import kill_points, run_killed_at
+from recoup.sources import _placing
+from recoup.system import filesystem
+from recoup.system.tempdirs import remove_tree
+
+NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
+SIDES = ("-wal", "-shm")
+
+Swap = Callable[[Path, Path], bool]
+
+
+def never(_left: Path, _right: Path) -> bool:
+    """A file system without an exchange of names."""
+    return False
+
+
+swaps = pytest.mark.parametrize("swap", [filesystem.exchange, never], ids=["exchange", "renames"])
+
+
+def picture(folder: Path) -> dict[str, str]:
+    """Everything in a folder, with the files' text."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_text() if path.is_file() else "/"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def write_file(path: Path) -> None:
+    path.write_text("new")
+
+
+def write_folder(path: Path) -> None:
+    (path / "inner").mkdir(parents=True)
+    (path / "common").write_text("new")
+    (path / "inner" / "only-new").write_text("new")
+
+
+def make_old_file(target: Path) -> None:
+    target.write_text("old")
+    for suffix in SIDES:
+        target.with_name(target.name + suffix).write_text(f"old{suffix}")
+
+
+def make_old_folder(target: Path) -> None:
+    (target / "deep").mkdir(parents=True)
+    (target / "common").write_text("old")
+    (target / "deep" / "only-old").write_text("old")
+
+
+def placing(target: Path, write: Callable[[Path], None], swap: Swap, *, inside: bool | None = None) -> None:
+    _placing.place(
+        target, now=NOW, write=write, check=lambda _: None, side_files=SIDES, exchange=swap, entry_by_entry=inside
+    )
+
+
+def fresh(folder: Path, make: Callable[[Path], None] | None) -> Path:
+    remove_tree(folder)
+    folder.mkdir()
+    if make:
+        make(folder / "data")
+    return folder / "data"
+
+
+def both_ends(
+    folder: Path, make: Callable[[Path], None] | None, write: Callable[[Path], None], inside: bool | None
+) -> list[dict[str, str]]:
+    """What the folder looks like before and after."""
+    target = fresh(folder, make)
+    before = picture(folder)
+    placing(target, write, filesystem.exchange, inside=inside)
+    return [before, picture(folder)]
+
+
+@swaps
+@pytest.mark.parametrize(
+    ("make", "write", "inside"),
+    [
+        (make_old_file, write_file, None),
+        (None, write_file, None),
+        (make_old_folder, write_folder, None),
+        (None, write_folder, None),
+        (make_old_folder, write_folder, True),
+        (make_old_file, write_folder, None),
+        (make_old_folder, write_file, None),
+    ],
+    ids=["file", "new file", "folder", "new folder", "mount point", "folder for file", "file for folder"],
+)
+def test_a_killed_restore_leaves_the_old_or_the_new_one_and_nothing_else(
+    tmp_path: Path,
+    swap: Swap,
+    make: Callable[[Path], None] | None,
+    write: Callable[[Path], None],
+    inside: bool | None,
+) -> None:
+    folder = tmp_path / "place"
+    ends = both_ends(folder, make, write, inside)
+    seen = set()
+    for n in kill_points(lambda: (t := fresh(folder, make)) and (lambda: placing(t, write, swap, inside=inside))):
+        said = _placing.recover(folder / "data")
+        found = picture(folder)
+        assert found in ends, f"killed at operation {n}"
+        assert len(said) <= 1
+        seen.add(ends.index(found))
+        assert _placing.recover(folder / "data") == ()
+    assert seen == {0, 1}, "the kills never hit both sides of the swap"
+
+
+@swaps
+def test_a_kill_shows_the_old_or_the_new_file_even_before_anything_recovers(tmp_path: Path, swap: Swap) -> None:
+    folder = tmp_path / "place"
+
+    def old(target: Path) -> None:
+        target.write_text("old")
+
+    for _ in kill_points(lambda: (t := fresh(folder, old)) and (lambda: placing(t, write_file, swap))):
+        target = folder / "data"
+        if target.exists():
+            assert target.read_text() in ("old", "new")
+        else:
+            assert swap is never, "an exchange never leaves the place empty"
+
+
+@swaps
+@pytest.mark.parametrize("make", [make_old_file, make_old_folder])
+def test_a_recovery_that_is_killed_too_is_done_by_the_next_one(
+    tmp_path: Path, swap: Swap, make: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "place"
+    write = write_file if make is make_old_file else write_folder
+    ends = both_ends(folder, make, write, None)
+    for n in range(1, 100):
+        for m in range(1, 100):
+            target = fresh(folder, make)
+            if run_killed_at(n, lambda t=target: placing(t, write, swap)):
+                return
+            finished = run_killed_at(m, lambda t=target: _placing.recover(t))
+            _placing.recover(target)
+            assert picture(folder) in ends, f"killed at {n}, recovery killed at {m}"
+            if finished:
+                break
+    raise AssertionError("no end")
+
+
+@swaps
+def test_after_a_kill_the_next_restore_just_works(tmp_path: Path, swap: Swap) -> None:
+    folder = tmp_path / "place"
+    for _ in kill_points(lambda: (t := fresh(folder, make_old_folder)) and (lambda: placing(t, write_folder, swap))):
+        placing(folder / "data", write_folder, swap)
+        assert (folder / "data" / "common").read_text() == "new"
+        assert not [name for name in picture(folder) if "recoup-restore" in name]
+
+
+def test_files_that_an_application_made_anew_after_a_kill_are_not_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    told = []
+    for _ in kill_points(lambda: (t := fresh(folder, make_old_file)) and (lambda: placing(t, write_file, never))):
+        target = folder / "data"
+        moved_away = not target.exists()
+        if moved_away:
+            target.write_text("made by the application")
+        said = _placing.recover(target)
+        if moved_away:
+            told.append(said)
+            assert target.read_text() == "made by the application"
+            assert (folder / "data.before-restore-20261121_020000").read_text() == "old"
+    assert told
+    assert all("made anew" in " ".join(said) for said in told)
