@@ -65,11 +65,11 @@ class TestPlainInMemory(TestPlainTree):
         return MemoryStorage()
 
     @pytest.fixture
-    def repository(self, storage: MemoryStorage) -> Repository:  # type: ignore[override]
+    def repository(self, storage: MemoryStorage) -> Repository:
         return open_repository("r", storage, "tree", "none", None, SystemClock())
 
     @pytest.fixture
-    def damage(self, storage: MemoryStorage) -> Callable[[SetName, StoredPart], None]:  # type: ignore[override]
+    def damage(self, storage: MemoryStorage) -> Callable[[SetName, StoredPart], None]:
         def flip(name: SetName, part: StoredPart) -> None:
             data = bytearray(storage.get(f"{name}/{part.path}"))
             data[len(data) // 2] ^= 1
