@@ -752,7 +752,7 @@ class Stack:
         else:
             beside = self.repository.staging
             parent = Path(beside) if beside else None
-        with temporary_folder(purpose, self._clock.now(), parent) as folder:
+        with temporary_folder(purpose, parent) as folder:
             yield folder
 
     @contextlib.contextmanager

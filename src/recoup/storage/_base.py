@@ -163,6 +163,10 @@ class Storage(Protocol):
         """Makes everything below `prefix` durable."""
         ...
 
+    def tidy(self) -> None:
+        """Removes what writers left that were killed: temporary files, unfinished uploads."""
+        ...
+
     def free_bytes(self) -> int | None:
         """Bytes that can still be stored; None where the storage does not tell."""
         ...

@@ -13,17 +13,24 @@ from typing import BinaryIO
 from recoup.errors import UnsafePathError
 from recoup.model.names import checked_relative, shown
 from recoup.storage._base import ByteReader, Object, Properties
-from recoup.system.atomicfile import PRIVATE_FILE, create_private, make_private_folder, sync_folder, write_atomic
+from recoup.system.atomicfile import PRIVATE_FILE, create_private, make_private_folder, sync_folder
 from recoup.system.filesystem import clone, free_bytes, sync_filesystem
+from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
+
+_TEMPORARY = ".tmp"
 
 
 class LocalWriter:
-    """A file being written, under a temporary name unless nobody looks."""
+    """A file being written.
 
-    def __init__(self, path: Path, *, hidden: bool) -> None:
-        self._path = path
-        self._written = path if hidden else path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    Args:
+        path: where it appears.
+        written: where it lies until then; the same path when nobody looks there yet.
+    """
+
+    def __init__(self, path: Path, written: Path) -> None:
+        self._path, self._written = path, written
         self._descriptor = create_private(self._written)
         self._trailing_hole = False
 
@@ -92,21 +99,24 @@ class LocalStorage:
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         """Stores a small object in one step, durably."""
-        path = self._place(key)
-        if not if_absent:
-            write_atomic(path, data)
-            return
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.absent.tmp")
-        write_atomic(temporary, data)
+        path, temporary = self._place(key), self._temporary()
         try:
-            os.link(temporary, path)  # unlike a rename, a link fails where there is one
+            with os.fdopen(create_private(temporary), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if if_absent:
+                os.link(temporary, path)  # unlike a rename, a link fails where there is one
+            else:
+                temporary.rename(path)
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
 
     def writer(self, key: str, *, hidden: bool = False) -> LocalWriter:
         """Begins a large object."""
-        return LocalWriter(self._place(key), hidden=hidden)
+        path = self._place(key)
+        return LocalWriter(path, path if hidden else self._temporary())
 
     def adopt(self, key: str, path: Path, *, move: bool) -> bool:
         """Stores a local file by rename or by sharing blocks; False when neither works here."""
@@ -171,6 +181,8 @@ class LocalStorage:
                 for entry in entries:
                     key = base + entry.name
                     if entry.is_dir(follow_symlinks=False):
+                        if key == _TEMPORARY:
+                            continue
                         pending.append((entry.path, key + "/"))
                         continue
                     status = entry.stat(follow_symlinks=False)
@@ -185,7 +197,7 @@ class LocalStorage:
         top = self._path(prefix) if prefix else self._root
         try:
             with os.scandir(top) as entries:
-                names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+                names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name != _TEMPORARY)
         except (FileNotFoundError, NotADirectoryError):
             return
         yield from names
@@ -225,6 +237,18 @@ class LocalStorage:
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
             sync_folder(Path(folder))
+
+    def tidy(self) -> None:
+        """Removes temporary files whose writer is dead."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._root / _TEMPORARY):
+                if token_is_dead(entry.name):
+                    Path(entry.path).unlink(missing_ok=True)
+
+    def _temporary(self) -> Path:
+        """A path for a file that is not whole yet; its name says whose it is."""
+        self._folder(self._root / _TEMPORARY)
+        return self._root / _TEMPORARY / holder_token()
 
     def free_bytes(self) -> int | None:
         """Bytes that this user may still write."""

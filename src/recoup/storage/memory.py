@@ -129,6 +129,9 @@ class MemoryStorage:
     def sync(self, prefix: str) -> None:
         """Nothing outlives the process."""
 
+    def tidy(self) -> None:
+        """Whoever is killed takes the memory along."""
+
     def free_bytes(self) -> int | None:
         """Unknown."""
         return None

@@ -1,7 +1,9 @@
 """Which machine and process we are, and whether another one still lives."""
 
+import hashlib
 import os
 import platform
+import secrets
 import socket
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +32,42 @@ def is_dead(owner: Owner) -> bool:
         return False
     if owner.boot and boot_id() and owner.boot != boot_id():
         return True
+    return _process_is_gone(owner.pid, owner.born)
+
+
+def _process_is_gone(pid: int, born: str) -> bool:
     try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         pass
-    born = _born(owner.pid)
-    return bool(owner.born and born and owner.born != born)
+    present = _born(pid)
+    return bool(born and present and born != present)
+
+
+def holder_token() -> str:
+    """A fresh name for a temporary file or folder that says whose it is: host, boot, process, its start time, a random end.
+
+    The name appears together with the thing that it names, so a run killed at any moment leaves nothing nameless behind.
+    """
+    pid = os.getpid()
+    parts = (_short(socket.gethostname()), _short(boot_id()), str(pid), _born(pid) or "0", secrets.token_hex(4))
+    return "-".join(parts)
+
+
+def token_is_dead(token: str) -> bool:
+    """True when the process that made `token` certainly no longer runs; False for what is no token."""
+    match token.split("-"):
+        case [host, boot, pid, born, _] if host == _short(socket.gethostname()) and pid.isdecimal():
+            if boot != _short(boot_id()):
+                return True
+            return _process_is_gone(int(pid), "" if born == "0" else born)
+    return False
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def boot_id() -> str:

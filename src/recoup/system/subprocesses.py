@@ -165,6 +165,7 @@ def answer_of(command: Sequence[str], folder: Path, timeout: float) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=timeout,
+            check=False,  # the exit code is told below, without the program's own words
         )
     except subprocess.TimeoutExpired:
         raise ChildFailedError(f"the program {name} did not end within {timeout:g} seconds.") from None

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,43 +10,37 @@ from datetime import datetime
 from pathlib import Path
 
 from recoup.model.owner import Owner
-from recoup.system.atomicfile import PRIVATE_FOLDER, make_private_folder, write_atomic
-from recoup.system.host import is_dead, this_owner
+from recoup.system.atomicfile import PRIVATE_FOLDER, make_private_folder
+from recoup.system.host import holder_token, token_is_dead
 
 _PREFIX = "recoup-"
-_OWNER = "owner.json"
 
 
 @contextlib.contextmanager
-def temporary_folder(purpose: str, now: datetime, parent: Path | None = None) -> Iterator[Path]:
+def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
     """An empty folder, mode 0700, removed on leaving; first removes those that killed runs left in the same place.
 
     Args:
         purpose: a word for the folder's name, e.g. `drill`.
-        now: the present moment.
         parent: where; the system's temporary folder by default.
     """
     parent = parent or Path(tempfile.gettempdir())
     make_private_folder(parent)
     sweep(parent)
-    root = parent / f"{_PREFIX}{purpose}-{secrets.token_hex(6)}"
+    root = parent / f"{_PREFIX}{purpose}-{holder_token()}"
     root.mkdir(mode=PRIVATE_FOLDER)
     try:
-        write_atomic(root / _OWNER, write_owner(this_owner(now)))
-        inner = root / "data"
-        inner.mkdir(mode=PRIVATE_FOLDER)
-        yield inner
+        yield root
     finally:
         remove_tree(root)
 
 
 def sweep(parent: Path) -> None:
-    """Removes the temporary folders in `parent` whose owner is dead."""
-    for root in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if root.is_symlink() or not root.is_dir():
-                continue
-            if is_dead(read_owner((root / _OWNER).read_bytes())):
+    """Removes the temporary folders in `parent` whose maker is dead."""
+    for root in parent.glob(f"{_PREFIX}*-*"):
+        token = root.name.removeprefix(_PREFIX).partition("-")[2]
+        if token_is_dead(token) and root.is_dir() and not root.is_symlink():
+            with contextlib.suppress(OSError):
                 remove_tree(root)
 
 

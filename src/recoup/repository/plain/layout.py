@@ -9,7 +9,6 @@ SUMS = "SHA256SUMS"
 MARKS = "marks"
 TRASH = ".trash"
 PARTIAL = ".partial"
-OWNER = "owner.json"
 STAGING = ".staging"
 MEMBERS = ".members.jsonl"
 

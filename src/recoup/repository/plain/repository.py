@@ -20,18 +20,10 @@ from recoup.repository.plain.verifying import PlainVerification
 from recoup.repository.plain.writing import Style, new_set, remove_abandoned
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
-from recoup.system.host import is_dead, this_host, this_owner
-from recoup.system.tempdirs import read_owner, write_owner
+from recoup.system.host import this_host
 
 VERSION = 1
 _MARK_TIME = "%Y%m%dT%H%M%S%f"
-
-
-def _owner_is_dead(record: bytes) -> bool:
-    try:
-        return is_dead(read_owner(record))
-    except (ValueError, KeyError, TypeError):
-        return False  # nobody knows whose it is: `docs/howto` tells how to remove it by hand
 
 
 class PlainRepository:
@@ -148,12 +140,12 @@ class PlainRepository:
     def begin(self, moment: datetime) -> Iterator[SetWriter]:
         """Begins a set."""
         self.check()
-        remove_abandoned(self._storage, _owner_is_dead)
+        remove_abandoned(self._storage)
         name = SetName.at(moment)
         taken = set(self.names())
         while name in taken:
             name = name.next()
-        with new_set(self._storage, name, self._style, write_owner(this_owner(moment))) as writer:
+        with new_set(self._storage, name, self._style) as writer:
             yield writer
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
@@ -167,6 +159,7 @@ class PlainRepository:
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
         now = self._clock.now()
+        self._storage.tidy()
         for name in names:
             self._storage.put(f"{layout.TRASH}/{name}.json", json.dumps({"deleted": now.isoformat()}).encode())
             self._storage.move(str(name), f"{layout.TRASH}/{name}")

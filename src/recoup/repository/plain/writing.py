@@ -2,9 +2,8 @@
 
 import contextlib
 import hashlib
-import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from recoup.repository.hashing import Hasher
 from recoup.repository.plain import layout, members, sums
 from recoup.repository.plain.packing import TarWriter
 from recoup.storage._base import Storage, Writer
+from recoup.system.host import holder_token, token_is_dead
 
 _BLOCK = 1024 * 1024
 _SPOOLED = 8 * 1024 * 1024  # bytes of an archive's member that wait in memory until its size is final
@@ -493,25 +493,19 @@ def tree_sums(storage: Storage, list_key: str, path: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def new_set(storage: Storage, name: SetName, style: Style, owner: bytes) -> Iterator[PlainSetWriter]:
-    """A set being written in a folder of its own, which says whose it is and is gone afterwards."""
-    room = f"{layout.PARTIAL}/{secrets.token_hex(8)}"
+def new_set(storage: Storage, name: SetName, style: Style) -> Iterator[PlainSetWriter]:
+    """A set being written in a folder whose name says whose it is, and which is gone afterwards."""
+    prefix = f"{layout.PARTIAL}/{holder_token()}"
     try:
-        storage.put(f"{room}/{layout.OWNER}", owner)
-        storage.make_folder(f"{room}/set")
-        yield PlainSetWriter(storage, f"{room}/set", name, style)
+        storage.make_folder(prefix)
+        yield PlainSetWriter(storage, prefix, name, style)
     finally:
-        storage.delete_all(room)
+        storage.delete_all(prefix)
 
 
-def remove_abandoned(storage: Storage, is_dead: Callable[[bytes], bool]) -> None:
-    """Removes what killed runs left.
-
-    Args:
-        storage: where.
-        is_dead: judges an owner's record.
-    """
-    for room in list(storage.folders(layout.PARTIAL)):
-        with contextlib.suppress(FileNotFoundError):
-            if is_dead(storage.get(f"{layout.PARTIAL}/{room}/{layout.OWNER}")):
-                storage.delete_all(f"{layout.PARTIAL}/{room}")
+def remove_abandoned(storage: Storage) -> None:
+    """Removes what killed runs left."""
+    storage.tidy()
+    for token in list(storage.folders(layout.PARTIAL)):
+        if token_is_dead(token):
+            storage.delete_all(f"{layout.PARTIAL}/{token}")
