@@ -1,0 +1,183 @@
+"""The settings of a stack, as frozen values. Descriptions are what `config sample`, `config schema` and the reference print.
+
+The sources are not here: each is read by its plug's own `Options` (`recoup.sources`).
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from recoup.system import plugs
+
+_LATER_LAYOUTS = ("keyed", "dedup")
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+def _layout(value: Any) -> Any:
+    if value in _LATER_LAYOUTS:
+        raise ValueError(f"the layout '{value}' is not available in this version; allowed: 'sets'")
+    return value
+
+
+def _time_zone(name: str) -> str:
+    known = available_timezones()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, 1)
+        raise ValueError(f"'{name}' is not a time zone" + (f"; did you mean '{nearest[0]}'?" if nearest else ""))
+    return ZoneInfo(name).key
+
+
+def _url(url: str) -> str:
+    found = _URL.match(url)
+    if not found:
+        raise ValueError("a URL begins with a scheme, as in file:///srv/backups; for a folder use `path`")
+    scheme = found[1].lower()
+    if scheme != "file" and scheme not in plugs.kinds("recoup.storage"):
+        raise ValueError(f"storage at '{scheme}://' is not available in this version; allowed: file://")
+    if scheme == "file" and not url[len("file://") :].startswith("/"):
+        raise ValueError("a file URL names an absolute path, with three slashes: file:///srv/backups")
+    return url
+
+
+class _Settings(BaseModel):
+    """What all settings have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""`recoup.model.names.SOURCE_NAME` as JSON schema spells it."""
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""A repository's name, by the same rule as a source's."""
+
+Count = Annotated[int, Field(ge=0)] | Literal["unlimited"]
+"""How many to keep: a number, or all."""
+
+Span = Annotated[
+    str, StringConstraints(pattern=r"^([0-9]{1,4}y)?([0-9]{1,5}m)?([0-9]{1,6}d)?([0-9]{1,6}h)?$", min_length=2)
+]
+"""A length of time as restic writes it: `2y5m7d3h` is two years, five months, seven days and three hours."""
+
+
+class KeepSettings(_Settings):
+    """Which sets `prune` keeps; a set stays when any rule keeps it. With no rule at all everything stays."""
+
+    last: Count | None = Field(None, description="The newest sets, this many.")
+    hourly: Count | None = Field(
+        None, description="The newest set of each of the last hours that have one, this many hours."
+    )
+    daily: Count | None = Field(
+        None, description="The newest set of each of the last days that have one, this many days."
+    )
+    weekly: Count | None = Field(
+        None, description="The newest set of each of the last ISO weeks that have one, this many weeks."
+    )
+    monthly: Count | None = Field(
+        None, description="The newest set of each of the last months that have one, this many months."
+    )
+    yearly: Count | None = Field(
+        None, description="The newest set of each of the last years that have one, this many years."
+    )
+    within: Span | None = Field(None, description="Every set made within this time before the newest one.")
+    within_hourly: Span | None = Field(
+        None, description="One set for each hour within this time before the newest one."
+    )
+    within_daily: Span | None = Field(None, description="One set for each day within this time before the newest one.")
+    within_weekly: Span | None = Field(
+        None, description="One set for each ISO week within this time before the newest one."
+    )
+    within_monthly: Span | None = Field(
+        None, description="One set for each month within this time before the newest one."
+    )
+    within_yearly: Span | None = Field(
+        None, description="One set for each year within this time before the newest one."
+    )
+    tags: tuple[str, ...] = Field((), description="Every set that has one of these tags, written `key=value`.")
+    min: Annotated[int, Field(ge=1)] = Field(
+        1, description="Never fewer complete sets than this, whatever the rules say."
+    )
+
+
+class RepositorySettings(_Settings):
+    """A place where backup sets are kept. Either `path` or `url`."""
+
+    path: Path | None = Field(None, description="The repository's folder.")
+    url: Annotated[str, AfterValidator(_url)] | None = Field(
+        None, description="The repository's place as a URL, `file:///folder`."
+    )
+    layout: Annotated[Literal["sets"], BeforeValidator(_layout)] = Field(
+        "sets", description="How sets are laid out: a folder for each, readable without Recoup."
+    )
+    pack: Literal["tree", "tar", "tar.zst", "tar.gz"] = Field(
+        "tree", description="How folders are stored: as folders, or each in one archive."
+    )
+    compression: Literal["none", "zstd", "gzip"] = Field("none", description="How single files are compressed.")
+    compression_level: Annotated[int, Field(ge=1, le=22)] | None = Field(
+        None,
+        description="How hard to compress: 1 to 22 with zstd, 1 to 9 with gzip. Without it the program's own default.",
+    )
+    keep: KeepSettings = Field(default_factory=KeepSettings, description="Which sets `prune` keeps.")
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "UTC",
+        description="Time zone in which hours, days, weeks, months and years of `keep` begin, for example Europe/Berlin.",
+    )
+    prune_after_backup: bool = Field(False, description="Prune after each complete backup, as `backup --prune` does.")
+    trash_days: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Days for which a deleted set can be taken back with `undelete`; 0 removes it at once."
+    )
+    free_space_factor: Annotated[float, Field(ge=1)] = Field(
+        1.1, description="Free space that a backup asks for, as a multiple of what the sources are estimated to need."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "RepositorySettings":
+        if (self.path is None) == (self.url is None):
+            raise ValueError("needs either `path` or `url`" + (", not both" if self.path else ""))
+        return self
+
+    @model_validator(mode="after")
+    def _level_fits(self) -> "RepositorySettings":
+        gzip = "gzip" if self.compression == "gzip" else "tar.gz" if self.pack == "tar.gz" else ""
+        if gzip and self.compression_level is not None and self.compression_level > 9:
+            raise ValueError(f"`compression_level` is {self.compression_level}, and {gzip} goes up to 9")
+        return self
+
+
+class EventSettings(_Settings):
+    """Where the news of a run are written, besides the terminal."""
+
+    jsonl: Path | None = Field(None, description="File to which each event is appended as one line of JSON.")
+    format: Literal["full", "exact"] = Field(
+        "full",
+        description="`full` adds to every line the event's name, its time and the set; "
+        "`exact` writes `backup_created` and `backup_pruned` alone, with their own keys and no other.",
+    )
+    log: Path | None = Field(None, description="File to which plain log lines are appended.")
+
+
+class Settings(_Settings):
+    """All settings of a stack but its sources."""
+
+    version: Literal[1] = Field(description="Version of this file's format.")
+    stack: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
+        description="Name of the stack; backups of one stack belong together."
+    )
+    repositories: Mapping[Name, RepositorySettings] = Field(
+        default_factory=dict, description="Where backup sets are kept, by name."
+    )
+    events: EventSettings = Field(default_factory=EventSettings, description="Where the news of a run are written.")
+    staging: Path | None = Field(
+        None,
+        description="Folder for copies made while a source is captured. Without it, a folder beside the repository.",
+    )
+    allow_remote: bool = Field(True, description="Whether hosts other than this machine may be contacted.")
+    env_file: Path | None = Field(
+        Path(".env"),
+        description="File with variables for `${NAME}`; read when present, `null` for none. The environment wins.",
+    )
