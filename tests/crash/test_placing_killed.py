@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_killed_restore_leaves_the_old_or_the_new_one_and_nothing_else(
     folder = tmp_path / "place"
     ends = both_ends(folder, make, write, inside)
     seen = set()
-    for n in kill_points(lambda: (t := fresh(folder, make)) and (lambda: placing(t, write, swap, inside=inside))):
+    for n in kill_points(lambda: partial(placing, fresh(folder, make), write, swap, inside=inside)):
         said = _placing.recover(folder / "data")
         found = picture(folder)
         assert found in ends, f"killed at operation {n}"
@@ -120,7 +121,7 @@ def test_a_kill_shows_the_old_or_the_new_file_even_before_anything_recovers(tmp_
     def old(target: Path) -> None:
         target.write_text("old")
 
-    for _ in kill_points(lambda: (t := fresh(folder, old)) and (lambda: placing(t, write_file, swap))):
+    for _ in kill_points(lambda: partial(placing, fresh(folder, old), write_file, swap)):
         target = folder / "data"
         if target.exists():
             assert target.read_text() in ("old", "new")
@@ -139,9 +140,9 @@ def test_a_recovery_that_is_killed_too_is_done_by_the_next_one(
     for n in range(1, 100):
         for m in range(1, 100):
             target = fresh(folder, make)
-            if run_killed_at(n, lambda t=target: placing(t, write, swap)):
+            if run_killed_at(n, partial(placing, target, write, swap)):
                 return
-            finished = run_killed_at(m, lambda t=target: _placing.recover(t))
+            finished = run_killed_at(m, partial(_placing.recover, target))
             _placing.recover(target)
             assert picture(folder) in ends, f"killed at {n}, recovery killed at {m}"
             if finished:
@@ -152,7 +153,7 @@ def test_a_recovery_that_is_killed_too_is_done_by_the_next_one(
 @swaps
 def test_after_a_kill_the_next_restore_just_works(tmp_path: Path, swap: Swap) -> None:
     folder = tmp_path / "place"
-    for _ in kill_points(lambda: (t := fresh(folder, make_old_folder)) and (lambda: placing(t, write_folder, swap))):
+    for _ in kill_points(lambda: partial(placing, fresh(folder, make_old_folder), write_folder, swap)):
         placing(folder / "data", write_folder, swap)
         assert (folder / "data" / "common").read_text() == "new"
         assert not [name for name in picture(folder) if "recoup-restore" in name]
@@ -161,7 +162,7 @@ def test_after_a_kill_the_next_restore_just_works(tmp_path: Path, swap: Swap) ->
 def test_files_that_an_application_made_anew_after_a_kill_are_not_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "place"
     told = []
-    for _ in kill_points(lambda: (t := fresh(folder, make_old_file)) and (lambda: placing(t, write_file, never))):
+    for _ in kill_points(lambda: partial(placing, fresh(folder, make_old_file), write_file, never)):
         target = folder / "data"
         moved_away = not target.exists()
         if moved_away:
