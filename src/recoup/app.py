@@ -758,11 +758,11 @@ class Stack:
     @contextlib.contextmanager
     def _emitting(self) -> Iterator[Emit]:
         """Where news go: to the caller, and to the configured files."""
-        from recoup.sinks import opened
+        from recoup.sinks._opening import opened
 
-        events = self.settings.events
+        events, base = self.settings.events, self._loaded.base
         with contextlib.ExitStack() as stack:
-            sinks = [stack.enter_context(sink) for sink in opened(events, self._loaded.base, self.masker)]
+            sinks = [stack.enter_context(sink) for sink in opened(events.jsonl, events.format, events.log, base, self.masker)]
 
             def emit(news: News) -> None:
                 for sink in sinks:
