@@ -175,6 +175,10 @@ class Repository(Protocol):
         """What was learned about a set, in no promised order."""
         ...
 
+    def marked(self) -> frozenset[SetName]:
+        """Names of the sets that have marks, found at once."""
+        ...
+
     def mark(self, name: SetName, mark: Mark) -> None:
         """Adds a mark, durably."""
         ...
