@@ -1,5 +1,6 @@
 """Text to vectors: wordllama's embeddings where it is installed, else feature hashing."""
 
+import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def best_embedder() -> Embedder:
         import wordllama
     except ImportError:
         return Embedder("feature hashing of words", real=False, embed=hashed)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # unset, the tokenizer warns whenever a child is started
     weights = Path(wordllama.__file__).parent
     model = wordllama.WordLlama.load(cache_dir=weights, disable_download=True, dim=DIMENSIONS)
 

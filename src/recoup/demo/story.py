@@ -56,7 +56,7 @@ class Spoiled:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Stores:
     """The stores before the damage, after it, and after the restore."""
 
     before: Look
@@ -64,7 +64,7 @@ class Comparison:
     restored: Look
 
 
-Result = demo_stack.Built | Answers | BackupReport | Harm | Judgement | Spoiled | RestoreReport | Comparison
+Result = demo_stack.Built | Answers | BackupReport | Harm | Judgement | Spoiled | RestoreReport
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def tell(folder: Path, clock: Clock, emit: Emit = ignore) -> Iterator[Begun | Do
     spoiled = yield from teller.step("Flip one byte of the backup, verify, put it back", lambda: _spoil(stack, folder))
     restore = yield from teller.step("Restore everything in place", lambda: _restore(stack))
     regained = yield from teller.step("Ask once more", lambda: ask(folder, embedder))
-    stores = Comparison(before, harmed, look(folder))
+    stores = Stores(before, harmed, look(folder))
     yield _ending(teller, _prove(backup, judgement, spoiled, restore, stores, (answers, broken, regained)), start)
 
 
@@ -230,7 +230,7 @@ def _prove(
     judgement: Judgement,
     spoiled: Spoiled,
     restore: RestoreReport,
-    stores: Comparison,
+    stores: Stores,
     answers: tuple[Answers, Answers, Answers],
 ) -> tuple[Proof, ...]:
     first, broken, regained = answers
@@ -261,7 +261,7 @@ def _cut(backup: BackupReport) -> str:
     return f"{len(sources)} sources" + ("" if spread is None else f", frozen within {spread} ms")
 
 
-def _like(stores: Comparison) -> str:
+def _like(stores: Stores) -> str:
     return "as" if stores.restored == stores.before else "NOT as"
 
 
