@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from recoup.operations import backup, doctor, drill, prune, restore, status
-    from recoup.operations.selection import Filter
     from recoup.repository._base import Lock, Repository, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
@@ -223,17 +222,32 @@ class Stack:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    def sets(self, filters: "Filter | None" = None) -> "list[SetInfo]":
-        """All sets, oldest first.
+    def sets(
+        self,
+        tags: Mapping[str, str] | None = None,
+        sources: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+    ) -> "list[SetInfo]":
+        """The sets, oldest first.
 
         Args:
-            filters: only those that match.
+            tags: only those that have all of these tags.
+            sources: only those that hold all of these sources.
+            since: only those begun at or after this time.
+            until: only those begun at or before this time.
         """
         from recoup.operations import selection
 
         self.repository.check()
-        infos = selection.listing(self.repository, self._clock.now())
-        return infos if filters is None else selection.matching(infos, filters)
+        now, zone = self._clock.now(), local_zone_name()
+        filters = selection.Filter(
+            tags=dict(tags or {}),
+            sources=tuple(sources),
+            since=None if since is None else selection.begin_of(since, now, zone),
+            until=None if until is None else selection.end_of(until, now, zone),
+        )
+        return selection.matching(selection.listing(self.repository, now), filters)
 
     def show(self, text: str = "latest") -> "SetInfo":
         """One set.
@@ -762,7 +776,9 @@ class Stack:
 
         events, base = self.settings.events, self._loaded.base
         with contextlib.ExitStack() as stack:
-            sinks = [stack.enter_context(sink) for sink in opened(events.jsonl, events.format, events.log, base, self.masker)]
+            sinks = [
+                stack.enter_context(sink) for sink in opened(events.jsonl, events.format, events.log, base, self.masker)
+            ]
 
             def emit(news: News) -> None:
                 for sink in sinks:

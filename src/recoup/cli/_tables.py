@@ -1,0 +1,277 @@
+"""Reports as tables and sentences for people: pure functions, fit for 80 columns."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from recoup.model.names import shown
+
+if TYPE_CHECKING:
+    from recoup.model.manifest import Manifest, SourceRecord
+    from recoup.model.reports import (
+        BackupReport,
+        DrillReport,
+        RestoreReport,
+        SetInfo,
+        VerifyReport,
+    )
+    from recoup.operations import backup, doctor, restore, status
+    from recoup.operations.prune import PrunePlan
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STYLE = {
+    "complete": "green",
+    "suspicious": "yellow",
+    "incomplete": "yellow",
+    "failed": "red",
+    "absent": "dim",
+    "ok": "green",
+    "warning": "yellow",
+    "error": "red",
+    "keep": "green",
+    "remove": "red",
+}
+
+
+def size(count: float | None) -> str:
+    """Bytes for people: `1.2 GiB`."""
+    if count is None:
+        return "?"
+    for unit in _UNITS:
+        if count < 1024 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def age(seconds: float | None) -> str:
+    """A length of time for people: `2 h ago`."""
+    if seconds is None:
+        return "never"
+    if seconds < 0:
+        return "in the future"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: `3.2 s`, `4 min 10 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def word(text: str) -> Text:
+    """A word in its colour; the word alone says it, too."""
+    return Text(text, style=_STYLE.get(text, ""))
+
+
+def _table(*columns: str, right: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        wraps = column in fold
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=not wraps, overflow="fold")
+    return table
+
+
+def _cells(values: Iterable[object]) -> list[Text]:
+    return [value if isinstance(value, Text) else Text(shown(str(value))) for value in values]
+
+
+def sets(infos: "Sequence[SetInfo]", now: datetime) -> Table:
+    """`list`."""
+    table = _table("Set", "Age", "Size", "Outcome", "Sources", "Proven", right=("Size",), fold=("Sources", "Proven"))
+    for info in infos:
+        if info.manifest is None:
+            table.add_row(*_cells((info.name, "?", "?", Text("unreadable", style="red"), info.problem, "")))
+            continue
+        manifest = info.manifest
+        held = [name if r.good else f"{name}!" for name, r in manifest.sources.items() if r.outcome != "absent"]
+        old = age((now - manifest.started).total_seconds())
+        table.add_row(
+            *_cells(
+                (
+                    info.name,
+                    old,
+                    size(manifest.stored_bytes),
+                    word(manifest.outcome),
+                    ", ".join(held),
+                    _proof(info, now),
+                )
+            )
+        )
+    return table
+
+
+def _proof(info: "SetInfo", now: datetime) -> str:
+    standing = info.standing
+    proven = "" if standing.proven is None else age((now - standing.proven).total_seconds())
+    words = ["drill FAILED" if standing.failed_proof else proven or "no"]
+    if standing.pinned:
+        words.append("pinned")
+    if standing.accepted:
+        words.append("accepted")
+    return ", ".join(words)
+
+
+def backup_plan(plan: "backup.Plan") -> Table:
+    """`backup --dry-run`."""
+    table = _table("Source", "Kind", "Size", "Remark", right=("Size",), fold=("Remark",))
+    for row in plan.rows:
+        remark = row.problem or ("" if row.present else "absent, optional")
+        table.add_row(*_cells((row.source, row.kind, size(row.bytes) if row.present else "-", remark)))
+    return table
+
+
+def backup_report(report: "BackupReport") -> Table | None:
+    """`backup`."""
+    if report.manifest is None:
+        return None
+    return sources(report.manifest)
+
+
+def sources(manifest: "Manifest") -> Table:
+    """The sources of a set."""
+    table = _table("Source", "Kind", "Outcome", "Size", "Stored", "Remark", right=("Size", "Stored"), fold=("Remark",))
+    for name, record in manifest.sources.items():
+        stored = size(record.stored_bytes) if record.parts else "-"
+        plain = size(record.bytes) if record.parts else "-"
+        table.add_row(*_cells((name, record.kind, word(record.outcome), plain, stored, _remark(record))))
+    return table
+
+
+def _remark(record: "SourceRecord") -> str:
+    if record.error:
+        return record.error
+    return f"{record.finding_count} skipped" if record.finding_count else ""
+
+
+def summary(report: "BackupReport") -> str:
+    """The last line of `backup`."""
+    manifest = report.manifest
+    if manifest is None:
+        return "Nothing was stored."
+    spread = "" if manifest.spread_ms is None else f", frozen within {manifest.spread_ms} ms"
+    return (
+        f"{manifest.name}: {manifest.outcome}, {size(manifest.stored_bytes)} stored in {report.repository} "
+        f"in {duration(report.seconds)}{spread}."
+    )
+
+
+def facts(record: "SourceRecord") -> Table:
+    """What a correct copy of a source must show."""
+    table = _table("Subject", "Value", "", fold=("Subject", ""))
+    values = record.facts.values if record.facts else {}
+    for subject, named in values.items():
+        for name, value in named.items():
+            table.add_row(*_cells((subject, name, value)))
+    return table
+
+
+def verify_reports(reports: "Sequence[VerifyReport]") -> Table:
+    """`verify`."""
+    table = _table("Set", "Files", "Read", "Share", "Result", right=("Files", "Read", "Share"), fold=("Result",))
+    for report in reports:
+        result = Text(f"{len(report.damage)} damaged", style="red") if report.damage else Text("intact", style="green")
+        table.add_row(*_cells((report.set, f"{report.files:,}", size(report.bytes), f"{report.share:.0%}", result)))
+    return table
+
+
+def drill_report(report: "DrillReport") -> Table:
+    """`drill`."""
+    table = _table(
+        "Source",
+        "Restored",
+        "Rate",
+        "Compared",
+        "Expected",
+        "Found",
+        right=("Restored", "Rate"),
+        fold=("Compared", "Expected", "Found"),
+    )
+    for source in report.sources:
+        rate = f"{size(source.bytes / source.seconds)}/s" if source.seconds else "-"
+        first = (source.source, size(source.bytes), rate)
+        if source.error:
+            table.add_row(*_cells((*first, Text("FAILED", style="bold red"), "", source.error)))
+            continue
+        differing = [c for c in source.comparisons if not c.equal]
+        table.add_row(*_cells((*first, f"{len(source.comparisons)} values", "equal", _verdict(len(differing)))))
+        for line in differing[:20]:
+            table.add_row(
+                *_cells(
+                    ("", "", "", f"{line.subject}: {line.name}", line.expected, Text(shown(line.found), style="red"))
+                )
+            )
+    return table
+
+
+def _verdict(differing: int) -> Text:
+    return Text(f"{differing} differ", style="bold red") if differing else Text("equal", style="green")
+
+
+def restore_plan(plan: "restore.Plan") -> Table:
+    """`restore --dry-run`, and the question before a restore in place."""
+    table = _table(
+        "Source",
+        "From",
+        "Size",
+        "To",
+        "There now",
+        "Will happen",
+        right=("Size",),
+        fold=("To", "There now", "Will happen"),
+    )
+    for row in plan.rows:
+        table.add_row(
+            *_cells((row.source, row.set, size(row.bytes), row.target, row.present or "nothing", row.consequence))
+        )
+    return table
+
+
+def restore_report(report: "RestoreReport") -> Table:
+    """`restore`."""
+    table = _table("Source", "Size", "Result", right=("Size",), fold=("Result",))
+    for source in report.sources:
+        if source.error:
+            table.add_row(*_cells((source.source, "-", Text(f"NOT restored: {shown(source.error)}", style="red"))))
+            continue
+        kept = f"; what was there is kept as {source.kept}" if source.kept else ""
+        table.add_row(*_cells((source.source, size(source.bytes), f"{source.target}{kept}")))
+    return table
+
+
+def prune_plan(plan: "PrunePlan", now: datetime) -> Table:
+    """`prune`."""
+    table = _table("Set", "Age", "Size", "Verdict", "Reasons", right=("Size",), fold=("Reasons",))
+    for row in plan.rows:
+        old = age((now - row.time).total_seconds())
+        table.add_row(
+            *_cells((row.set, old, size(row.bytes), word("keep" if row.keep else "remove"), ", ".join(row.reasons)))
+        )
+    return table
+
+
+def status_report(report: "status.Report") -> Table:
+    """`status`."""
+    table = _table("Source", "Repository", "Newest good set", "Age", "Proven", "Remark", fold=("Remark",))
+    for row in report.rows:
+        proven = "yes" if row.proven else "no"
+        remark = Text(row.problem, style="yellow") if row.problem else Text("ok", style="green")
+        table.add_row(*_cells((row.source, row.repository, row.set or "none", age(row.age_seconds), proven, remark)))
+    return table
+
+
+def doctor_report(report: "doctor.Report") -> Table:
+    """`doctor`."""
+    table = _table("", "Subject", "Finding", fold=("Finding",))
+    for finding in report.findings:
+        text = f"{finding.message}. {finding.hint}" if finding.hint else finding.message
+        table.add_row(*_cells((word(finding.severity), finding.subject, text)))
+    return table

@@ -1,0 +1,69 @@
+"""`recoup config`: the configuration, looked at."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode
+
+app = typer.Typer(no_args_is_help=True, help="Check, show, sample or describe the configuration.")
+
+
+@app.command()
+@verb
+def check(context: typer.Context) -> ExitCode:
+    """Read the configuration and say what is wrong with it."""
+    now = session(context)
+    stack = now.stack
+    now.result("config", {"ok": True, "sources": stack.source_names, "warnings": stack.warnings})
+    now.show(
+        f"The configuration is right: {len(stack.source_names)} sources, {len(stack.settings.repositories)} repositories."
+    )
+    return ExitCode.OK
+
+
+@app.command()
+@verb
+def show(context: typer.Context) -> ExitCode:
+    """Print the effective configuration with the origin of each value; secrets as ***."""
+    from recoup.config import explain, loading
+
+    now = session(context)
+    loaded = loading.load(now.config, now.overrides, os.environ, Path.cwd())
+    sys.stdout.write(explain.explain(loaded))
+    return ExitCode.OK
+
+
+@app.command()
+@verb
+def sample(context: typer.Context) -> ExitCode:  # noqa: ARG001 - the session is found through it
+    """Print a commented sample with every key."""
+    from recoup.config.sample import sample as text
+
+    sys.stdout.write(text())
+    return ExitCode.OK
+
+
+@app.command()
+@verb
+def schema(
+    context: typer.Context,  # noqa: ARG001 - the session is found through it
+    manifest: Annotated[bool, typer.Option("--manifest", help="That of manifest.json instead.")] = False,
+) -> ExitCode:
+    """Print the JSON schema of recoup.yaml, for editors."""
+    import json
+
+    if manifest:
+        from recoup.model.manifest import schema as manifest_schema
+
+        text = json.dumps(manifest_schema(), indent=1)
+    else:
+        from recoup.config.schema import schema as config_schema
+
+        text = json.dumps(config_schema(), indent=1)
+    sys.stdout.write(text + "\n")
+    return ExitCode.OK

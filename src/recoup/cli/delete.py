@@ -1,0 +1,49 @@
+"""`recoup delete` and `undelete`."""
+
+from typing import Annotated
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode
+
+
+@verb
+def delete(
+    context: typer.Context,
+    sets: Annotated[list[str], typer.Argument(metavar="SET...", help="The sets.")],
+    force: Annotated[bool, typer.Option("--force", help="Also pinned sets and the newest complete one.")] = False,
+) -> ExitCode:
+    """Delete sets. They stay in the trash for `trash_days`, from where `undelete` takes them back."""
+    from recoup.cli import _tables
+    from recoup.system.clock import SystemClock
+
+    now = session(context)
+    plan = now.stack.plan_delete(sets)
+    now.show(_tables.sets(plan.infos, SystemClock().now()))
+    if now.dry_run:
+        now.result("plan", plan)
+        return ExitCode.OK
+    if not plan.refused or force:
+        now.confirm(f"Delete {len(plan.infos)} sets?")
+    removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
+    now.result("delete", {"removed": removed})
+    now.show(f"Deleted {', '.join(removed)}.")
+    return ExitCode.OK
+
+
+@verb
+def undelete(
+    context: typer.Context,
+    set: Annotated[str, typer.Argument(metavar="SET", help="A set in the trash.")],  # noqa: A002 - the noun of the field
+) -> ExitCode:
+    """Take a set back from the trash."""
+    now = session(context)
+    if now.dry_run:
+        now.result("plan", {"verb": "undelete", "set": set})
+        now.show(f"Would take {set} back.")
+        return ExitCode.OK
+    name = now.stack.undelete(set)
+    now.result("undelete", {"set": name})
+    now.show(f"{name} is back.")
+    return ExitCode.OK

@@ -1,0 +1,47 @@
+"""`recoup drill`: the proof that a set restores."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoup.cli._session import names, session, verb
+from recoup.errors import ExitCode
+
+
+@verb
+def drill(
+    context: typer.Context,
+    set: Annotated[str, typer.Argument(help="A set; the newest complete one by default.")] = "latest-complete",  # noqa: A002 - the noun of the field
+    source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a report: .json, .md or .html.")
+    ] = None,
+) -> ExitCode:
+    """Restore a set into scratch, open it with its engines, compare it with what was true at the backup.
+
+    Live data is never written to. The result is noted at the set, so that `list` shows it. Exit code 4 when anything differs.
+    """
+    from recoup.cli import _reports, _tables
+
+    now = session(context)
+    if report is not None:
+        _reports.check_suffix(report)
+    plan = now.stack.plan_drill(set, names(source))
+    if now.dry_run:
+        now.result("plan", plan)
+        now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_tables.size(plan.bytes)}).")
+        return ExitCode.OK
+    with now.news():
+        done = now.stack.drill(plan, wait_lock=now.wait_lock)
+    now.result("drill", done)
+    now.show(f"{done.set}, {_tables.age(done.age_seconds)}")
+    now.show(_tables.drill_report(done))
+    for name, reason in done.skipped.items():
+        now.show(f"Not drilled: {name} ({reason})")
+    verdict = "Proven: it restores." if done.passed else "NOT proven: what came back is not what was backed up."
+    now.show(f"{verdict} {_tables.duration(done.seconds)}.")
+    if report is not None:
+        _reports.write(done, report, now.masker)
+        now.show(f"Report: {report}")
+    return done.exit_code

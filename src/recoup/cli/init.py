@@ -1,0 +1,57 @@
+"""`recoup init`: look around, write a commented configuration, create the repositories."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode
+
+FILE = "recoup.yaml"
+
+
+@verb
+def init(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The application's folder.")] = Path(),
+    stack: Annotated[str | None, typer.Option(help="The stack's name; the folder's own by default.")] = None,
+) -> ExitCode:
+    """Look around, write a commented recoup.yaml (never over one), and create its repositories.
+
+    Nothing else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
+    """
+    from recoup.config.discover import discover, render
+
+    now = session(context)
+    file = folder / FILE
+    if not now.config and not file.exists():
+        found = discover(folder.resolve(), os.environ)
+        text = render(found, stack or _name(folder))
+        if now.dry_run:
+            now.out.print(text, markup=False, soft_wrap=True)
+            return ExitCode.OK
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(text)
+        now.show(f"Wrote {file}.")
+    elif not now.config:
+        now.show(f"{file} is there already and stays as it is.")
+    if not now.config:
+        now.config = [file]
+    if now.dry_run:
+        return ExitCode.OK
+    created = now.stack.create_repositories()
+    for name, location in created.items():
+        now.show(f"Created the repository {name} at {location}.")
+    if not created:
+        now.show("All configured repositories were there already.")
+    now.result("init", {"config": [str(path) for path in now.config], "created": created})
+    now.show("Next: recoup doctor, then recoup backup.")
+    return ExitCode.OK
+
+
+def _name(folder: Path) -> str:
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in folder.resolve().name).lstrip("._-")
+    return name[:64] or "stack"

@@ -1,0 +1,36 @@
+"""`recoup list`: the sets there are."""
+
+from typing import Annotated
+
+import typer
+
+from recoup.cli._session import names, pairs, session, verb
+from recoup.errors import ExitCode
+
+
+@verb
+def list_sets(
+    context: typer.Context,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only sets with this tag.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="A,B", help="Only sets that hold these sources.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or after this time.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or before this time.")] = None,
+) -> ExitCode:
+    """List the sets, oldest first."""
+    from recoup.cli import _tables
+    from recoup.system.clock import SystemClock
+
+    now = session(context)
+    clock = SystemClock()
+    infos = now.stack.sets(tags=pairs(tag or (), "--tag"), sources=names(source) or (), since=since, until=until)
+    for info in infos:
+        now.result("set", info)
+    if infos:
+        now.show(_tables.sets(infos, clock.now()))
+    else:
+        now.show("No sets.")
+    return ExitCode.OK

@@ -1,0 +1,36 @@
+"""`recoup prune`: remove what no rule keeps."""
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode
+
+
+@verb
+def prune(context: typer.Context) -> ExitCode:
+    """Remove the sets that no rule of `keep` keeps. Shows every set with the reasons; -n only shows.
+
+    Never removed: the newest complete set, each source's newest good copy, and pinned sets.
+    """
+    from recoup.cli import _tables
+    from recoup.system.clock import SystemClock
+
+    now = session(context)
+    plan = now.stack.plan_prune()
+    for row in plan.rows:
+        now.result("verdict", row)
+    now.show(_tables.prune_plan(plan, SystemClock().now()))
+    for sentence in plan.notes:
+        now.show(sentence)
+    removing = [row for row in plan.rows if not row.keep]
+    if not removing:
+        now.show("Nothing to remove.")
+    if now.dry_run:
+        return ExitCode.OK
+    if removing:
+        now.confirm(f"Remove {len(removing)} sets, {_tables.size(plan.freed_bytes)}?")
+    with now.news():
+        report = now.stack.prune(plan, wait_lock=now.wait_lock)
+    now.result("prune", report)
+    now.show(f"Removed {len(report.removed)} sets, kept {len(report.kept)}.")
+    return ExitCode.OK

@@ -1,0 +1,20 @@
+"""`recoup status`: how safe the stack is now."""
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode
+
+
+@verb
+def status(context: typer.Context) -> ExitCode:
+    """Say for each source how old its newest good copy is, and whether it is proven."""
+    from recoup.cli import _tables
+
+    now = session(context)
+    report = now.stack.status()
+    now.result("status", report)
+    now.show(_tables.status_report(report))
+    newest = f"newest {report.newest} ({report.newest_outcome})" if report.newest else "none yet"
+    now.show(f"{report.sets} sets, {newest}.")
+    return report.exit_code

@@ -1,0 +1,72 @@
+"""`recoup verify`: stored bytes against the manifests."""
+
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recoup.cli._session import session, verb
+from recoup.errors import ExitCode, UsageError
+from recoup.model.names import shown
+
+if TYPE_CHECKING:
+    from recoup.repository._base import Subset
+
+
+@verb
+def verify(
+    context: typer.Context,
+    set: Annotated[str | None, typer.Argument(help="A set; all sets by default.")] = None,  # noqa: A002 - the noun of the field
+    read_data_subset: Annotated[
+        str, typer.Option(metavar="N/T|X%", help="Read a part of the bytes: slice N of T, or a random share.")
+    ] = "100%",
+) -> ExitCode:
+    """Compare stored bytes with the manifests. Every byte is read, unless a subset is asked for.
+
+    It proves that the bytes are those that were stored. That they restore is what `drill` proves.
+    """
+    from recoup.cli import _tables
+
+    now = session(context)
+    subset = parse_subset(read_data_subset)
+    if now.dry_run:
+        names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
+        now.result("plan", {"sets": names})
+        now.show(f"Would verify {len(names)} sets.")
+        return ExitCode.OK
+    with now.news():
+        reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)
+    for report in reports:
+        now.result("verify", report)
+    now.show(_tables.verify_reports(reports))
+    for report in reports:
+        for found in report.damage[:50]:
+            now.show(f"{report.set}: {found.kind}: {shown(found.item)}: {found.message}")
+        if len(report.damage) > 50:
+            now.show(f"{report.set}: and {len(report.damage) - 50} more")
+    if read_data_subset != "100%":
+        now.show("Only a part of the bytes was read; names and sizes of all files were compared.")
+    return max(report.exit_code for report in reports)
+
+
+def parse_subset(text: str) -> "Subset":
+    """`2/7` or `5%`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from recoup.repository._base import Subset
+
+    number, slash, total = text.partition("/")
+    if slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
+        return Subset(int(number), int(total))
+    if text.endswith("%"):
+        try:
+            share = float(text[:-1]) / 100
+        except ValueError:
+            share = 0.0
+        if share == 1.0:
+            return Subset()
+        if 0 < share < 1:
+            return Subset(share=share, seed=secrets.randbits(32))
+    raise UsageError(f"{text!r} is no subset", "Write a slice such as 2/7, or a share such as 5%.")
