@@ -10,7 +10,8 @@ Schema = Mapping[str, Any]
 _PLAIN = {"boolean": "`true` or `false`", "null": "`null`", "object": "a group of keys"}
 _PATTERNS = {
     "([0-9]{1,4}y)": "a length of time such as `2y5m7d3h`",
-    "^[A-Za-z0-9]": "a name of at most 64 letters, digits, `-` and `_`, the first a letter or digit",
+    "._-]{0,63}": "a name of at most 64 letters, digits, `.`, `-` and `_`, the first a letter or digit",
+    "_-]{0,63}": "a name of at most 64 letters, digits, `-` and `_`, the first a letter or digit",
 }
 
 
@@ -66,13 +67,16 @@ def _words(variant: Schema) -> list[Any]:
 
 def phrase(root: Schema, schema: Schema) -> str:
     """What a value may be, in words: "a whole number of at least 0 or `unlimited`"."""
-    phrases = [_phrase(root, variant) for variant in variants(root, schema)]
-    return " or ".join(dict.fromkeys(phrases)) or "any value"
+    return _joined(list(dict.fromkeys(_phrase(root, variant) for variant in variants(root, schema)))) or "any value"
+
+
+def _joined(phrases: list[str]) -> str:
+    return ", ".join(phrases[:-1]) + (" or " if phrases[1:] else "") + "".join(phrases[-1:])
 
 
 def _phrase(root: Schema, variant: Schema) -> str:
     if words := _words(variant):
-        return " or ".join(", ".join(f"`{word}`" for word in words).rsplit(", ", 1))
+        return _joined([f"`{word}`" for word in words])
     kind = variant.get("type", "")
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _range(variant)

@@ -94,9 +94,9 @@ def of_tree(tree: Node, brought: Iterable[Brought]) -> Iterator[str]:
     for path, node in walk(tree):
         if isinstance(node.value, str):
             yield from in_url(node.value)
-            if _holds_secret(last_key(path), node.value):
+            if holds_secret(last_key(path), node.value):
                 yield node.value
-        elif node.text is not None and _holds_secret(last_key(path), node.text):
+        elif node.text is not None and holds_secret(last_key(path), node.text):
             yield node.text
     for item in brought:
         yield from in_url(item.value)
@@ -109,14 +109,15 @@ def last_key(path: KeyPath) -> str:
     return next((step for step in reversed(path) if isinstance(step, str)), "")
 
 
-def _holds_secret(key: str, value: str) -> bool:
+def holds_secret(key: str, value: str) -> bool:
+    """Whether the value of a key is a secret by the key's name; `<key>_file` and `<key>_command` only say where it is."""
     return not key.endswith((FILE_SUFFIX, COMMAND_SUFFIX)) and sounds_secret(key, value)
 
 
 def _is_secret(item: Brought) -> bool:
     """What a variable brought in is secret unless it sounds harmless and goes to a key that says a place."""
     key = last_key(item.path)
-    if sounds_secret(item.variable, item.value) or _holds_secret(key, item.value):
+    if sounds_secret(item.variable, item.value) or holds_secret(key, item.value):
         return True
     if "://" in item.value:
         return False  # its secrets are told one by one, so that the host can still be read

@@ -1,0 +1,81 @@
+"""What is in effect, and where each value was set."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recoup.config import _secrets, _yaml
+from recoup.config._tree import KeyPath, Origin
+from recoup.config.loading import Loaded
+from recoup.model.secrets import MASK, Masker
+
+_HIDDEN = "*" * 10  # how pydantic prints a secret
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")
+
+
+def effective(loaded: Loaded) -> str:
+    """The effective configuration as YAML; each value's origin stands behind it as a comment, secrets are `***`."""
+    return "\n".join(_lines(effective_values(loaded), loaded, (), 0)) + "\n"
+
+
+def effective_values(loaded: Loaded) -> dict[str, Any]:
+    """The effective configuration as JSON types, with `***` for secrets."""
+    settings = loaded.settings.model_dump(mode="json")
+    sources = {name: options.model_dump(mode="json") for name, options in loaded.sources.items()}
+    first = {key: settings.pop(key) for key in ("version", "stack")}
+    masked: dict[str, Any] = _masked({**first, "sources": sources, **settings}, Masker(loaded.secrets), "")
+    return masked
+
+
+def _masked(value: Any, mask: Masker, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(below, mask, name) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, mask, key) for item in value]
+    if isinstance(value, str):
+        return MASK if value == _HIDDEN or _secrets.holds_secret(key, value) else mask(value)
+    return value
+
+
+def _lines(values: Mapping[str, Any], loaded: Loaded, path: KeyPath, depth: int) -> Iterator[str]:
+    for key, value in values.items():
+        here = (*path, key)
+        start = f"{'  ' * depth}{key}:"
+        if isinstance(value, dict) and value:
+            yield start
+            yield from _lines(value, loaded, here, depth + 1)
+        else:
+            yield f"{start} {_flow(value)}  # {_origin(loaded, here)}"
+
+
+def _origin(loaded: Loaded, path: KeyPath) -> Origin:
+    """Where a value was set; a secret may have come from `<key>_file` or `<key>_command`."""
+    *above, key = path
+    for ending in ("", _secrets.FILE_SUFFIX, _secrets.COMMAND_SUFFIX):
+        found = loaded.origins.get((*above, f"{key}{ending}"))
+        if found:
+            return found
+    return loaded.origin(path)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, as YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str):
+        return _text(value)
+    return "null" if value is None else str(value).lower()
+
+
+def _text(value: str) -> str:
+    """A text as it is where YAML reads it as one, else in double quotes."""
+    if value and set(value) <= _SAFE and value[0] != "-" and isinstance(_yaml.scalar(value), str):
+        return value
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
