@@ -775,10 +775,7 @@ class Stack:
         from recoup.sinks._opening import opened
 
         events, base = self.settings.events, self._loaded.base
-        with contextlib.ExitStack() as stack:
-            sinks = [
-                stack.enter_context(sink) for sink in opened(events.jsonl, events.format, events.log, base, self.masker)
-            ]
+        with opened(events.jsonl, events.format, events.log, base, self.masker) as sinks:
 
             def emit(news: News) -> None:
                 for sink in sinks:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recoup.app import Stack
     from recoup.model.events import News
     from recoup.model.secrets import Masker
+    from recoup.sinks._base import Sink
 
 P = ParamSpec("P")
 
@@ -56,7 +57,7 @@ class Session:
     color: bool = True
     wait_lock: float = 0.0
     _stack: "Stack | None" = None
-    _emit: "list[Callable[[News], None]]" = field(default_factory=list)
+    _emit: "Sequence[Callable[[News], None]]" = field(default_factory=list)
 
     @functools.cached_property
     def out(self) -> "Console":
@@ -101,22 +102,22 @@ class Session:
         from recoup.model.events import Level
         from recoup.sinks import console, log
 
-        stack = self.stack
-        with contextlib.ExitStack() as sinks:
-            if self.log_file is not None:
-                self._emit.append(sinks.enter_context(log.connect(self.log_file, stack.masker)))
-            if self.log_json:
-                self._emit.append(self._json_news)
-            else:
-                lowest = Level.ERROR if self.quiet else Level.DEBUG if self.verbose else Level.WARNING
-                if not self.err.is_terminal and not self.quiet:
-                    lowest = min(lowest, Level.INFO)
-                sink = console.connect(self.err, stack.masker, lowest, bars=not self.quiet)
-                self._emit.append(sinks.enter_context(sink))
-            try:
-                yield
-            finally:
-                self._emit.clear()
+        masker = self.stack.masker
+        sinks: list[Sink] = []
+        if self.log_file is not None:
+            sinks.append(log.connect(log.Options(self.log_file), masker))
+        if not self.log_json:
+            level = Level.DEBUG if self.verbose else Level.WARNING if self.err.is_terminal else Level.INFO
+            level = Level.ERROR if self.quiet else level
+            options = console.Options(sys.stderr, level, progress=not self.quiet, color=self.color)
+            sinks.append(console.connect(options, masker))
+        self._emit = [*sinks, *([self._json_news] if self.log_json else [])]
+        try:
+            yield
+        finally:
+            self._emit = []
+            for sink in sinks:
+                sink.close()
 
     def _json_news(self, news: "News") -> None:
         import json
@@ -177,8 +178,7 @@ def verb(function: Callable[P, ExitCode | None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        context = next((a for a in (*args, *kwargs.values()) if isinstance(a, typer.Context)), None)
-        now = Session() if context is None else session(context)
+        now = session(cast("typer.Context", kwargs["context"]))
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             code = function(*args, **kwargs) or ExitCode.OK

@@ -22,11 +22,11 @@ def init(
 
     Nothing else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
     """
-    from recoup.config.discover import discover, render
-
     now = session(context)
     file = folder / FILE
     if not now.config and not file.exists():
+        from recoup.config.discover import discover, render
+
         found = discover(folder.resolve(), os.environ)
         text = render(found, stack or _name(folder))
         if now.dry_run:

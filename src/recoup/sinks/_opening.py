@@ -1,18 +1,20 @@
 """From settings to sinks."""
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from recoup.model.events import Emit
 from recoup.model.secrets import Masker
 from recoup.sinks import jsonl, log
+from recoup.sinks._base import Sink
 
 
+@contextlib.contextmanager
 def opened(
     jsonl_path: Path | None, form: Literal["full", "exact"], log_path: Path | None, base: Path, masker: Masker
-) -> list[AbstractContextManager[Emit]]:
-    """The configured sinks, to be entered.
+) -> Iterator[list[Sink]]:
+    """The configured sinks, closed on leaving.
 
     Args:
         jsonl_path: file for lines of JSON, relative to `base`.
@@ -21,9 +23,12 @@ def opened(
         base: folder of the configuration file.
         masker: takes secrets out.
     """
-    sinks: list[AbstractContextManager[Emit]] = []
+    sinks: list[Sink] = []
     if jsonl_path is not None:
-        sinks.append(jsonl.connect(base / jsonl_path, masker, form))
+        sinks.append(jsonl.connect(jsonl.Options(base / jsonl_path, form), masker))
     if log_path is not None:
-        sinks.append(log.connect(base / log_path, masker))
-    return sinks
+        sinks.append(log.connect(log.Options(base / log_path), masker))
+    with contextlib.ExitStack() as stack:
+        for sink in sinks:
+            stack.callback(sink.close)
+        yield sinks

@@ -1,76 +1,185 @@
-"""Events for a person at a terminal: bars while it is one, plain lines where it is not."""
+"""News for a person: progress bars with rate and time left on a terminal, plain log lines elsewhere."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import threading
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import TYPE_CHECKING, TextIO
 
-from recoup.model.events import Emit, Event, Level, News, Progress
-from recoup.model.names import shown
+from recoup.model.events import Event, Level, News, Progress
 from recoup.model.secrets import Masker
+from recoup.sinks._base import Sink, one_line
+from recoup.sinks.log import line
+from recoup.system.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_STYLE = {Level.WARNING: "yellow", Level.ERROR: "bold red"}
-
-
-@contextlib.contextmanager
-def connect(console: "Console", masker: Masker, lowest: Level, *, bars: bool) -> Iterator[Emit]:
-    """A sink that writes to a terminal.
-
-    Args:
-        console: on stderr.
-        masker: takes secrets out.
-        lowest: quieter events are left out.
-        bars: show progress bars; only with effect where the console is a terminal.
-    """
-    with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(_bars(console)) if bars and console.is_terminal else None
-
-        def emit(news: News) -> None:
-            if isinstance(news, Progress):
-                if advance is not None:
-                    advance(news)
-            elif news.level >= lowest:
-                _print(console, news, masker)
-
-        yield emit
-
-
-def _print(console: "Console", event: Event, masker: Masker) -> None:
-    word = f"{event.level.name.capitalize()}: " if event.level >= Level.WARNING else ""
-    console.print(word + shown(masker(event.message)), style=_STYLE.get(event.level), markup=False, highlight=False)
-
-
-@contextlib.contextmanager
-def _bars(console: "Console") -> Iterator[Emit]:
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import TaskID
     from rich.progress import Progress as Bars
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Bars(*columns, console=console, transient=True) as bars:
+_PAUSE = 10.0
+"""Seconds between two plain lines about the same work."""
 
-        def advance(news: News) -> None:
-            if not isinstance(news, Progress):
-                return
-            task = tasks.get(news.work)
-            if task is None:
-                task = tasks[news.work] = bars.add_task(shown(news.work), total=news.total)
-            total = max(news.total or 0, news.done) or None
-            bars.update(task, completed=news.done, total=news.done if news.finished else total)
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
-        yield advance
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of this sink.
+
+    Attributes:
+        stream: where to write; by whether it is a terminal the form is chosen.
+        level: quieter events are left out.
+        progress: whether progress is shown.
+        color: False for a terminal without colours.
+        zone: of the times in plain lines; None is the host's own.
+        clock: time.
+    """
+
+    stream: TextIO
+    level: Level = Level.INFO
+    progress: bool = True
+    color: bool = True
+    zone: tzinfo | None = None
+    clock: Clock = SystemClock()
+
+
+def amount(count: int) -> str:
+    """Bytes for people, in IEC units: `512 B`, `1.5 MiB`."""
+    value, unit = float(count), 0
+    while abs(value) >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{count} B" if unit == 0 else f"{value:.{0 if value >= 99.95 else 1}f} {_UNITS[unit]}"
+
+
+def clock_time(seconds: float) -> str:
+    """A duration as `m:ss` or `h:mm:ss`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Lines:
+    """One line for each event, and now and then one about long work."""
+
+    def __init__(self, options: Options, masker: Masker) -> None:
+        self._options = options
+        self._masker = masker
+        self._begun: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
+        self._guard = threading.Lock()
+
+    def __call__(self, news: News, /) -> None:
+        with self._guard:
+            if isinstance(news, Progress):
+                self._progress(news)
+            elif news.level >= self._options.level:
+                self._write(line(news, self._masker, self._options.zone))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _progress(self, news: Progress) -> None:
+        if not self._options.progress:
+            return
+        now = self._options.clock.monotonic()
+        begun = self._begun.setdefault(news.work, now)
+        if not news.finished and now - self._shown.setdefault(news.work, now) < _PAUSE:
+            return
+        self._shown[news.work] = now
+        time = self._options.clock.now().astimezone(self._options.zone).strftime("%Y-%m-%d %H:%M:%S")
+        self._write(f"[{time}] INFO: {one_line(self._masker(news.work))}: {_how_far(news, now - begun)}")
+        if news.finished:
+            del self._begun[news.work], self._shown[news.work]
+
+    def _write(self, text: str) -> None:
+        self._options.stream.write(text + "\n")
+        self._options.stream.flush()
+
+
+def _how_far(news: Progress, seconds: float) -> str:
+    rate = news.done / seconds if seconds > 0 else 0.0
+    pace = f", {amount(round(rate))}/s" if rate else ""
+    if news.finished:
+        return f"{amount(news.done)} in {clock_time(seconds)}{pace}"
+    if not news.total:
+        return f"{amount(news.done)}{pace}"
+    share = min(100, 100 * news.done // news.total)
+    left = f", {clock_time((news.total - news.done) / rate)} left" if rate and news.total > news.done else ""
+    return f"{amount(news.done)} of {amount(news.total)}, {share} %{pace}{left}"
+
+
+class _Terminal:
+    """Bars below, messages scrolling above them. The bars vanish when the work is done: the report says the rest."""
+
+    def __init__(self, options: Options, masker: Masker) -> None:
+        self._options = options
+        self._masker = masker
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._guard = threading.Lock()
+
+    def __call__(self, news: News, /) -> None:
+        with self._guard:
+            if isinstance(news, Progress):
+                self._progress(news)
+            elif news.level >= self._options.level:
+                self._say(news)
+
+    def close(self) -> None:
+        with self._guard:
+            self._stop()
+
+    def _say(self, event: Event) -> None:
+        from rich.text import Text
+
+        word, style = {Level.WARNING: ("Warning: ", "yellow"), Level.ERROR: ("Error: ", "red")}.get(
+            event.level, ("", "")
+        )
+        console = self._bars.console if self._bars else self._console()
+        text = Text.assemble((word, style), one_line(self._masker(event.message)))
+        console.print(text, soft_wrap=True)
+
+    def _progress(self, news: Progress) -> None:
+        if not self._options.progress:
+            return
+        bars = self._bars or self._start()
+        work = one_line(self._masker(news.work))
+        task = self._tasks.get(work)
+        if task is None:
+            task = self._tasks[work] = bars.add_task(work, total=news.total)
+        bars.update(task, completed=news.done, total=news.total)
+        if news.finished:
+            bars.remove_task(self._tasks.pop(work))
+            if not self._tasks:
+                self._stop()
+
+    def _console(self) -> "Console":
+        from rich.console import Console
+
+        return Console(file=self._options.stream, no_color=not self._options.color or None, highlight=False)
+
+    def _start(self) -> "Bars":
+        from rich import progress
+
+        columns = (
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(bar_width=None),
+            progress.TaskProgressColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(compact=True),
+        )
+        self._bars = progress.Progress(*columns, console=self._console(), transient=True, redirect_stdout=False)
+        self._bars.start()
+        return self._bars
+
+    def _stop(self) -> None:
+        if self._bars:
+            self._bars.stop()
+        self._bars = None
+        self._tasks.clear()
+
+
+def connect(options: Options, masker: Masker) -> Sink:
+    """A sink that writes to `options.stream`."""
+    return _Terminal(options, masker) if options.stream.isatty() else _Lines(options, masker)

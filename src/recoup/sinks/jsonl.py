@@ -1,55 +1,68 @@
-"""Events as lines of JSON, appended to a file."""
+"""Events as JSON lines in a file, one for each event; progress is left out."""
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recoup.model.events import Emit, Event, News
+from recoup.model.events import Event, News
 from recoup.model.secrets import Masker
-from recoup.sinks._appending import appending
+from recoup.sinks._base import AppendedFile, Sink
 
-_EXACT = {
+EXACT = {
     "backup_created": ("path", "included", "bytes_written", "duration_ms"),
     "backup_pruned": ("deleted_count", "keep_last"),
 }
-"""The two events of format `exact`, each with exactly these keys."""
+"""The events that `format: exact` writes, and the keys of each."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of this sink.
+
+    Attributes:
+        path: the file.
+        format: `full`: every event, as `record` says. `exact`: the events in `EXACT` alone, with their keys and no other.
+    """
+
+    path: Path
+    format: Literal["full", "exact"] = "full"
 
 
 def record(event: Event, masker: Masker) -> dict[str, Any]:
-    """An event as a JSON object: `event`, `time`, `level`, `set`, `message`, then its own fields; masked."""
-    fields = {
-        "event": event.name,
-        "time": event.time.isoformat(),
-        "level": event.level.name.lower(),
-        "set": event.set,
-        "message": event.message,
-        **event.fields,
-    }
-    return {key: masker.value(value) for key, value in fields.items()}
+    """An event as one JSON object: `event`, `time` (ISO 8601, UTC) and `set`, then its own fields.
 
-
-@contextlib.contextmanager
-def connect(path: Path, masker: Masker, form: Literal["full", "exact"] = "full") -> Iterator[Emit]:
-    """A sink that appends to a file, which is made with mode 0600.
-
-    Args:
-        path: the file.
-        masker: takes secrets out.
-        form: `full`: every event; `exact`: only `backup_created` and `backup_pruned`, with nothing but their own keys.
+    All but the events in `EXACT`, whose keys are promised, also have `level` and `message`. A field never hides these keys.
     """
-    with appending(path) as descriptor:
+    common = {"event": event.name, "time": event.time.isoformat(), "set": event.set}
+    if event.name not in EXACT:
+        common |= {"level": event.level.name.lower(), "message": masker(event.message)}
+    return {**common, **{key: value for key, value in _fields(event, masker).items() if key not in common}}
 
-        def emit(news: News) -> None:
-            if not isinstance(news, Event):
-                return
-            fields = record(news, masker)
-            if form == "exact":
-                if news.name not in _EXACT:
-                    return
-                fields = {key: fields[key] for key in _EXACT[news.name]}
-            os.write(descriptor, (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
 
-        yield emit
+def _fields(event: Event, masker: Masker) -> dict[str, Any]:
+    return {key: masker.value(value) for key, value in event.fields.items()}
+
+
+class _Jsonl:
+    def __init__(self, options: Options, masker: Masker) -> None:
+        self._exact = options.format == "exact"
+        self._masker = masker
+        self._file = AppendedFile(options.path)
+
+    def __call__(self, news: News, /) -> None:
+        if not isinstance(news, Event):
+            return
+        if not self._exact:
+            self._file.line(json.dumps(record(news, self._masker)))
+        elif news.name in EXACT:
+            fields = _fields(news, self._masker)
+            self._file.line(json.dumps({key: fields[key] for key in EXACT[news.name]}))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def connect(options: Options, masker: Masker) -> Sink:
+    """A sink that appends to `options.path`."""
+    return _Jsonl(options, masker)

@@ -1,35 +1,49 @@
-"""Events as plain log lines: `[YYYY-MM-DD HH:MM:SS] INFO: message`, in local time."""
+"""Plain log lines, `[YYYY-MM-DD HH:MM:SS] INFO: message`; progress is left out."""
 
-import contextlib
-import os
-from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
-from recoup.model.events import Emit, Event, Level, News
-from recoup.model.names import shown
+from recoup.model.events import Event, Level, News
 from recoup.model.secrets import Masker
-from recoup.sinks._appending import appending
+from recoup.sinks._base import AppendedFile, Sink, one_line
 
 
-def line(event: Event, masker: Masker) -> str:
-    """One event as one line, without the newline; control characters in it are replaced."""
-    time = event.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"[{time}] {event.level.name}: {shown(masker(event.message))}"
+@dataclass(frozen=True)
+class Options:
+    """Settings of this sink.
 
-
-@contextlib.contextmanager
-def connect(path: Path, masker: Masker, lowest: Level = Level.INFO) -> Iterator[Emit]:
-    """A sink that appends to a file, which is made with mode 0600.
-
-    Args:
+    Attributes:
         path: the file.
-        masker: takes secrets out.
-        lowest: quieter events are left out.
+        level: quieter events are left out.
+        zone: of the times; None is the host's own.
     """
-    with appending(path) as descriptor:
 
-        def emit(news: News) -> None:
-            if isinstance(news, Event) and news.level >= lowest:
-                os.write(descriptor, (line(news, masker) + "\n").encode("utf-8", "backslashreplace"))
+    path: Path
+    level: Level = Level.INFO
+    zone: tzinfo | None = None
 
-        yield emit
+
+def line(event: Event, masker: Masker, zone: tzinfo | None = None) -> str:
+    """An event as one log line, without the newline."""
+    time = event.time.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    return f"[{time}] {event.level.name}: {one_line(masker(event.message))}"
+
+
+class _Log:
+    def __init__(self, options: Options, masker: Masker) -> None:
+        self._options = options
+        self._masker = masker
+        self._file = AppendedFile(options.path)
+
+    def __call__(self, news: News, /) -> None:
+        if isinstance(news, Event) and news.level >= self._options.level:
+            self._file.line(line(news, self._masker, self._options.zone))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def connect(options: Options, masker: Masker) -> Sink:
+    """A sink that appends to `options.path`."""
+    return _Log(options, masker)
