@@ -22,7 +22,7 @@ whoever opens the copy. A log that ends inside an entry is what a power cut leav
 
 * A block read while it is being written: the checksum of what was read is computed; it is read again until it fits.
 * The checksum does not see words that change places, so a block may be rewritten under an equal one. A block that was seen to
-  change is therefore compared byte by byte in each later pass; and when the file was written to during the copy, all blocks
+  change is therefore compared byte by byte in the pass that counts; and when the file was written to during the copy, all blocks
   are compared once more in the end: a difference under an equal checksum is followed like any other change.
 * A block that fits its checksum in no pass is damaged, unless the free list says that nobody needs it.
 * The file replaced by a rename: another inode, so everything begins again. The file cut shorter: the pass does not count.
@@ -230,7 +230,7 @@ def follow(path: str, folder: str, rate: float) -> Generator[Step, object, None]
     Args:
         path: the live file.
         folder: an empty one of ours.
-        rate: bytes per second to read at most; 0 for no limit.
+        rate: bytes per second to read at most, apart from catching up with changes, which bears no delay; 0 for no limit.
     """
     try:
         with _Follower(Path(path), Path(folder), rate) as follower:
@@ -357,7 +357,6 @@ class _Follower:
             data = os.pread(descriptor, min(_BATCH, size - offset), offset)
             if not data:
                 raise _MovedError("the log")
-            self._pace.spend(len(data))
             offset += len(data)
             yield data
 
@@ -449,28 +448,39 @@ class _Follower:
             self._bring(first, min(self._batch, view.blocks - first))
             if self._pace.sign_due():
                 yield self._reading(first, view)
+        if not copied:  # the short way says that nothing changed; where it may deceive, go the long one
+            restless = np.flatnonzero(np.isin(np.frombuffer(self._states, np.uint8), (_WATCHED, _UNSOUND)))
+            copied = sum(self._compare(block) for block in restless.tolist())
         if copied:
             raise _MovedError("blocks")
 
     def _revisit(self, block: int) -> bool:
-        """Copies a block that we have if it has changed; True when it had."""
+        """Copies a block that we have if its checksum is another one; True when it was."""
         stored = os.pread(self._live, 8, self._offset(block))
         if len(stored) < 8:
             raise _MovedError("the file's length")
-        state = self._states[block]
-        if int.from_bytes(stored, "little") == self._sums[block] and state in (_COLD, _EMPTY):
+        if int.from_bytes(stored, "little") == self._sums[block]:
             return False
-        data, present = self._read_block(block)
-        if state in (_WATCHED, _UNSOUND) and data == os.pread(self._copy, self._size, self._offset(block)):
+        self._take(block, *self._read_block(block))
+        return True
+
+    def _compare(self, block: int) -> bool:
+        """Copies a block that we have if any byte differs; True when one did."""
+        data, state = self._read_block(block)
+        if data == os.pread(self._copy, self._size, self._offset(block)):
             return False
+        self._take(block, data, state)
+        return True
+
+    def _take(self, block: int, data: bytes, state: int) -> None:
         self._write(block, data)
         self._sums[block] = int.from_bytes(data[:8], "little")
-        self._states[block] = _WATCHED if present == _COLD else present
-        return True
+        self._states[block] = _WATCHED if state == _COLD else state
 
     def _bring(self, first: int, count: int) -> None:
         """Copies blocks that we do not have yet."""
         data = self._read(first, count)
+        self._pace.spend(len(data))
         self._note(data)
         for block in range(first, first + count):
             if self._states[block] != _COLD:
@@ -491,7 +501,6 @@ class _Follower:
         data = os.pread(self._live, count * self._size, self._offset(first))
         if len(data) < count * self._size:
             raise _MovedError("the file's length")
-        self._pace.spend(len(data))
         return data
 
     def _read_block(self, block: int) -> tuple[bytes, int]:

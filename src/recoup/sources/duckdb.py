@@ -50,7 +50,11 @@ class Options(SourceOptions):
     """Settings of a DuckDB database."""
 
     path: Path = Field(description="The database file; its logs lie beside it.")
-    max_rate: float = Field(0, ge=0, description="Bytes per second to read from the live file at most; 0 for no limit.")
+    max_rate: float = Field(
+        0,
+        ge=0,
+        description="Bytes per second to read from the live file at most, but for catching up with changes; 0: no limit.",
+    )
     patience: float = Field(
         120, ge=0, description="Seconds to follow the changes of a busy database before the capture fails."
     )
