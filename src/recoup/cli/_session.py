@@ -136,7 +136,10 @@ class Session:
     def show(self, renderable: Any) -> None:
         """A result for people, unless quiet; with --json it goes to stderr."""
         if not self.quiet:
-            self.out.print(self.masker(renderable) if isinstance(renderable, str) else renderable, markup=False)
+            if isinstance(renderable, str):
+                self.out.print(self.masker(renderable), markup=False, soft_wrap=True)
+            else:
+                self.out.print(renderable)
 
     def result(self, kind: str, value: Any) -> None:
         """A result for machines: one JSON line on stdout, with --json."""

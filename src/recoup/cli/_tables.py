@@ -216,35 +216,28 @@ def _verdict(differing: int) -> Text:
     return Text(f"{differing} differ", style="bold red") if differing else Text("equal", style="green")
 
 
-def restore_plan(plan: "restore.Plan") -> Table:
-    """`restore --dry-run`, and the question before a restore in place."""
-    table = _table(
-        "Source",
-        "From",
-        "Size",
-        "To",
-        "There now",
-        "Will happen",
-        right=("Size",),
-        fold=("To", "There now", "Will happen"),
-    )
+def restore_plan(plan: "restore.Plan") -> str:
+    """`restore --dry-run`, and what is shown before a restore in place. Lines, since paths are long."""
+    lines = []
     for row in plan.rows:
-        table.add_row(
-            *_cells((row.source, row.set, size(row.bytes), row.target, row.present or "nothing", row.consequence))
-        )
-    return table
+        lines.append(f"{row.source} ({size(row.bytes)}) from {row.set}")
+        lines.append(f"  to {shown(row.target)}")
+        if row.present:
+            lines.append(f"  there now: {shown(row.present)}. {shown(row.consequence)}")
+    return "\n".join(lines)
 
 
-def restore_report(report: "RestoreReport") -> Table:
+def restore_report(report: "RestoreReport") -> str:
     """`restore`."""
-    table = _table("Source", "Size", "Result", right=("Size",), fold=("Result",))
+    lines = []
     for source in report.sources:
         if source.error:
-            table.add_row(*_cells((source.source, "-", Text(f"NOT restored: {shown(source.error)}", style="red"))))
+            lines.append(f"{source.source} was NOT restored: {shown(source.error)}")
             continue
-        kept = f"; what was there is kept as {source.kept}" if source.kept else ""
-        table.add_row(*_cells((source.source, size(source.bytes), f"{source.target}{kept}")))
-    return table
+        lines.append(f"{source.source}: {size(source.bytes)} restored to {shown(source.target)}")
+        if source.kept:
+            lines.append(f"  what was there is kept as {shown(source.kept)}")
+    return "\n".join(lines)
 
 
 def prune_plan(plan: "PrunePlan", now: datetime) -> Table:

@@ -17,10 +17,6 @@ _ZEROS = bytes(BLOCK)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class UnreadableError(Exception):
-    """An item of the source could not be read; what was stored of it is discarded."""
-
-
 @dataclass
 class Pump:
     """Moves the parts of one source into a set.
@@ -51,10 +47,12 @@ class Pump:
         return self._stream(part) if isinstance(part, StreamPart) else self._tree(part)
 
     def _stream(self, part: StreamPart) -> StoredPart:
+        before = self.done
         with storing():
             sink = self.writer.stream(self.source, part.name, part.size)
         changed = self._content(part.content, sink)
         if changed:
+            self.done = before
             with storing():
                 sink.abort()
                 sink = self.writer.stream(self.source, part.name, part.size)
@@ -62,7 +60,8 @@ class Pump:
                 self._changed(part.name)
         with storing():
             stored = sink.finish()
-        self._progress(0, finished=True)
+        moved = self.done - before
+        self._progress(stored.bytes - moved, finished=True)  # a file that was taken over did not pass through here
         if part.attributes is None:
             return stored
         xattrs = {name: _base64(value) for name, value in part.attributes.xattrs.items()}
