@@ -372,10 +372,11 @@ def require_whole(name: str) -> None:
     """
     path = Path(name)
     with unchanging(path) as connection:
-        _require_integrity(integrity(connection), path)
+        require_integrity(integrity(connection), path)
 
 
-def _require_integrity(found: str, path: Path) -> None:
+def require_integrity(found: str, path: Path) -> None:
+    """Raises a `SourceError` unless SQLite's check found the file sound, as far as it could check."""
     if found != "ok" and not found.startswith(UNCHECKED):
         raise SourceError(
             f"{_name(path)} is damaged, SQLite's integrity check says: {found}",
@@ -412,7 +413,7 @@ def hold(name: str, target_name: str, timeout: float, allow_empty: bool) -> Iter
     with unchanging(target) as copied:
         facts = description(copied)
         same = copied.execute("PRAGMA page_count").fetchone() == pages and seen in (None, counts(copied))
-    _require_integrity(facts["database"]["integrity"], path)
+    require_integrity(facts["database"]["integrity"], path)
     if not same:
         raise SourceError(f"the copy of {_name(path)} does not show what the database showed", "Run the backup again.")
     yield facts
