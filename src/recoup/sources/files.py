@@ -1,0 +1,475 @@
+"""A file, or a folder with all that is in it.
+
+Nothing makes a plain folder stand still, so its parts come from an interval, and the manifest says so. Each file is watched
+while it is read. A pointer file (`CURRENT`) is read before everything and compared after everything: when it moved meanwhile,
+the capture has to be taken again, so that the pointer and what it points to agree.
+"""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from recoup.errors import DamagedError, EmptySourceError, RefusedError, SourceError, UnsafePathError
+from recoup.model.events import Event, Level
+from recoup.model.facts import Bracket, Facts, Value
+from recoup.model.manifest import Finding, Frozen
+from recoup.model.names import checked_relative, shown
+from recoup.model.part import Member, Part, StreamPart, TreePart
+from recoup.sources import _placing
+from recoup.sources._base import Existing, MovedError, Noted, Placement, Site, Source, SourceOptions
+from recoup.sources._walking import (
+    REPOSITORY,
+    LiveFile,
+    Note,
+    Opened,
+    Pinned,
+    Rules,
+    Walk,
+    attributes_of,
+    compiled,
+    occupied,
+    open_folder,
+    read_pointer,
+)
+from recoup.system.tempdirs import remove_tree
+from recoup.system.unpacking import Overwrite, Written, write_stream, write_tree
+
+
+class Options(SourceOptions):
+    """Settings of a file or folder."""
+
+    path: Path = Field(description="The file or folder.")
+    include: tuple[str, ...] = Field((), description="Patterns in gitignore syntax: back up only what matches.")
+    exclude: tuple[str, ...] = Field((), description="Patterns in gitignore syntax: leave out what matches.")
+    pointers: tuple[str, ...] = Field(
+        (), description="Files in the folder that say which version is current: the backup agrees with them."
+    )
+    one_file_system: bool = Field(False, description="Leave out what is mounted inside the folder.")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        compiled(patterns)
+        return patterns
+
+    @field_validator("pointers")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                checked_relative(name)
+            except UnsafePathError as error:
+                raise ValueError(error.message) from None
+        return names
+
+
+class RestoreOptions(BaseModel):
+    """How a folder is restored to its own place. Without any of them it is replaced whole, and the present one is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    overwrite: Overwrite | None = Field(None, description="Restore into the present folder: which files to replace.")
+    delete: bool = Field(
+        False, description="Restore into the present folder, and remove what the backup does not have."
+    )
+
+
+class FolderCapture:
+    """A folder being read."""
+
+    method = "read file by file while in use"
+    engine = ""
+
+    def __init__(self, source: "FilesSource", pointers: Mapping[str, tuple[str, bytes] | None]) -> None:
+        self._source = source
+        self._pointers = pointers
+        self._noted = Noted()
+        self._first = self._last = source.now()
+        pinned = {name: Pinned(found[1]) for name, found in pointers.items() if found and found[0] == "file"}
+        self._walk = source.walk(self._note, pinned)
+
+    @property
+    def frozen(self) -> Frozen:
+        """From the reading of the pointers to the last file."""
+        return _interval(self._first, self._last)
+
+    def parts(self) -> Iterator[Part]:
+        """The folder as one tree.
+
+        Raises:
+            MovedError: a pointer moved while the tree was read.
+        """
+        yield TreePart(".", self._members())
+
+    def _members(self) -> Iterator[Member]:
+        yield from self._walk.members()
+        self._last = self._source.now()
+        moved = [name for name, said in self._source.read_pointers().items() if said != self._pointers[name]]
+        if moved:
+            names = ", ".join(map(shown, moved))
+            raise MovedError(f"{names} moved while the folder was read", "Back up when the application publishes less.")
+
+    def facts(self) -> Facts:
+        """How many files, folders, links and bytes were read, and where the pointers lead."""
+        return _facts(self._walk, self._pointers)
+
+    def findings(self) -> Iterable[Finding]:
+        """What was skipped or could not be read."""
+        return self._noted.findings
+
+    def brackets(self) -> tuple[Bracket, ...]:
+        """None: the facts are of what was read."""
+        return ()
+
+    def close(self) -> None:
+        """Closes the folder."""
+        self._walk.close()
+
+    def _note(self, what: str, item: str, message: str, *, harmless: bool = False) -> None:
+        self._noted.add(what, item, message, harmless=harmless)
+        self._source.tell(what, item, message)
+
+
+class FileCapture:
+    """A single file being read."""
+
+    method = "read while in use"
+    engine = ""
+
+    def __init__(self, source: "FilesSource", path: Path) -> None:
+        self._source = source
+        self._first = self._last = source.now()
+        self._folder = Opened(open_folder(str(path.parent)))
+        self._content = LiveFile(self._folder, path.name)
+        self._name = source.path.name
+        self._path = path
+
+    @property
+    def frozen(self) -> Frozen:
+        """While it was read."""
+        return _interval(self._first, self._last)
+
+    def parts(self) -> Iterator[Part]:
+        """The file, under its name."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            attributes = attributes_of(descriptor)
+        finally:
+            os.close(descriptor)
+        yield StreamPart(self._name, self._content, attributes=attributes)
+        self._last = self._source.now()
+
+    def facts(self) -> Facts:
+        """How many bytes were read."""
+        return Facts({"file": {"bytes": self._content.read}})
+
+    def findings(self) -> Iterable[Finding]:
+        """None of its own."""
+        return ()
+
+    def brackets(self) -> tuple[Bracket, ...]:
+        """None: the facts are of what was read."""
+        return ()
+
+    def close(self) -> None:
+        """Closes the folder around it."""
+        self._folder.close()
+
+
+class FilesSource:
+    """One file or folder."""
+
+    exact = True
+
+    def __init__(self, options: Options, site: Site) -> None:
+        self.options: SourceOptions = options
+        self._options = options
+        self._site = site
+        self.path = Path(os.path.abspath(site.base / options.path.expanduser()))  # noqa: PTH100 - links stay
+
+    def check(self) -> None:
+        """Opens it.
+
+        Raises:
+            SourceError: it is not there, cannot be read, is neither file nor folder, or lacks a pointer.
+        """
+        if not self.present():
+            raise SourceError(f"{self._shown} is not there", "See whether the path in the configuration is right.")
+        if not self.path.is_dir() and not self.path.is_file():
+            raise SourceError(f"{self._shown} is neither a file nor a folder")
+        if not os.access(self.path, os.R_OK):
+            raise SourceError(f"{self._shown} cannot be read by this user", "Give this user the right to read it.")
+        if self.path.is_dir():
+            self._check_folder()
+
+    def _check_folder(self) -> None:
+        if (self.path / REPOSITORY).exists():
+            raise SourceError(f"{self._shown} is a Recoup repository", "Copy a repository with its own means.")
+        missing = [name for name, said in self.read_pointers().items() if said is None]
+        if missing and not self._options.allow_empty:
+            names = ", ".join(map(shown, missing))
+            raise SourceError(f"{self._shown} has no {names}", "Correct `pointers`, or set `allow_empty: true`.")
+
+    def present(self) -> bool:
+        """Whether there is something of that name."""
+        return self.path.exists()
+
+    def estimate(self) -> int:
+        """Bytes of all files, holes left out."""
+        if not self.path.is_dir():
+            return occupied(self.path.stat()) if self.path.exists() else 0
+        with contextlib.closing(self.walk(_unnoted, reading=False)) as walk:
+            for _ in walk.members():
+                pass
+            return walk.tally.occupied
+
+    def settings(self) -> Mapping[str, Any]:
+        """All settings; none is a secret."""
+        return self._options.model_dump(mode="json", exclude={"kind"})
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[FolderCapture | FileCapture]:
+        """Begins to read it.
+
+        Raises:
+            SourceError: it cannot be read.
+            EmptySourceError: it is a folder without anything to back up.
+        """
+        self.check()
+        with self._explained():
+            capture: FolderCapture | FileCapture
+            if self.path.is_dir():
+                self._require_something()
+                capture = FolderCapture(self, self.read_pointers())
+            else:
+                capture = FileCapture(self, self.path.resolve())
+        with contextlib.closing(capture):
+            yield capture
+
+    def recover(self) -> tuple[str, ...]:
+        """Finishes or takes back a killed restore."""
+        return _placing.recover(self.path)
+
+    def existing(self) -> Existing:
+        """What a restore to the configured path would meet."""
+        place = str(self.path)
+        if not self.path.exists():
+            return Existing(place, present=False, description="nothing", consequence="It is created.")
+        if self.path.is_symlink():
+            refused = f"It is refused: name the place that the link leads to, {self.path.readlink()}."
+            return Existing(place, present=True, description="symbolic link", consequence=refused)
+        if not self.path.is_dir():
+            description = f"file of {self.path.stat().st_size:,} bytes"
+            return Existing(place, present=True, description=description, consequence=_KEPT)
+        entries = sum(1 for _ in self.path.iterdir())
+        description = f"folder with {entries:,} {'entry' if entries == 1 else 'entries'}"
+        left_out = self._options.include or self._options.exclude
+        consequence = f"{_KEPT} {_LEFT_OUT}" if left_out else _KEPT
+        return Existing(place, present=True, description=description, consequence=consequence)
+
+    def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
+        """Puts the file or folder in its place; see `RestoreOptions`.
+
+        Raises:
+            UnsafePathError: the place is a symbolic link, or a name in the set leads outside.
+            RefusedError: the folder holds a repository and would be replaced whole.
+            DamagedError: the stored bytes are wrong.
+            RestoreError: it failed. A folder that was to be replaced whole is as it was.
+        """
+        chosen = RestoreOptions.model_validate(options.model_dump())
+        remaining = iter(parts)
+        part = _first(remaining)
+        if isinstance(part, TreePart) and self.path.is_dir() and (chosen.overwrite or chosen.delete):
+            placement = self._merge(part, chosen)
+            _require_end(remaining)
+            return placement
+        if self.path.exists() and chosen.overwrite == "never":
+            return Placement(f"{self.path} (left as it is)")
+        if self.path.is_dir():
+            self._refuse_inner_repository()
+        return _placing.place(
+            self.path,
+            now=self.now(),
+            write=lambda staged: self._write(part, staged),
+            check=lambda _: _require_end(remaining),  # the bytes were checked while they were written
+        )
+
+    def facts(self) -> Facts:
+        """How many files, folders, links and bytes there are, and where the pointers lead.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        self.check()
+        with self._explained():
+            if not self.path.is_dir():
+                return Facts({"file": {"bytes": self.path.stat().st_size}})
+            with contextlib.closing(self.walk(_unnoted, reading=False)) as walk:
+                for _ in walk.members():
+                    pass
+                return _facts(walk, self.read_pointers())
+
+    @contextlib.contextmanager
+    def scratch(self, folder: Path) -> Iterator[Source]:
+        """A twin that is not there yet. Its patterns are empty: what was stored was chosen at the backup."""
+        inner = Path(tempfile.mkdtemp(prefix="files-", dir=folder))
+        changes = {"path": inner / self.path.name, "include": (), "exclude": (), "allow_empty": True}
+        try:
+            yield FilesSource(self._options.model_copy(update=changes), dataclasses.replace(self._site, base=inner))
+        finally:
+            remove_tree(inner)
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._site.clock.now()
+
+    def tell(self, what: str, item: str, message: str) -> None:
+        """Emits news of an item that was left out."""
+        fields = {"source": self._site.name, "item": item, "what": what}
+        sentence = f"{self._site.name}: {item} {message}"
+        self._site.emit(Event(f"item_{what}", self.now(), sentence, Level.WARNING, fields=fields))
+
+    def walk(self, note: Note, pinned: Mapping[str, Pinned] | None = None, *, reading: bool = True) -> Walk:
+        """A walk over the folder, to be closed."""
+        options, name = self._options, self.path.resolve().name
+        staging = self._site.staging
+        status = staging.stat() if staging.exists() else None
+        rules = Rules(
+            options.include,
+            options.exclude,
+            options.one_file_system,
+            lambda entry: _placing.is_kept_name(entry, name),
+            (status.st_dev, status.st_ino) if status else None,
+        )
+        return Walk(open_folder(str(self.path)), rules, note, pinned, reading=reading)
+
+    def read_pointers(self) -> Mapping[str, tuple[str, bytes] | None]:
+        """What each pointer says now.
+
+        Raises:
+            SourceError: one cannot be read.
+        """
+        if not self._options.pointers:
+            return {}
+        with self._explained():
+            root = open_folder(str(self.path))
+            try:
+                return {name: read_pointer(root, name) for name in self._options.pointers}
+            finally:
+                os.close(root)
+
+    @property
+    def _shown(self) -> str:
+        return shown(str(self.path))
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SourceError(f"{self._shown} cannot be read: {error.strerror or error}") from error
+
+    def _require_something(self) -> None:
+        if self._options.allow_empty:
+            return
+        noted = Noted()
+        with contextlib.closing(self.walk(noted.add, reading=False)) as walk:
+            if any(member.name != "." for member in walk.members()):
+                return
+        if not all(finding.harmless for finding in noted.findings):
+            return  # what is there cannot be read: the capture says so of each
+        reason = "nothing in it is to be backed up" if any(self.path.iterdir()) else "it is empty"
+        raise EmptySourceError(f"{self._shown}: {reason}", "Set `allow_empty: true` where that is right.")
+
+    def _refuse_inner_repository(self) -> None:
+        """Replacing the folder whole would move away the repository that is being read."""
+        inner = self._inner_repositories()
+        if inner:
+            raise RefusedError(
+                f"{self._shown} holds the repository {shown(inner[0])}, which would be moved away with it",
+                "Restore into the present folder with --overwrite always, or into another place with --target.",
+            )
+
+    def _inner_repositories(self) -> list[str]:
+        found: list[str] = []
+        for place, folders, files in os.walk(self.path):
+            if REPOSITORY in files:
+                found.append(os.path.relpath(place, self.path))
+                folders.clear()
+        return found
+
+    def _merge(self, part: TreePart, options: RestoreOptions) -> Placement:
+        target = _placing.resolved(self.path)
+        spared = {*self._inner_repositories()}
+        rules = Rules(self._options.include, self._options.exclude)
+        excluded, included = rules.excluder(), rules.includer()
+
+        def spare(name: str) -> bool:
+            if name in spared or _placing.is_kept_name(name, target.name) or excluded(name) or excluded(f"{name}/"):
+                return True
+            return included is not None and (target / name).is_file() and not included(name)
+
+        overwrite = options.overwrite or "always"
+        self._say_refused(write_tree(part, target, overwrite=overwrite, delete=options.delete, spare=spare))
+        return Placement(str(target))
+
+    def _write(self, part: Part, staged: Path) -> None:
+        if isinstance(part, StreamPart):
+            write_stream(part, staged)
+        else:
+            self._say_refused(write_tree(part, staged))
+
+    def _say_refused(self, written: Written) -> None:
+        if written.attributes_refused:
+            sentence = f"extended attributes of {written.attributes_refused:,} entries could not be restored here"
+            name, fields = self._site.name, {"source": self._site.name, "count": written.attributes_refused}
+            self._site.emit(
+                Event("attributes_refused", self.now(), f"{name}: {sentence}", Level.WARNING, fields=fields)
+            )
+
+
+_KEPT = "It is kept beside the restored one, as NAME.before-restore-TIME."
+_LEFT_OUT = "What the patterns leave out is then in the kept one only."
+
+
+def _unnoted(what: str, item: str, message: str, *, harmless: bool = False) -> None:
+    """For walks that only count: the capture's own walk notes."""
+
+
+def _interval(first: datetime, last: datetime) -> Frozen:
+    """An interval also where the clock saw no time pass: nothing stood still at a moment."""
+    return Frozen(first, max(last, first + timedelta(microseconds=1)))
+
+
+def _facts(walk: Walk, pointers: Mapping[str, tuple[str, bytes] | None]) -> Facts:
+    values: dict[str, Mapping[str, Value]] = {"folder": walk.tally.values()}
+    for name, said in pointers.items():
+        values[f"pointer {shown(name)}"] = {
+            "leads to": said[1].decode(errors="replace").strip()[:200] if said else None
+        }
+    return Facts(values)
+
+
+def _first(parts: Iterator[Part]) -> Part:
+    """The one part that a capture of this kind has."""
+    part = next(parts, None)
+    if part is None or (isinstance(part, TreePart) and part.name != "."):
+        raise DamagedError("the set holds no file or folder of this source")
+    return part
+
+
+def _require_end(parts: Iterator[Part]) -> None:
+    if next(parts, None) is not None:
+        raise DamagedError("the set holds more than the one file or folder of this source")
+
+
+def connect(options: Options, site: Site) -> FilesSource:
+    """The source that the settings describe."""
+    return FilesSource(options, site)
