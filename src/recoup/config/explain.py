@@ -44,7 +44,7 @@ def _lines(values: Mapping[str, Any], loaded: Loaded, path: KeyPath, depth: int)
             yield start
             yield from _lines(value, loaded, here, depth + 1)
         else:
-            yield f"{start} {_flow(value)}  # {_origin(loaded, here)}"
+            yield f"{start} {flow(value)}  # {_origin(loaded, here)}"
 
 
 def _origin(loaded: Loaded, path: KeyPath) -> Origin:
@@ -57,12 +57,12 @@ def _origin(loaded: Loaded, path: KeyPath) -> Origin:
     return loaded.origin(path)
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value on one line, as YAML."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
         return _text(value)
     return "null" if value is None else str(value).lower()
