@@ -1,0 +1,188 @@
+"""Prune: remove the sets that no rule keeps.
+
+Whoever calls `run` holds the repository's exclusive lock, so that no backup, restore or other prune goes on meanwhile.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from recoup.model.events import Emit, Event, Level
+from recoup.model.names import SetName
+from recoup.model.reports import PruneReport, SetInfo
+from recoup.operations.selection import Filter, holds, is_good, listing
+from recoup.repository._base import Repository
+from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge
+from recoup.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class Row:
+    """What becomes of one set.
+
+    Attributes:
+        set: its name.
+        stack: whose; empty when its manifest cannot be read.
+        sources: names that its run was asked for.
+        outcome: `complete`, `suspicious`, `incomplete`, or `damaged` when its manifest cannot be read.
+        time: when it was begun (UTC).
+        age_seconds: how old it is; negative for one from the future.
+        bytes: what it takes in the repository; 0 when unknown.
+        keep: False when it is to be removed.
+        reasons: why, at least one.
+    """
+
+    set: str
+    stack: str
+    sources: tuple[str, ...]
+    outcome: str
+    time: datetime
+    age_seconds: float
+    bytes: int
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What a prune would do.
+
+    Attributes:
+        rows: every set, oldest first.
+        rules: what it goes by.
+        filters: which sets it looks at; the others stay.
+        notes: what a person has to know, one sentence each.
+    """
+
+    rows: tuple[Row, ...]
+    rules: Rules
+    filters: Filter
+    notes: tuple[str, ...]
+
+    @property
+    def removed(self) -> tuple[Row, ...]:
+        """The sets that would go."""
+        return tuple(row for row in self.rows if not row.keep)
+
+    @property
+    def freed_bytes(self) -> int:
+        """What the sets that would go take in the repository."""
+        return sum(row.bytes for row in self.removed)
+
+
+_ALL = Filter()
+
+
+def plan(repository: Repository, rules: Rules, now: datetime, filters: Filter = _ALL) -> PrunePlan:
+    """Judges all sets; changes nothing.
+
+    Args:
+        repository: whose sets.
+        rules: what to keep.
+        now: the present moment.
+        filters: judge and remove only sets that match; rules count only these, and the others stay.
+    """
+    infos = listing(repository, now)
+    verdicts = judge((_candidate(info, filters) for info in infos), rules, now)
+    shown = {info.name: info for info in infos}
+    rows = tuple(_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
+    return PrunePlan(rows, rules, filters, tuple(_notes(rows, rules, now)))
+
+
+def _candidate(info: SetInfo, filters: Filter) -> Candidate:
+    name, manifest = _parsed(info.name), info.manifest
+    if manifest is None:
+        spared = f"its manifest cannot be read: {info.problem}"
+        return Candidate(name, Group("", ()), "damaged", pinned=info.standing.pinned, spared=spared)
+    return Candidate(
+        name,
+        Group(manifest.stack, tuple(sorted(manifest.requested))),
+        flaw="" if is_good(info) else manifest.outcome,
+        holdings=frozenset(source for source in manifest.sources if holds(info, source)),
+        pinned=info.standing.pinned,
+        tags=manifest.tags,
+        stored_bytes=manifest.stored_bytes,
+        spared="" if filters.matches(info) else "outside the filter",
+    )
+
+
+def _parsed(name: str) -> SetName:
+    found = SetName.parse(name)
+    if found is None:
+        raise ValueError(f"{name!r} is not the name of a set")
+    return found
+
+
+def _row(verdict: Verdict, info: SetInfo, now: datetime) -> Row:
+    candidate, manifest = verdict.candidate, info.manifest
+    time = candidate.name.time
+    return Row(
+        set=info.name,
+        stack=candidate.group.stack,
+        sources=candidate.group.sources,
+        outcome=manifest.outcome if manifest else "damaged",
+        time=time,
+        age_seconds=(now - time).total_seconds(),
+        bytes=candidate.stored_bytes,
+        keep=verdict.keep,
+        reasons=verdict.reasons,
+    )
+
+
+def _notes(rows: Sequence[Row], rules: Rules, now: datetime) -> Iterable[str]:
+    if not rules:
+        yield NO_RULES
+    if future := [row.set for row in rows if row.time > now]:
+        yield (
+            f"{', '.join(future)} from the future: the clock went back, or another machine's is ahead; "
+            "nothing is removed until that time has come or those sets are deleted"
+        )
+    if damaged := [row.set for row in rows if row.outcome == "damaged"]:
+        yield f"{', '.join(damaged)}: the manifest cannot be read; prune never removes such a set, `recoup delete` does"
+
+
+def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, clock: Clock) -> PruneReport:
+    """Removes the sets that the plan says, if they would still go now.
+
+    All is judged once more first: a set that was pinned since, or became the newest good one because another was lost,
+    stays. What an interrupted removal left is finished.
+
+    Args:
+        plan: from `plan`.
+        repository: the one that was planned for, locked exclusively by the caller.
+        trash_days: how long removed sets can be taken back; 0 is not at all.
+        emit: gets `backup_pruned`, and `prune_spared` when a planned set stays.
+        clock: time.
+
+    Raises:
+        StorageError, OSError: a set could not be removed; a next prune finishes it.
+    """
+    began = clock.monotonic()
+    fresh = _judged_again(plan, repository, clock)
+    going = {row.set for row in fresh.removed} & {row.set for row in plan.removed}
+    spared = [row for row in fresh.rows if row.keep and row.set in {row.set for row in plan.removed}]
+    for row in spared:
+        message = f"{row.set} stays after all: {', '.join(row.reasons)}"
+        emit(Event("prune_spared", clock.now(), message, Level.WARNING, row.set, {"reasons": list(row.reasons)}))
+    repository.delete([_parsed(row.set) for row in fresh.rows if row.set in going], keep_days=trash_days)
+    report = PruneReport(
+        removed=tuple(row.set for row in fresh.rows if row.set in going),
+        kept=tuple(row.set for row in fresh.rows if row.set not in going),
+        freed_bytes=sum(row.bytes for row in fresh.rows if row.set in going),
+        seconds=clock.monotonic() - began,
+    )
+    emit(_pruned(report, plan.rules, trash_days, clock.now()))
+    return report
+
+
+def _judged_again(earlier: PrunePlan, repository: Repository, clock: Clock) -> PrunePlan:
+    return plan(repository, earlier.rules, clock.now(), earlier.filters)
+
+
+def _pruned(report: PruneReport, rules: Rules, trash_days: float, now: datetime) -> Event:
+    total = len(report.removed) + len(report.kept)
+    message = f"pruned {len(report.removed)} of {total} sets, {report.freed_bytes:,} bytes"
+    if report.removed and trash_days:
+        message += f", in the trash for {trash_days:g} days"
+    fields = {"deleted_count": len(report.removed), "keep_last": rules.last}
+    return Event("backup_pruned", now, message, fields=fields)
