@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -503,6 +504,19 @@ def test_a_pickle_that_names_other_classes_is_refused_before_anything_is_importe
     with pytest.raises(pickle.UnpicklingError, match="which no point needs"):
         read_point(b"cantigravity\nx\n.")
     assert "antigravity" not in sys.modules
+
+
+def test_a_pickle_that_computes_for_ever_ends_its_process() -> None:
+    """Pairs of pairs, sixty levels deep, as a key: hashing them takes 2**60 steps, all inside the unpickler."""
+    code = """
+        import signal
+        from recoup.sources import _pickled_points
+        _pickled_points.confine()
+        signal.setitimer(signal.ITIMER_PROF, 0.3)
+        _pickled_points.read_point(b"\\x80\\x04}()" + b"2\\x86" * 60 + b"Nu.")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGPROF
 
 
 def test_payloads_of_old_clients_are_read_without_their_classes() -> None:
