@@ -91,6 +91,14 @@ def _is_place(repository: str | None, cwd: Path) -> bool:
     return repository is not None and ("/" in repository or (cwd / repository).is_dir())
 
 
+def _seed(name: str, manifest: "Manifest | None") -> int:
+    """That of the set's own probes, so that its twin is asked the same questions; without a set, a random one."""
+    facts = manifest.sources[name].facts if manifest is not None and name in manifest.sources else None
+    if facts is None or facts.seed is None:
+        return random.SystemRandom().getrandbits(32)
+    return facts.seed
+
+
 @dataclass(frozen=True)
 class DeletePlan:
     """Which sets a delete removes.
@@ -716,7 +724,7 @@ class Stack:
             base=self._loaded.base,
             staging=staging,
             clock=self._clock,
-            seed=random.SystemRandom().getrandbits(32),
+            seed=_seed(name, manifest),
             emit=emit or self._listener,
             allow_remote=self.settings.allow_remote,
         )

@@ -50,9 +50,9 @@ def _built(built: Built) -> list[str]:
 
 def _answers(answers: Answers) -> list[str]:
     lines = [f'"{QUESTION}"']
-    lines += [f"{hit.score:.3f}  {hit.title:<24} {hit.text or '(its text is lost)'}" for hit in answers.hits]
+    lines += [f"{hit.score:.3f}  {hit.title[-24:]:<24}  {hit.text or '(its text is lost)'}" for hit in answers.hits]
     if answers.problem:
-        lines.append(f"the application's error: {answers.problem}")
+        lines.append(f"error: {answers.problem}")
     return lines
 
 
@@ -62,9 +62,7 @@ def _backup(report: BackupReport) -> list[str]:
         return ["nothing was stored", *(f"{source}: {error}" for source, error in report.errors.items())]
     lines = [f"{manifest.name}, {manifest.outcome}, {manifest.stored_bytes / 1e6:.1f} MB"]
     for name, record in manifest.sources.items():
-        lines.append(
-            f"{name:<10} {record.kind:<13} {record.outcome:<11} {record.bytes / 1e6:>6.1f} MB  {record.method}"
-        )
+        lines.append(f"{name:<10} {record.kind:<12} {record.bytes / 1e6:>5.1f} MB  {record.error or record.method}")
     if manifest.spread_ms is not None:
         lines.append(f"{manifest.spread_ms} ms between the first and the last freeze")
     return lines
@@ -86,7 +84,7 @@ def _judgement(judgement: Judgement) -> list[str]:
 def _restored(report: RestoreReport) -> list[str]:
     lines = []
     for source in report.sources:
-        kept = f"the damaged one kept as {source.kept.rpartition('/')[2]}" if source.kept else ""
+        kept = f"restored; kept: {source.kept.rpartition('/')[2]}" if source.kept else ""
         lines.append(f"{source.source:<10} {source.error or kept or 'restored'}")
     return lines
 
@@ -100,8 +98,7 @@ def ending_lines(ending: Ending, config: str) -> list[str]:
     """
     lines = ["What was proven"]
     for proof in ending.proofs:
-        lines.append(_fitted(f"   {'yes' if proof.holds else 'NO ':<4} {proof.claim}"))
-        lines.append(_fitted(f"        {proof.evidence}"))
+        lines.append(_fitted(f"   {'yes' if proof.holds else 'NO':<4} {proof.claim:<35} {proof.evidence}"))
     lines += ["", f"Time{f'{ending.seconds:.1f} s':>{WIDTH - 4}}"]
     lines += [f"   {title:<{WIDTH - 13}}{f'{seconds:.1f} s':>10}" for title, seconds in ending.steps]
     lines += ["", "Next, in the folder of your own stack:", *(f"   {command}" for command in ending.next_commands)]

@@ -98,7 +98,7 @@ def _overwrite_uploads(folder: Path) -> str:
     victim = min((folder / snapshot).glob("*.txt"))
     victim.write_bytes(b"\0" * victim.stat().st_size)
     (folder / "CURRENT").write_text("snapshot-0003\n", encoding="utf-8")
-    return f"uploads: overwrote {snapshot}/{victim.name} with zeros and set CURRENT to a folder that is not there"
+    return f"uploads: zeroed {snapshot}/{victim.name}; CURRENT names a folder that is not there"
 
 
 def _digest(folder: Path) -> str:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LEFT_OUT = frozenset(
-    {"distutils", "ensurepip", "idle_test", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tests"}
+    {
+        "distutils",
+        "ensurepip",
+        "idle_test",
+        "idlelib",
+        "lib2to3",
+        "pydoc_data",
+        "site-packages",
+        "test",
+        "tests",
+        "turtledemo",
+    }
 )
 """Folders that are tests, bundled programs or other people's packages."""
 

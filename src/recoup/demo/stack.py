@@ -92,14 +92,19 @@ def prepare_folder(folder: Path) -> None:
     write_atomic(folder / MARKER, b'{"made_by": "recoup demo", "rebuilt_by_the_next_run": true}\n')
 
 
-def build(folder: Path, embedder: Embedder) -> Built:
+def build(folder: Path, embedder: Embedder, documents: Sequence[Document] | None = None) -> Built:
     """Builds the stack in a folder that `prepare_folder` made; the same on every run with the same Python.
+
+    Args:
+        folder: where.
+        embedder: what makes the vectors.
+        documents: what the stack knows; the standard library's docstrings by default.
 
     Raises:
         UsageError: qdrant-client is not installed.
     """
     require_qdrant()
-    documents = standard_library()
+    documents = standard_library() if documents is None else documents
     for path in (DOCUMENTS, CHAT, UPLOADS, VECTORS, "logs/backup.jsonl"):
         make_private_folder((folder / path).parent)
     write_atomic(folder / CONFIG, _CONFIG_TEXT.encode())

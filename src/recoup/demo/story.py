@@ -236,38 +236,45 @@ def _prove(
     first, broken, regained = answers
     verify, drill = judgement.verify, judgement.drill
     checks = [comparison for source in drill.sources for comparison in source.comparisons]
-    damage_found = [found.item for found in spoiled.verify.damage]
+    found = [damage.item for damage in spoiled.verify.damage]
     restored = [source for source in restore.sources if not source.error]
     return (
         Proof("The set is one cut of all stores", _cut(backup), backup.exit_code == ExitCode.OK),
         Proof("Its bytes are those it was given", f"{verify.files} files, {verify.bytes:,} bytes", not verify.damage),
         Proof("It restores", f"{sum(c.equal for c in checks)} of {len(checks)} comparisons equal", drill.passed),
-        Proof("One flipped byte is found", ", ".join(damage_found) or "nothing found", spoiled.file in damage_found),
-        Proof("The damage was real", broken.problem or "the answers changed", broken != first),
+        Proof("One flipped byte is found", f"in {len(found)} of {verify.files} files", found == [spoiled.file]),
+        Proof("The damage was real", _difference(first, broken), broken != first),
         Proof(
             "Every store is back",
-            f"{len(restored)} of {len(restore.sources)} sources restored, counts and bytes {_like(stores)} before",
+            f"{len(restored)} of {len(restore.sources)}, counts and bytes {_like(stores)} before",
             restore.exit_code == ExitCode.OK and stores.restored == stores.before != stores.harmed,
         ),
-        Proof("The same question gives the same answers", _same(first, regained), regained == first),
+        Proof("The question is answered as before", _same(first, regained), regained == first),
     )
 
 
 def _cut(backup: BackupReport) -> str:
-    if backup.manifest is None:
+    manifest = backup.manifest
+    if manifest is None:
         return "nothing was stored"
-    sources = [name for name, record in backup.manifest.sources.items() if record.parts]
-    spread = backup.manifest.spread_ms
-    return f"{len(sources)} sources" + ("" if spread is None else f", frozen within {spread} ms")
+    stored = [record for record in manifest.sources.values() if record.parts]
+    read_over_time = len(stored) - len(manifest.moments)
+    return f"{len(manifest.moments)} frozen within {manifest.spread_ms} ms, {read_over_time} read file by file"
 
 
 def _like(stores: Stores) -> str:
     return "as" if stores.restored == stores.before else "NOT as"
 
 
+def _difference(first: Answers, broken: Answers) -> str:
+    same = len({hit.title for hit in first.hits} & {hit.title for hit in broken.hits})
+    texts = sum(hit.text is not None for hit in broken.hits)
+    return f"{same} of the answers left, {texts} with text"
+
+
 def _same(first: Answers, regained: Answers) -> str:
     same = sum(a == b for a, b in zip(first.hits, regained.hits, strict=False))
-    return f"{same} of {len(first.hits)} answers, scores and texts alike"
+    return f"{same} of {len(first.hits)} answers, scores and texts"
 
 
 def _ending(teller: _Teller, proofs: tuple[Proof, ...], start: float) -> Ending:
