@@ -213,7 +213,7 @@ class FilesSource:
         if (self.path / REPOSITORY).exists():
             raise SourceError(f"{self._shown} is a Recoup repository", "Copy a repository with its own means.")
         missing = [name for name, said in self.read_pointers().items() if said is None]
-        if missing and not self._options.allow_empty:
+        if missing and not self._options.allow_empty and any(self.path.iterdir()):
             names = ", ".join(map(shown, missing))
             raise SourceError(f"{self._shown} has no {names}", "Correct `pointers`, or set `allow_empty: true`.")
 
