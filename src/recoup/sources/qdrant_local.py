@@ -301,6 +301,8 @@ def _write_all(parts: Iterable[Part], staged: Path) -> None:
         if not isinstance(part, StreamPart):
             raise DamagedError(f"{shown(part.name)} in the set is not a file")
         write_part(part, staged)
+    if not (staged / META).exists():
+        raise DamagedError(f"the set holds no {META} of this source")
 
 
 def _require_whole(staged: Path) -> None:
