@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -12,10 +12,18 @@ from recoup.model.part import Content, Member, Part, Reader, StreamPart, TreePar
 _MODULUS = 2**256
 
 
-class Fingerprint:
-    """Counts items and adds up a digest of each: name, kind, attributes, link and bytes."""
+_NEWS = 4 * 1024 * 1024  # bytes between two words about the progress
 
-    def __init__(self) -> None:
+
+class Fingerprint:
+    """Counts items and adds up a digest of each: name, kind, attributes, link and bytes.
+
+    Args:
+        advance: is told, now and then, how many bytes have passed so far.
+    """
+
+    def __init__(self, advance: Callable[[int], None] | None = None) -> None:
+        self._advance, self._told = advance, 0
         self.items = 0
         self.bytes = 0
         self._sum = 0
@@ -25,6 +33,13 @@ class Fingerprint:
         text = f"{what}\0{digest}".encode("utf-8", "surrogateescape")
         self._sum = (self._sum + int.from_bytes(hashlib.sha256(text).digest(), "big")) % _MODULUS
         self.items += 1
+
+    def count(self, size: int) -> None:
+        """Counts bytes that pass by."""
+        self.bytes += size
+        if self._advance is not None and self.bytes - self._told >= _NEWS:
+            self._told = self.bytes
+            self._advance(self.bytes)
 
     def hexdigest(self) -> str:
         """The sum as 64 hex digits; equal for equal items in any order."""
@@ -40,7 +55,7 @@ class _WatchedReader:
     def read(self, size: int, /) -> bytes:
         data = self._reader.read(size)
         self._digest.update(data)
-        self._fingerprint.bytes += len(data)
+        self._fingerprint.count(len(data))
         if size and not data and not self._ended:
             self._ended = True
             self._fingerprint.add(self._what, self._digest.hexdigest())

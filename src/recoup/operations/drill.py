@@ -119,7 +119,7 @@ def _drill(
     emit: Emit,
 ) -> SourceDrill:
     record, begun = plan.manifest.sources[name], clock.monotonic()
-    restored = Fingerprint()
+    restored = Fingerprint(lambda done: emit(Progress(f"drill {name}", done, record.bytes)))
     comparisons: tuple[Comparison, ...] = ()
     error = ""
     try:
@@ -140,7 +140,6 @@ def _parts(name: str, plan: Plan, repository: Repository, passing: Fingerprint, 
     record = plan.manifest.sources[name]
     for stored in record.parts:
         yield watched(repository.fetch(plan.set, name, stored), passing)
-        emit(Progress(f"drill {name}", passing.bytes, record.bytes))
     emit(Progress(f"drill {name}", passing.bytes, record.bytes, finished=True))
 
 

@@ -193,7 +193,8 @@ def _require_space(plan: Plan) -> None:
 
 def _restore(item: Item, plan: Plan, repository: Repository, clock: Clock, emit: Emit) -> RestoredSource:
     row, begun = item.row, clock.monotonic()
-    passing = Fingerprint()
+    total = item.manifest.sources[row.source].bytes
+    passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)))
     try:
         parts = _parts(item, repository, passing, emit)
         if item.live is not None and item.options is not None:
@@ -246,7 +247,6 @@ def _parts(item: Item, repository: Repository, passing: Fingerprint, emit: Emit)
     work = f"restore {item.row.source}"
     for stored in record.parts:
         yield watched(repository.fetch(item.set, item.row.source, stored), passing)
-        emit(Progress(work, passing.bytes, record.bytes))
     emit(Progress(work, passing.bytes, record.bytes, finished=True))
 
 

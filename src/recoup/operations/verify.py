@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from recoup.errors import RecoupError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
@@ -25,24 +26,30 @@ def run(
 
 def _verify(name: SetName, repository: Repository, subset: Subset, clock: Clock, emit: Emit, host: str) -> VerifyReport:
     begun = clock.monotonic()
-    verification = repository.verify(name, subset)
-    damage, shown = [], 0
+    work, total = f"verify {name}", _stored_bytes(name, repository)
+    verification = repository.verify(name, subset, lambda done: emit(Progress(work, done, total)))
+    damage = []
     for found in verification:
         damage.append(found)
         emit(
             Event("damage_found", clock.now(), f"{name}: {found.message}", Level.ERROR, str(name), {"item": found.item})
         )
-        if verification.bytes - shown > 4 * 1024 * 1024:
-            shown = verification.bytes
-            emit(Progress(f"verify {name}", shown, verification.total_bytes))
-    emit(Progress(f"verify {name}", verification.bytes, verification.total_bytes, finished=True))
-    total = verification.total_bytes
-    share = min(1.0, verification.bytes / total) if total else 1.0
+    emit(Progress(work, verification.bytes, total, finished=True))
+    read, whole = verification.bytes, verification.total_bytes
+    share = min(1.0, read / whole) if whole else 1.0
     report = VerifyReport(
         str(name), verification.files, verification.bytes, share, tuple(damage), clock.monotonic() - begun
     )
     _note(report, name, repository, subset, clock.now(), host)
     return report
+
+
+def _stored_bytes(name: SetName, repository: Repository) -> int | None:
+    """For the progress only: a damaged manifest is the verification's to report."""
+    try:
+        return repository.manifest(name).stored_bytes
+    except RecoupError:
+        return None
 
 
 def _note(

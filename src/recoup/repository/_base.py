@@ -3,7 +3,7 @@
 A set exists when its manifest does. Parts go in first, the manifest last, in one step; what a killed run leaves is never a set.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -191,12 +191,13 @@ class Repository(Protocol):
         """A stored part; reading it checks its bytes."""
         ...
 
-    def verify(self, name: SetName, subset: "Subset") -> "Verification":
+    def verify(self, name: SetName, subset: "Subset", advance: Callable[[int], None] | None = None) -> "Verification":
         """Compares stored bytes with the manifest.
 
         Args:
             name: the set.
             subset: which part of the bytes to read.
+            advance: is told, now and then, how many bytes were read so far.
         """
         ...
 

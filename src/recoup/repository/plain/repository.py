@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
@@ -152,9 +152,9 @@ class PlainRepository:
         """A stored part; reading it checks its bytes."""
         return part_of(self._storage, str(name), part)
 
-    def verify(self, name: SetName, subset: Subset) -> Verification:
+    def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Compares stored bytes with the manifest."""
-        return PlainVerification(self._storage, name, subset)
+        return PlainVerification(self._storage, name, subset, advance or (lambda _: None))
 
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""

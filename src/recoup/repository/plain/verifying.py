@@ -1,7 +1,7 @@
 """Comparing a stored set with its manifest: every file there, of its size, with its bytes, and nothing else."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from recoup.errors import RecoupError
 from recoup.model.manifest import Manifest, StoredPart, decode
@@ -15,6 +15,7 @@ from recoup.repository.plain.writing import tree_sums
 from recoup.storage._base import Storage
 
 _BLOCK = 1024 * 1024
+_NEWS = 4 * _BLOCK  # bytes between two words about the progress
 
 
 class PlainVerification:
@@ -26,7 +27,8 @@ class PlainVerification:
         total_bytes: stored bytes of the set, as far as the manifest can be read.
     """
 
-    def __init__(self, storage: Storage, name: SetName, subset: Subset) -> None:
+    def __init__(self, storage: Storage, name: SetName, subset: Subset, advance: Callable[[int], None]) -> None:
+        self._advance, self._told = advance, 0
         self._storage, self._name, self._subset = storage, str(name), subset
         self._expected: set[int] = set()
         self._folders: set[int] = set()
@@ -117,6 +119,9 @@ class PlainVerification:
             for chunk in stored_chunks(self._storage, key, path):
                 digest.update(chunk)
                 self.bytes += len(chunk)
+                if self.bytes - self._told >= _NEWS:
+                    self._told = self.bytes
+                    self._advance(self.bytes)
         except RecoupError as error:
             yield Damage(path, "unreadable", error.message)
             return
