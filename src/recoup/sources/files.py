@@ -204,10 +204,10 @@ class FilesSource:
             raise SourceError(f"{self._shown} is not there", "See whether the path in the configuration is right.")
         if not self.path.is_dir() and not self.path.is_file():
             raise SourceError(f"{self._shown} is neither a file nor a folder")
-        if not os.access(self.path, os.R_OK):
-            raise SourceError(f"{self._shown} cannot be read by this user", "Give this user the right to read it.")
-        if self.path.is_dir():
-            self._check_folder()
+        with self._explained():
+            os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            if self.path.is_dir():
+                self._check_folder()
 
     def _check_folder(self) -> None:
         if (self.path / REPOSITORY).exists():
@@ -218,8 +218,13 @@ class FilesSource:
             raise SourceError(f"{self._shown} has no {names}", "Correct `pointers`, or set `allow_empty: true`.")
 
     def present(self) -> bool:
-        """Whether there is something of that name."""
-        return self.path.exists()
+        """Whether there is something of that name.
+
+        Raises:
+            SourceError: it cannot be told.
+        """
+        with self._explained():
+            return self.path.exists()
 
     def estimate(self) -> int:
         """Bytes of all files, holes left out."""
@@ -374,7 +379,9 @@ class FilesSource:
         try:
             yield
         except OSError as error:
-            raise SourceError(f"{self._shown} cannot be read: {error.strerror or error}") from error
+            reason = (error.strerror or str(error)).lower()
+            hint = "Give the user of the backup the right to read it." if isinstance(error, PermissionError) else ""
+            raise SourceError(f"{self._shown} cannot be read: {reason}", hint) from error
 
     def _require_something(self) -> None:
         if self._options.allow_empty:
