@@ -129,7 +129,7 @@ def answers(path: Path) -> list[list[tuple[object, float]]]:
         return [[(point.id, point.score) for point in found] for found in lists]
 
 
-@pytest.mark.requirement("DM-3")
+@pytest.mark.requirement("CI-7")
 def test_after_a_restore_the_client_gives_the_same_answers(path: Path, tmp_path: Path) -> None:
     source, before = the_source(path), answers(path)
     facts, parts = captured(source, tmp_path)
@@ -211,7 +211,7 @@ def lose_collection(path: Path) -> None:
         store.delete_collection("bare")
 
 
-@pytest.mark.requirement("DM-15")
+@pytest.mark.requirement("CI-6")
 @pytest.mark.parametrize(
     ("damage", "noticed"),
     [
@@ -278,7 +278,6 @@ def process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
         other.communicate()
 
 
-@pytest.mark.requirement("DM-1")
 def test_collections_written_in_turn_are_captured_at_one_moment_while_the_owner_writes(
     path: Path, tmp_path: Path
 ) -> None:
@@ -549,3 +548,56 @@ def test_what_reads_points_does_not_need_qdrant_client() -> None:
         from recoup.sources import _pickled_points, _qdrant_folder, qdrant_local
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+LOCK_TEST = """
+    import sqlite3, sys
+    c = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+    try:
+        c.execute("BEGIN IMMEDIATE")
+        print("got in")
+    except sqlite3.OperationalError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("use", ["capture", "check", "facts", "estimate", "existing"])
+def test_an_application_keeps_its_locks_while_recoup_works_in_its_own_process(path: Path, use: str) -> None:
+    storage = path / "collection" / "docs" / "storage.sqlite"
+    source = the_source(path)
+    with contextlib.closing(sqlite3.connect(storage, isolation_level=None)) as application:
+        application.execute("BEGIN IMMEDIATE")
+        application.execute("DELETE FROM points WHERE rowid = 1")
+        if use == "capture":
+            with source.capture() as capture:
+                list(capture.parts())
+                assert capture.facts().values["collection docs"]["points"] == 61
+        else:
+            getattr(source, use)()
+        command = [sys.executable, "-c", textwrap.dedent(LOCK_TEST), str(storage)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        assert answer == "database is locked"
+        application.execute("COMMIT")
+
+
+KILLED = """
+    import os, signal, sqlite3, sys
+    c = sqlite3.connect(sys.argv[1], isolation_level=None)
+    c.execute("PRAGMA cache_size = 1")
+    c.execute("BEGIN IMMEDIATE")
+    c.execute("UPDATE points SET point = zeroblob(20000)")
+    print("ready", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_write_that_a_killed_client_left_half_done_is_not_captured(path: Path, tmp_path: Path) -> None:
+    expected = the_source(path).facts()
+    storage = path / "collection" / "docs" / "storage.sqlite"
+    with process(KILLED, storage) as writer:
+        writer.wait()
+    assert storage.with_name("storage.sqlite-journal").stat().st_size > 0
+    facts, parts = captured(the_source(path), tmp_path)
+    assert differs(expected, facts) == set()
+    the_source(path).restore(parts, NoRestoreOptions())
+    assert differs(expected, the_source(path).facts()) == set()

@@ -109,7 +109,6 @@ TRANSFERS = """
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete", "truncate", "persist"])
-@pytest.mark.requirement("DM-1")
 def test_every_capture_beside_writers_shows_a_moment_at_which_the_sum_was_right(
     path: Path, tmp_path: Path, mode: str
 ) -> None:
@@ -285,6 +284,7 @@ def test_a_capture_leaves_nothing_behind(path: Path, tmp_path: Path, mode: str) 
     assert os.listdir(tmp_path / "staging") == []
 
 
+@pytest.mark.requirement("SR-14")
 def test_staged_copies_are_private(path: Path) -> None:
     fill(path)
     os.umask(0o000)
@@ -427,7 +427,7 @@ def test_a_link_to_a_database_is_captured_with_the_log_of_what_it_leads_to(path:
         assert captured(the_source(link), tmp_path / "copy.db").values["table messages"]["rows"] == 101
 
 
-@pytest.mark.requirement("DM-10")
+@pytest.mark.requirement("DM-14")
 def test_a_restore_keeps_what_was_there_with_its_log_folded_in(path: Path, tmp_path: Path) -> None:
     fill(path)
     source, copy = the_source(path), tmp_path / "copy.db"
@@ -508,7 +508,7 @@ def test_a_set_without_the_database_restores_nothing(path: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "damage", ["DELETE FROM messages WHERE id = 5", "DROP TABLE messages", "CREATE TABLE more (a)"]
 )
-@pytest.mark.requirement("DM-15")
+@pytest.mark.requirement("CI-6")
 def test_a_twin_shows_the_facts_of_the_capture_until_it_is_damaged(path: Path, tmp_path: Path, damage: str) -> None:
     fill(path)
     source, copy = the_source(path), tmp_path / "copy.db"
