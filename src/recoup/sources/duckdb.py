@@ -149,26 +149,23 @@ class DuckDB:
     def _follow(self, folder: Path) -> tuple[datetime, blocks.Step]:
         """Asks for passes until the copy is complete; returns the moment before the last one, and its last step."""
         clock, deadline, pause = self._site.clock, None, 0.001
-        work = f"capture {self._site.name}"
         with self._explained(), child(blocks.follow, str(self._path), str(folder), self._options.max_rate) as copier:
-            step = copier.answer()
-            while True:
+            step, moment = copier.answer(), clock.now()
+            while step["step"] != "still":
+                if step["step"] == "unfit":
+                    raise self._unfit(step)
+                if step["step"] == "reading":
+                    self._site.emit(Progress(f"capture {self._site.name}", step["done"], step["total"]))
+                elif step["step"] == "moving":
+                    deadline = deadline or clock.monotonic() + self._options.patience
+                    if clock.monotonic() > deadline:
+                        raise self._restless(step)
+                    clock.sleep(pause)
+                    pause = min(2 * pause, 0.05)
                 if step["step"] != "reading":
                     moment = clock.now()
-                step = copier.ask("next")
-                match step["step"]:
-                    case "reading":
-                        self._site.emit(Progress(work, step["done"], step["total"]))
-                    case "still":
-                        return moment, step
-                    case "unfit":
-                        raise self._unfit(step)
-                    case "moving":
-                        deadline = deadline or clock.monotonic() + self._options.patience
-                        if clock.monotonic() > deadline:
-                            raise self._restless(step)
-                        clock.sleep(pause)
-                        pause = min(2 * pause, 0.05)
+                step = copier.ask("go on")
+            return moment, step
 
     def _unfit(self, step: blocks.Step) -> SourceError:
         hint = step["hint"]
