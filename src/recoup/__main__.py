@@ -5,9 +5,9 @@ import sys
 
 def main() -> None:
     """Runs the command line."""
-    from recoup.cli.main import app, globals_first
+    from recoup.cli.main import run
 
-    app(args=globals_first(sys.argv[1:]), prog_name="recoup")
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,16 @@
 
 import contextlib
 import functools
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from recoup.errors import ExitCode, RecoupError, UsageError
+from recoup.cli._faults import explain
+from recoup.cli._options import Globals, taken, with_globals
+from recoup.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,42 +21,12 @@ if TYPE_CHECKING:
     from recoup.model.secrets import Masker
     from recoup.sinks._base import Sink
 
-P = ParamSpec("P")
 
+class Session(Globals):
+    """One run of the command line: its options, the stack, what is printed."""
 
-@dataclass
-class Session:
-    """One run of the command line.
-
-    Attributes:
-        config: configuration files, later ones win.
-        overrides: `KEY=VALUE`.
-        repository: name, path or URL.
-        quiet: errors only.
-        verbose: 0, 1 (events of all levels) or 2 (tracebacks, too).
-        json: results as JSON lines on stdout, human text on stderr.
-        log_json: events as JSON lines on stderr.
-        log_file: events as log lines, appended to this file.
-        dry_run: show the plan, change nothing.
-        yes: do not ask.
-        color: False for none.
-        wait_lock: seconds to wait for a lock.
-    """
-
-    config: Sequence[Path] = ()
-    overrides: Sequence[str] = ()
-    repository: str | None = None
-    quiet: bool = False
-    verbose: int = 0
-    json: bool = False
-    log_json: bool = False
-    log_file: Path | None = None
-    dry_run: bool = False
-    yes: bool = False
-    color: bool = True
-    wait_lock: float = 0.0
     _stack: "Stack | None" = None
-    _emit: "Sequence[Callable[[News], None]]" = field(default_factory=list)
+    _emit: "Sequence[Callable[[News], None]]" = ()
 
     @functools.cached_property
     def out(self) -> "Console":
@@ -70,9 +39,9 @@ class Session:
         return self._console(stderr=True)
 
     def _console(self, *, stderr: bool) -> "Console":
-        from rich.console import Console
+        from recoup.cli._terminal import console
 
-        return Console(stderr=stderr, no_color=not self.color, highlight=False, soft_wrap=False)
+        return console(stderr=stderr, color=not self.no_color)
 
     @property
     def masker(self) -> "Masker":
@@ -109,7 +78,7 @@ class Session:
         if not self.log_json:
             level = Level.DEBUG if self.verbose else Level.WARNING if self.err.is_terminal else Level.INFO
             level = Level.ERROR if self.quiet else level
-            options = console.Options(sys.stderr, level, progress=not self.quiet, color=self.color)
+            options = console.Options(sys.stderr, level, progress=not self.quiet, color=not self.no_color)
             sinks.append(console.connect(options, masker))
         self._emit = [*sinks, *([self._json_news] if self.log_json else [])]
         try:
@@ -141,6 +110,12 @@ class Session:
             else:
                 self.out.print(renderable)
 
+    def write(self, text: str) -> None:
+        """A document that was asked for (a sample, a schema): on stdout as it is, whatever the options."""
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     def result(self, kind: str, value: Any) -> None:
         """A result for machines: one JSON line on stdout, with --json."""
         if self.json:
@@ -149,8 +124,8 @@ class Session:
             from recoup.cli._json import plain
 
             fields = self.masker.value({"type": kind, **plain(value)})
-            sys.stdout.write(json.dumps(fields) + "\n")
-            sys.stdout.flush()
+            with contextlib.suppress(BrokenPipeError):
+                print(json.dumps(fields), flush=True)
 
     def confirm(self, question: str) -> None:
         """Asks, unless --yes.
@@ -176,72 +151,36 @@ def session(context: typer.Context) -> Session:
     return found
 
 
-def verb(function: Callable[P, ExitCode | None]) -> Callable[P, None]:
-    """Makes a function a verb: what it returns is the exit code, what it raises becomes a sentence and an exit code."""
+def verb(function: Callable[..., ExitCode | None]) -> Callable[..., None]:
+    """Makes a function a verb.
+
+    It gets the global options. What it returns is the exit code, what it raises becomes a sentence and an exit code.
+    """
 
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        now = session(cast("typer.Context", kwargs["context"]))
+    def run(context: typer.Context, **arguments: Any) -> None:
+        now = session(context)
+        now.add(taken(arguments))
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            code = function(*args, **kwargs) or ExitCode.OK
-        except RecoupError as error:
-            code = _explain(now, error)
-        except KeyboardInterrupt:
-            _interrupted(now)
-            code = ExitCode.INTERRUPTED
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = ExitCode.FAILED
+            code = function(context=context, **arguments) or ExitCode.OK
         except (typer.Exit, typer.Abort):
             raise
+        except KeyboardInterrupt as error:
+            from recoup.system.subprocesses import end_all
+
+            end_all()
+            code = explain(now, error)
         except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, not a traceback
-            code = _bug(now, error)
+            code = explain(now, error)
         raise typer.Exit(int(code))
 
+    with_globals(run, function)
     return run
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _interrupted(now: Session) -> None:
-    from recoup.system.subprocesses import end_all
-
-    end_all()
-    now.result("error", {"message": "interrupted", "hint": "", "exit_code": int(ExitCode.INTERRUPTED)})
-    now.err.print("Interrupted. Nothing half done is left.", markup=False)
-
-
-def _explain(now: Session, error: RecoupError) -> ExitCode:
-    message, hint = now.masker(error.message), now.masker(error.hint)
-    now.result("error", {"message": message, "hint": hint, "exit_code": int(error.exit_code)})
-    now.err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
-    if hint:
-        now.err.print(f"Hint: {hint}", markup=False, soft_wrap=True)
-    if now.verbose > 1:
-        _traceback(now, error)
-    return error.exit_code
-
-
-def _bug(now: Session, error: Exception) -> ExitCode:
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        return _explain(now, RecoupError(f"{error.strerror or error}{where}", "Check the disk and the permissions."))
-    message = now.masker(f"this is a bug in Recoup: {type(error).__name__}: {error}")
-    now.result("error", {"message": message, "hint": "", "exit_code": int(ExitCode.FAILED)})
-    now.err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
-    now.err.print("Hint: run it again with -vv and report what it prints.", markup=False)
-    if now.verbose > 1:
-        _traceback(now, error)
-    return ExitCode.FAILED
-
-
-def _traceback(now: Session, error: Exception) -> None:
-    import traceback
-
-    now.err.print(now.masker("".join(traceback.format_exception(error))), markup=False, soft_wrap=True)
 
 
 def names(text: str | None) -> list[str] | None:
@@ -263,16 +202,3 @@ def pairs(texts: Sequence[str], what: str) -> Mapping[str, str]:
             raise UsageError(f"{what} {text!r} is not KEY=VALUE")
         found[key] = value
     return found
-
-
-def seconds(text: str) -> float:
-    """`90`, `90s`, `5m`, `2h` in seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        value = float(number) * unit
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no length of time; write 30s, 5m or 1h") from None
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"{text!r} is no length of time; write 30s, 5m or 1h")
-    return value

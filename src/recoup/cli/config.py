@@ -1,7 +1,6 @@
 """`recoup config`: the configuration, looked at."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
 
-app = typer.Typer(no_args_is_help=True, help="Check, show, sample or describe the configuration.")
+app = typer.Typer(add_completion=False, help="Check, show, sample or describe the configuration.")
 
 
 @app.command()
@@ -34,24 +33,27 @@ def show(context: typer.Context) -> ExitCode:
 
     now = session(context)
     loaded = loading.load(now.config, now.overrides, os.environ, Path.cwd())
-    sys.stdout.write(explain.explain(loaded))
+    if now.json:
+        now.result("config", explain.effective_values(loaded))
+    else:
+        now.write(explain.effective(loaded))
     return ExitCode.OK
 
 
 @app.command()
 @verb
-def sample(context: typer.Context) -> ExitCode:  # noqa: ARG001 - the session is found through it
+def sample(context: typer.Context) -> ExitCode:
     """Print a commented sample with every key."""
     from recoup.config.sample import sample as text
 
-    sys.stdout.write(text())
+    session(context).write(text())
     return ExitCode.OK
 
 
 @app.command()
 @verb
 def schema(
-    context: typer.Context,  # noqa: ARG001 - the session is found through it
+    context: typer.Context,
     manifest: Annotated[bool, typer.Option("--manifest", help="That of manifest.json instead.")] = False,
 ) -> ExitCode:
     """Print the JSON schema of recoup.yaml, for editors."""
@@ -65,5 +67,5 @@ def schema(
         from recoup.config.schema import schema as config_schema
 
         text = json.dumps(config_schema(), indent=1)
-    sys.stdout.write(text + "\n")
+    session(context).write(text + "\n")
     return ExitCode.OK

@@ -1,140 +1,127 @@
-"""The command `recoup`: global options, and the verbs in the order in which a person needs them."""
+"""The command `recoup`: its verbs, in the order in which a person needs them, each loaded when it is asked for."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from recoup.cli import (
-    _session,
-    backup,
-    config,
-    delete,
-    demo,
-    doctor,
-    drill,
-    init,
-    pin,
-    prune,
-    restore,
-    show,
-    status,
-    unlock,
-    verify,
-    version,
+from recoup.cli._options import taken, with_globals
+from recoup.cli._session import Session
+from recoup.errors import ExitCode
+
+
+class Verb(NamedTuple):
+    """One verb.
+
+    Attributes:
+        name: as typed.
+        target: `module:name` of its function, or of a Typer app, inside `recoup.cli`.
+        help: the first sentence of its help, here so that `recoup --help` need not load it.
+        hidden: True for another tool's name of it, which works but is not listed.
+    """
+
+    name: str
+    target: str
+    help: str
+    hidden: bool = False
+
+
+VERBS = (
+    Verb("init", "init:init", "Look around, write a commented recoup.yaml, and create its repositories."),
+    Verb("doctor", "doctor:doctor", "Say what would stop a backup, and how to mend it."),
+    Verb("backup", "backup:backup", "Take one cut of the stack and store it."),
+    Verb("list", "list:list_sets", "List the sets, oldest first."),
+    Verb("snapshots", "list:list_sets", "List the sets, oldest first.", hidden=True),
+    Verb("show", "show:show", "Show one set: its parts, facts, findings, pins and proofs."),
+    Verb("verify", "verify:verify", "Compare stored bytes with the manifests."),
+    Verb("check", "verify:verify", "Compare stored bytes with the manifests.", hidden=True),
+    Verb("drill", "drill:drill", "Prove that a set restores: into scratch, compared with what was true."),
+    Verb("restore", "restore:app", "Restore a set: into a new folder, in place only when asked."),
+    Verb("prune", "prune:prune", "Remove the sets that no rule of `keep` keeps."),
+    Verb("forget", "prune:prune", "Remove the sets that no rule of `keep` keeps.", hidden=True),
+    Verb("pin", "pin:pin", "Protect a set from prune and delete."),
+    Verb("unpin", "pin:unpin", "End a set's protection."),
+    Verb("note", "pin:note", "Add a note to a set."),
+    Verb("accept", "pin:accept", "Let a suspicious set count as a good one for retention."),
+    Verb("delete", "delete:delete", "Delete sets."),
+    Verb("undelete", "delete:undelete", "Take a set back from the trash."),
+    Verb("unlock", "unlock:unlock", "Remove the locks of runs that are certainly dead."),
+    Verb("status", "status:status", "Say how old each source's newest good copy is, and whether it is proven."),
+    Verb("config", "config:app", "Check, show, sample or describe the configuration."),
+    Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),
+    Verb("version", "version:version", "Print the versions of Recoup and of the formats that it writes."),
 )
-from recoup.cli import (
-    list as list_verb,
-)
+
+
+def command(verb: Verb) -> Any:
+    """The loaded command of a verb."""
+    from recoup.system.plugs import function_named
+
+    found = function_named(f"recoup.cli.{verb.target}")
+    if isinstance(found, typer.Typer):
+        loaded = typer.main.get_command(found)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(verb.name)(found)
+        loaded = typer.main.get_command(single)
+    loaded.name = verb.name
+    return loaded
+
+
+class _LazyGroup(TyperGroup):
+    """Lists the verbs without loading them, and loads the one that is run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for verb in VERBS:
+            self.commands[verb.name] = TyperCommand(verb.name, help=verb.help, hidden=verb.hidden)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that is named, loaded, and the arguments behind it."""
+        name, found, rest = super().resolve_command(ctx, args)
+        verb = next((verb for verb in VERBS if verb.name == name), None)
+        return name, found if verb is None else command(verb), rest
+
 
 app = typer.Typer(
     name="recoup",
-    no_args_is_help=True,
-    help="Back up a RAG stack as one cut, prove that it restores, and put it back.",
+    cls=_LazyGroup,
     epilog="Global options work before and after the verb. `check` means verify here, as in restic; "
     "`doctor` looks at the set-up, `drill` proves that a set restores. Exit codes: recoup version --exit-codes.",
     pretty_exceptions_enable=False,
 )
 
-_VALUES = {"-c", "--config", "--set", "-r", "--repository", "--log-file", "--wait-lock"}
-_FLAGS = {
-    "-q",
-    "--quiet",
-    "-v",
-    "-vv",
-    "--verbose",
-    "--json",
-    "--log-json",
-    "-n",
-    "--dry-run",
-    "-y",
-    "--yes",
-    "--no-color",
-}
+
+def _begin(context: typer.Context, **options: Any) -> None:
+    context.obj = Session()
+    context.obj.add(taken(options))
 
 
-@app.callback()
-def options(
-    context: typer.Context,
-    config: Annotated[
-        list[Path] | None, typer.Option("-c", "--config", help="Configuration file; repeatable, later ones win.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Sets one key of the configuration.")
-    ] = None,
-    repository: Annotated[
-        str | None, typer.Option("-r", "--repository", metavar="NAME|PATH|URL", help="The repository to work on.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Tell more; -vv adds tracebacks.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Results as JSON lines on stdout, text for people on stderr.")
-    ] = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Events as JSON lines on stderr.")] = False,
-    log_file: Annotated[
-        Path | None, typer.Option("--log-file", help="Append events to this file as log lines.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan, change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; as does NO_COLOR.")] = False,
-    wait_lock: Annotated[
-        str, typer.Option("--wait-lock", metavar="TIME", help="Wait this long for a lock, e.g. 5m.")
-    ] = "0",
-) -> None:
+def _no_options(context: typer.Context) -> None:
     """Back up a RAG stack as one cut, prove that it restores, and put it back."""
-    context.obj = _session.Session(
-        config=config or (),
-        overrides=overrides or (),
-        repository=repository,
-        quiet=quiet,
-        verbose=verbose,
-        json=as_json,
-        log_json=log_json,
-        log_file=log_file,
-        dry_run=dry_run,
-        yes=yes,
-        color=not no_color,
-        wait_lock=_session.seconds(wait_lock),
-    )
 
 
-app.command("init")(init.init)
-app.command("doctor")(doctor.doctor)
-app.command("backup")(backup.backup)
-app.command("list")(list_verb.list_sets)
-app.command("snapshots", hidden=True)(list_verb.list_sets)
-app.command("show")(show.show)
-app.command("verify")(verify.verify)
-app.command("check", hidden=True)(verify.verify)
-app.command("drill")(drill.drill)
-app.command("restore", cls=restore.RestoreCommand, context_settings=restore.CONTEXT)(restore.restore)
-app.command("prune")(prune.prune)
-app.command("forget", hidden=True)(prune.prune)
-app.command("pin")(pin.pin)
-app.command("unpin")(pin.unpin)
-app.command("note")(pin.note)
-app.command("accept")(pin.accept)
-app.command("delete")(delete.delete)
-app.command("undelete")(delete.undelete)
-app.command("unlock")(unlock.unlock)
-app.command("status")(status.status)
-app.add_typer(config.app, name="config")
-app.command("demo")(demo.demo)
-app.command("version")(version.version)
+with_globals(_begin, _no_options)
+app.callback()(_begin)
 
 
-def globals_first(arguments: list[str]) -> list[str]:
-    """Moves global options that stand behind the verb to the front, where Typer looks for them."""
-    front: list[str] = []
-    rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        if argument == "--":
-            rest += [argument, *waiting]
-        elif argument in _FLAGS or (argument.split("=", 1)[0] in _VALUES and "=" in argument):
-            front.append(argument)
-        elif argument in _VALUES:
-            front += [argument, *([value] if (value := next(waiting, None)) is not None else [])]
-        else:
-            rest.append(argument)
-    return front + rest
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line and returns the exit code.
+
+    Args:
+        arguments: what stands behind `recoup`.
+    """
+    from recoup.cli import _terminal
+    from recoup.cli._faults import explain
+
+    _terminal.prepare()
+    fallback = Session(json="--json" in arguments, no_color="--no-color" in arguments)
+    try:
+        code = app(args=list(arguments) or ["--help"], prog_name="recoup", standalone_mode=False)
+        _terminal.flush()
+    except typer.Abort:
+        code = explain(fallback, KeyboardInterrupt())
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door, as for the verbs
+        code = explain(fallback, error)
+    return int(code or 0) if arguments else ExitCode.USAGE

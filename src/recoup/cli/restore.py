@@ -13,13 +13,10 @@ from recoup.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Options that only a plug knows are read here, not by Typer."""
-
 _OVERWRITE = ("never", "if-changed", "always")
 
 
-class RestoreCommand(TyperCommand):
+class _RestoreCommand(TyperCommand):
     """`restore`, whose help ends with the options that the plugs declare."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -29,6 +26,10 @@ class RestoreCommand(TyperCommand):
             typer.echo(line)
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command(cls=_RestoreCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @verb
 def restore(
     context: typer.Context,

@@ -1,7 +1,7 @@
 """News for a person: progress bars with rate and time left on a terminal, plain log lines elsewhere."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,8 +13,8 @@ from recoup.system.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
     from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 _PAUSE = 10.0
 """Seconds between two plain lines about the same work."""
@@ -40,7 +40,7 @@ class Options:
     progress: bool = True
     color: bool = True
     zone: tzinfo | None = None
-    clock: Clock = SystemClock()
+    clock: Clock = field(default_factory=SystemClock)
 
 
 def amount(count: int) -> str:
