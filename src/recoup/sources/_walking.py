@@ -225,7 +225,7 @@ class Walk:
         rules: what belongs to it.
         note: is told of what is left out.
         pinned: contents to use instead of the files' own, by path.
-        reading: False when nobody reads the contents, so that planned sizes are counted.
+        reading: False when nobody reads the contents: planned sizes are counted, extended attributes are not looked for.
     """
 
     def __init__(
@@ -353,7 +353,8 @@ class Walk:
             if first != path:
                 return Member(path, "hardlink", link=first)
         self.tally.occupied += occupied(status)
-        attributes = _attributes(status, f"/proc/self/fd/{level.opened.descriptor}/{name}")
+        place = f"/proc/self/fd/{level.opened.descriptor}/{name}" if self._reading else None
+        attributes = _attributes(status, place)
         pinned = self._pinned.get(path)
         if pinned:
             return Member(path, "file", attributes, len(pinned.data), content=pinned)
@@ -407,8 +408,9 @@ class PinnedReader:
         self.read = io.BytesIO(data).read
 
 
-def _attributes(status: os.stat_result, place: int | str) -> Attributes:
-    return Attributes(status.st_mode & 0o7777, status.st_mtime_ns, xattrs_of(place))
+def _attributes(status: os.stat_result, place: int | str | None) -> Attributes:
+    xattrs = _NONE if place is None else xattrs_of(place)
+    return Attributes(status.st_mode & 0o7777, status.st_mtime_ns, xattrs)
 
 
 def attributes_of(descriptor: int) -> Attributes:
