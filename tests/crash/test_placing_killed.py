@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from crash.killing import kill_points, run_killed_at
+from recoup.model.part import TreePart
 from recoup.sources import _placing
+from recoup.sources._base import Site
+from recoup.sources.files import Options, connect
 from recoup.system import filesystem
+from recoup.system.clock import SystemClock
 from recoup.system.tempdirs import remove_tree
+from recoup.system.unpacking import write_tree
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
 SIDES = ("-wal", "-shm")
@@ -174,3 +179,32 @@ def test_files_that_an_application_made_anew_after_a_kill_are_not_overwritten(tm
             assert (folder / "data.before-restore-20261121_020000").read_text() == "old"
     assert told
     assert all("made anew" in " ".join(said) for said in told)
+
+
+def test_a_merge_that_is_killed_leaves_every_file_old_or_new_and_the_next_one_tidies_up(tmp_path: Path) -> None:
+    (tmp_path / "new" / "inner").mkdir(parents=True)
+    for name in ("a", "inner/b"):
+        (tmp_path / "new" / name).write_text("new")
+    target = tmp_path / "place"
+    site = Site("data", tmp_path, tmp_path / "staging", SystemClock())
+
+    def merge() -> None:
+        with connect(Options(kind="files", path=tmp_path / "new"), site).capture() as capture:
+            for part in capture.parts():
+                assert isinstance(part, TreePart)
+                write_tree(part, target, overwrite="always")
+
+    def prepare() -> Callable[[], None]:
+        remove_tree(target)
+        (target / "inner").mkdir(parents=True)
+        for name in ("a", "inner/b"):
+            (target / name).write_text("old")
+        return merge
+
+    left = 0
+    for _ in kill_points(prepare):
+        assert {(target / name).read_text() for name in ("a", "inner/b")} <= {"old", "new"}
+        left += len(list(target.rglob(".recoup-*")))
+        merge()
+        assert picture(target) == {"a": "new", "inner": "/", "inner/b": "new"}
+    assert left, "no kill hit a file under its temporary name"

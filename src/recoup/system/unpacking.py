@@ -7,7 +7,6 @@ old one, one that this tree has just brought, or one that somebody slips in mean
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from recoup.model.names import checked_relative, shown
 from recoup.model.part import Attributes, Content, Member, Part, StreamPart, TreePart
 from recoup.system.atomicfile import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, sync_folder
 from recoup.system.filesystem import sync_filesystem
+from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
 
 Overwrite = Literal["never", "if-changed", "always"]
@@ -30,6 +30,7 @@ Advance = Callable[[int], None]
 _BLOCK = 1024 * 1024  # bytes read at once
 _PIECE = 64 * 1024  # bytes: shorter runs of zeros are written, as a hole would save little
 _ZEROS = bytes(_PIECE)
+_BEFORE, _AFTER = ".recoup-", ".tmp"  # around whose a file is that is about to replace another
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -248,6 +249,8 @@ class _TreeWriter:
         self._folders = _Folders(root)
         self._attributes: dict[str, Attributes | None] = {"": None}
         self._written = Written()
+        if not self._fresh:
+            _sweep(root)
 
     def write(self, members: Iterator[Member], spare: Callable[[str], bool] | None) -> Written:
         """Writes them all and, given `spare`, removes the others.
@@ -303,6 +306,8 @@ class _TreeWriter:
             self._create(member.name, lambda: os.mkdir(name, PRIVATE_FOLDER, dir_fd=parent))
         self._attributes[member.name] = member.attributes
         self._written.folders += 1
+        if present:
+            _sweep(self._folders.descriptor(member.name))
 
     def _entry(self, folder: int, name: str, member: Member) -> None:
         present = None if self._fresh else _status(folder, name)
@@ -322,7 +327,7 @@ class _TreeWriter:
             raise _twice(name) from None
 
     def _replace(self, folder: int, name: str, member: Member) -> None:
-        temporary = f".recoup-{secrets.token_hex(6)}.tmp"
+        temporary = f"{_BEFORE}{holder_token()}{_AFTER}"
         try:
             self._make(folder, temporary, member)
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -378,6 +383,14 @@ class _TreeWriter:
         attributes = self._attributes[name]
         if attributes:
             self._written.attributes_refused += not apply(self._folders.descriptor(name), attributes)
+
+
+def _sweep(folder: int) -> None:
+    """Removes what a killed run was about to put in a file's place."""
+    for name in os.listdir(folder):
+        token = name.removeprefix(_BEFORE).removesuffix(_AFTER)
+        if name == f"{_BEFORE}{token}{_AFTER}" and token_is_dead(token):
+            os.unlink(name, dir_fd=folder)
 
 
 def _twice(name: str) -> UnsafePathError:
