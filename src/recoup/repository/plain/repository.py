@@ -5,7 +5,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError
 from recoup.model.manifest import Manifest, StoredPart, decode
@@ -24,6 +24,7 @@ from recoup.system.host import this_host
 
 VERSION = 1
 _MARK_TIME = "%Y%m%dT%H%M%S%f"
+_TRASH_TIME = "%Y%m%dT%H%M%S%f"
 
 
 class PlainRepository:
@@ -161,33 +162,35 @@ class PlainRepository:
         now = self._clock.now()
         self._storage.tidy()
         for name in names:
-            self._storage.put(f"{layout.TRASH}/{name}.json", json.dumps({"deleted": now.isoformat()}).encode())
-            self._storage.move(str(name), f"{layout.TRASH}/{name}")
-        for name in self.trashed():
-            if now - self._deleted(name) >= timedelta(days=keep_days):
-                self._storage.delete_all(f"{layout.TRASH}/{name}")
+            self._storage.move(str(name), f"{layout.TRASH}/{name}@{now.strftime(_TRASH_TIME)}")
+        for name, deleted, folder in self._trash():
+            if now - deleted >= timedelta(days=keep_days):
+                self._storage.delete_all(f"{layout.TRASH}/{folder}")
                 self._storage.delete_all(layout.marks_prefix(name))
-                self._storage.delete(f"{layout.TRASH}/{name}.json")
+        for orphan in self.marked() - {*self.names(), *self.trashed()}:  # a removal that was killed
+            self._storage.delete_all(layout.marks_prefix(orphan))
 
-    def _deleted(self, name: SetName) -> datetime:
-        try:
-            record = json.loads(self._storage.get(f"{layout.TRASH}/{name}.json"))
-            return datetime.fromisoformat(record["deleted"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return self._clock.now()  # unknown, so keep it as long as any
+    def _trash(self) -> Iterator[tuple[SetName, datetime, str]]:
+        """The sets in the trash: name, when deleted, folder."""
+        for folder in list(self._storage.folders(layout.TRASH)):
+            text, _, time = folder.partition("@")
+            name = SetName.parse(text)
+            with contextlib.suppress(ValueError):
+                deleted = datetime.strptime(time, _TRASH_TIME).replace(tzinfo=UTC)
+                if name is not None:
+                    yield name, deleted, folder
 
     def trashed(self) -> Sequence[SetName]:
         """Names of the sets in the trash, oldest first."""
-        return sorted(name for folder in self._storage.folders(layout.TRASH) if (name := SetName.parse(folder)))
+        return sorted(name for name, _, _ in self._trash())
 
     def undelete(self, name: SetName) -> None:
         """Takes a set out of the trash."""
-        if name not in self.trashed():
-            raise NoSuchSetError(
-                f"{name} is not in the trash of {self.name}", "It was removed for good, or never there."
-            )
-        self._storage.move(f"{layout.TRASH}/{name}", str(name))
-        self._storage.delete(f"{layout.TRASH}/{name}.json")
+        for found, _, folder in self._trash():
+            if found == name:
+                self._storage.move(f"{layout.TRASH}/{folder}", str(name))
+                return
+        raise NoSuchSetError(f"{name} is not in the trash of {self.name}", "It was removed for good, or never there.")
 
     def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
         """Holds a lock."""
