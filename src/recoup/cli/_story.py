@@ -2,7 +2,7 @@
 
 from recoup.demo.search import QUESTION, Answers
 from recoup.demo.stack import Built
-from recoup.demo.story import Done, Ending, Harm, Judgement, Result, Spoiled
+from recoup.demo.story import Done, Ending, Harm, Judgement, Proof, Result, Spoiled
 from recoup.model.reports import BackupReport, RestoreReport
 
 WIDTH = 80
@@ -89,6 +89,10 @@ def _restored(report: RestoreReport) -> list[str]:
     return lines
 
 
+def _proof_line(proof: Proof) -> str:
+    return _fitted(f"   {'yes' if proof.holds else 'NO':<4} {proof.claim:<35} {proof.evidence}")
+
+
 def ending_lines(ending: Ending, config: str) -> list[str]:
     """What was proven, how long each step took, and what to type next.
 
@@ -96,9 +100,7 @@ def ending_lines(ending: Ending, config: str) -> list[str]:
         ending: the story's.
         config: path of the stack's configuration when the stack stays, else empty.
     """
-    lines = ["What was proven"]
-    for proof in ending.proofs:
-        lines.append(_fitted(f"   {'yes' if proof.holds else 'NO':<4} {proof.claim:<35} {proof.evidence}"))
+    lines = ["What was proven", *(_proof_line(proof) for proof in ending.proofs)]
     lines += ["", f"Time{f'{ending.seconds:.1f} s':>{WIDTH - 4}}"]
     lines += [f"   {title:<{WIDTH - 13}}{f'{seconds:.1f} s':>10}" for title, seconds in ending.steps]
     lines += ["", "Next, in the folder of your own stack:", *(f"   {command}" for command in ending.next_commands)]

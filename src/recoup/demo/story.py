@@ -258,8 +258,7 @@ def _cut(backup: BackupReport) -> str:
     if manifest is None:
         return "nothing was stored"
     stored = [record for record in manifest.sources.values() if record.parts]
-    read_over_time = len(stored) - len(manifest.moments)
-    return f"{len(manifest.moments)} frozen within {manifest.spread_ms} ms, {read_over_time} read file by file"
+    return f"{len(manifest.moments)} of {len(stored)} frozen within {manifest.spread_ms} ms"
 
 
 def _like(stores: Stores) -> str:

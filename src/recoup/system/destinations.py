@@ -1,10 +1,14 @@
 """The door for places that a person names to write to: a repository, a restore target."""
 
 import os
+import re
 from pathlib import Path
 
 from recoup.errors import UnsafePathError
 from recoup.model.names import shown
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?=/)")
+"""How a URL begins, also when a path type has made one slash of its two."""
 
 
 def checked_destination(text: str | Path, base: Path) -> Path:
@@ -17,10 +21,12 @@ def checked_destination(text: str | Path, base: Path) -> Path:
         base: absolute.
 
     Raises:
-        UnsafePathError: it has `..` in it or leads through a symbolic link; the hint names the real place.
+        UnsafePathError: it is a URL, has `..` in it, or leads through a symbolic link; the hint names the real place.
     """
     if "\0" in str(text):
         raise UnsafePathError("a destination with a NUL character was given")
+    if scheme := _SCHEME.match(str(text)):
+        raise UnsafePathError(f"the destination is a URL ({scheme[0]}), not a folder", "Write a folder's path.")
     path = Path(text).expanduser()
     if ".." in path.parts:
         real = Path(os.path.abspath(base / path))  # noqa: PTH100 - resolve() would follow links
