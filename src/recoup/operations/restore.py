@@ -1,7 +1,7 @@
 """Restore: into a new folder as files, or in place, safely. The plan says what will happen to what is there."""
 
 import errno
-import secrets
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
 from recoup.system.filesystem import free_bytes
+from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
 from recoup.system.unpacking import Overwrite, write_part, write_stream, write_tree
 
@@ -259,7 +260,7 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
             _merge(part, target, plan)
         return str(target)
     item.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = item.folder / f".{item.row.source}.restoring-{secrets.token_hex(4)}"
+    staged = _staged(target)
     try:
         for part in parts:
             write_part(part, staged)
@@ -270,6 +271,15 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
         remove_tree(staged)
         raise
     return str(target)
+
+
+def _staged(target: Path) -> Path:
+    """A path beside `target` to write at first; what killed runs left of its kind is removed."""
+    prefix = f".{target.name}.restoring-"
+    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+        if token_is_dead(left.name.removeprefix(prefix)):
+            remove_tree(left)
+    return target.with_name(prefix + holder_token())
 
 
 def _merge(part: Part, target: Path, plan: Plan) -> None:
@@ -288,7 +298,7 @@ def _merge_stream(part: StreamPart, target: Path, overwrite: Overwrite) -> None:
             pass
         return
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = place.with_name(f".{place.name}.restoring-{secrets.token_hex(4)}")
+    staged = _staged(place)
     try:
         write_stream(part, staged)
         staged.rename(place)

@@ -200,7 +200,7 @@ class Source(Protocol):
 
 @dataclass
 class Noted:
-    """Findings collected while a capture is read: the first hundred are kept, all are counted."""
+    """Findings collected while a capture is read."""
 
     findings: list[Finding] = field(default_factory=list)
 
