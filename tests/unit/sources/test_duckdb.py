@@ -397,40 +397,45 @@ def test_a_file_that_is_cut_shorter_is_followed(tmp_path: Path) -> None:
 def test_commits_made_during_a_checkpoint_are_captured_too(tmp_path: Path) -> None:
     # Since 1.5 they go to a second log, `.wal.checkpoint`, until the checkpoint is done.
     path = tmp_path / "a.duckdb"
-    with contextlib.closing(duckdb.connect(path)) as connection:
+    with contextlib.closing(duckdb.connect(path)) as connection, contextlib.closing(connection.cursor()) as other:
         connection.execute("CREATE TABLE a AS SELECT range AS id FROM range(1000)")
+        connection.execute("CREATE TABLE b (id INT)")
         connection.execute("CHECKPOINT")
-        connection.execute("INSERT INTO a VALUES (-1)")
+        connection.execute("SET wal_autocheckpoint = '1KB'")
         connection.execute("SET debug_checkpoint_scan_sleep_ms = 4000")
-        checkpoint = threading.Thread(target=lambda: connection.cursor().execute("CHECKPOINT"))
+        other.execute("BEGIN")
+        other.execute("INSERT INTO a SELECT range FROM range(2000)")
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO b VALUES (1)")
+        checkpoint = threading.Thread(target=lambda: other.execute("COMMIT"))
         checkpoint.start()
-        second = path.with_name("a.duckdb.wal.checkpoint")
-        number = 0
-        while not second.exists() and checkpoint.is_alive():
-            number += 1
-            connection.execute("INSERT INTO a VALUES (?)", [-1 - number])
-            time.sleep(0.01)
-        assert second.exists()
-        source = source_at(path)
-        with source.capture() as capture:
-            parts = [part.name for part in capture.parts()]
-            assert capture.facts().values["table main.a"]["rows"] == 1001 + number
+        time.sleep(0.2)
+        connection.execute("COMMIT")
+        connection.execute("INSERT INTO b VALUES (2)")
+        with source_at(path).capture() as capture:
+            parts = list(capture.parts())
+            assert path.with_name("a.duckdb.wal.checkpoint").exists(), "the checkpoint is still under way"
+            assert [part.name for part in parts] == ["a.duckdb", "a.duckdb.wal", "a.duckdb.wal.checkpoint"]
+            assert capture.facts().values["table main.a"]["rows"] == 3000
+            assert capture.facts().values["table main.b"]["rows"] == 2
             twin = source_at(tmp_path / "twin.duckdb")
-            twin.restore(capture.parts(), RestoreOptions())
-            assert twin.facts().values == capture.facts().values
+            twin.restore(parts, RestoreOptions())
+            assert twin.facts() == capture.facts()
+        connection.execute("SET debug_checkpoint_scan_sleep_ms = 0")
         checkpoint.join()
-    assert parts == ["a.duckdb", "a.duckdb.wal", "a.duckdb.wal.checkpoint"]
 
 
 def test_a_database_that_never_stands_still_fails_clearly(database: Path) -> None:
     log, ended = database.with_name("cache.duckdb.wal"), threading.Event()
-    entries = log.read_bytes()
+    end = log.stat().st_size
 
     def alternate() -> None:
-        while not ended.is_set():
-            new = database.with_name("new")
-            new.write_bytes(entries)
-            new.replace(log)
+        with log.open("r+b", buffering=0) as file:
+            count = 0
+            while not ended.is_set():
+                count += 1
+                file.seek(end)
+                file.write(count.to_bytes(4, "little"))
 
     thread = threading.Thread(target=alternate)
     thread.start()
