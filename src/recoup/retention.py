@@ -1,8 +1,8 @@
 """What stays, and why: a pure function from sets, rules and the present moment to verdicts with reasons.
 
 The rules mean what they mean in restic (`restic help forget`): of each bucket (hour, day, ISO week, month, year) that holds
-a set the newest one is kept, each rule counts alone, an oldest set is kept while a count is left over, and `within` reaches
-back from the newest set, not from now. Buckets are cut in the rules' own time zone. What is added here protects more:
+a set the newest one is kept, each rule counts alone, the oldest set of all is kept while a count is left over, and `within`
+reaches back from the newest set, not from now. Buckets are cut in the rules' own time zone. What is added here protects more:
 
 * Rules judge each group (a stack and the sources a run was asked for) alone, and count good sets only.
 * Never removed: a group's newest good set, a source's newest good copy over all groups, a pinned set, a spared one.
@@ -131,7 +131,7 @@ class Rules:
 
 
 _COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-_SPANS = ("within", "within_hourly", "within_daily", "within_weekly", "within_monthly", "within_yearly")
+_SPANS = {"within" if rule == "last" else f"within_{rule}": rule for rule in _COUNTS}
 
 
 def rules(keep: Mapping[str, Any], time_zone: str = "UTC") -> Rules:
@@ -302,9 +302,11 @@ def _keepers(newest_first: Sequence[Candidate], rules: Rules) -> Iterator[tuple[
             groups.setdefault(candidate.group, []).append((candidate.name, _local(candidate.name.time, zone)))
     for sets in groups.values():
         for rule in _BUCKETS:
-            yield from _counted(sets, rule, getattr(rules, rule) or 0)
-        for span in _SPANS:
-            yield from _recent(sets, span, getattr(rules, span) or Duration())
+            yield from _kept(sets, rule, rule, getattr(rules, rule) or 0)
+        for span, rule in _SPANS.items():
+            if length := getattr(rules, span):
+                reason = f"within {length}" if rule == "last" else f"{rule} within {length}"
+                yield from _kept(sets, rule, reason, UNLIMITED, length.before(sets[0][1]))
 
 
 def _local(moment: datetime, zone: tzinfo) -> datetime:
@@ -331,34 +333,20 @@ _BUCKETS: Mapping[str, Callable[[datetime, int], _Bucket]] = {
 }
 
 
-def _counted(sets: Sequence[tuple[SetName, datetime]], rule: str, count: int) -> Iterator[tuple[SetName, str]]:
-    """The newest set of each bucket while the count lasts; then the oldest of all, if some count is left."""
+def _kept(
+    sets: Sequence[tuple[SetName, datetime]], bucket: str, reason: str, count: int, since: datetime = _BEGINNING
+) -> Iterator[tuple[SetName, str]]:
+    """The newest set of each bucket, as far as the count and the time last; then the oldest of all, if they still do."""
     previous: _Bucket = ()
     for number, (name, time) in enumerate(sets):
-        if count == 0:
+        if count == 0 or time.astimezone(UTC) <= since:
             return
-        bucket = _BUCKETS[rule](time, number)
-        if bucket != previous:
-            yield name, rule
+        key = _BUCKETS[bucket](time, number)
+        if key != previous:
+            yield name, reason
         elif number == len(sets) - 1:
-            yield name, f"oldest {rule}"
+            yield name, f"oldest {reason}"
         else:
             continue
-        previous = bucket
+        previous = key
         count -= 1  # -1, unlimited, only moves away from zero
-
-
-def _recent(sets: Sequence[tuple[SetName, datetime]], span: str, length: Duration) -> Iterator[tuple[SetName, str]]:
-    """The newest set of each bucket, as far as `length` reaches back from the newest set of all."""
-    if not length:
-        return
-    limit = length.before(sets[0][1])
-    rule = span.removeprefix("within").removeprefix("_")
-    previous: _Bucket = ()
-    for number, (name, time) in enumerate(sets):
-        if time.astimezone(UTC) <= limit:
-            return
-        bucket = _BUCKETS[rule or "last"](time, number)
-        if bucket != previous:
-            yield name, f"{rule} within {length}".lstrip()
-        previous = bucket
