@@ -125,7 +125,7 @@ def _converted(kind: str, text: str) -> Scalar:
         return text.lower() == "true"
     if kind == "int":
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text, 10)
-    return float(text.replace(".inf", "inf").replace(".nan", "nan") if text.lower()[-4:] in (".inf", ".nan") else text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, origin: Origin) -> ConfigError:

@@ -134,18 +134,20 @@ class _Loading:
         """Reads the `.env` file that the configuration names; the default one only where there is one."""
         named = child(tree, "env_file")
         if named is None:
-            name = str(Settings.model_fields["env_file"].default)
-        elif named.value is None:
-            return _variables.Variables(self.environ)
-        else:
-            expanded, _ = _variables.expand(named, _variables.Variables(self.environ))
-            name = str(_home(expanded, self.environ.get("HOME", "")).value)
-        path = self.base / name
-        if path.is_file() or (named and not path.exists()):
-            try:
-                return _variables.read_dotenv(path, name, self.environ)
-            except ConfigError as error:
-                raise ConfigError(f"{named.place}: {error.message}" if named else error.message, error.hint) from None
+            usual = str(Settings.model_fields["env_file"].default)
+            there = (self.base / usual).is_file()
+            return _variables.read_dotenv(self.base / usual, usual, self.environ) if there else self._without_dotenv
+        expanded = _home(_variables.expand(named, self._without_dotenv)[0], self.environ.get("HOME", ""))
+        name = expanded.value if isinstance(expanded.value, str) else expanded.text
+        if expanded.value is None or name is None:
+            return self._without_dotenv  # switched off, or no path at all, which the check of all settings tells
+        try:
+            return _variables.read_dotenv(self.base / name, name, self.environ)
+        except ConfigError as error:
+            raise ConfigError(f"{named.place}: {error.message}", error.hint) from None
+
+    @property
+    def _without_dotenv(self) -> _variables.Variables:
         return _variables.Variables(self.environ)
 
     def _checked(self, tree: Node, secrets: set[str], notes: Sequence[str], files: tuple[Path, ...]) -> Loaded:
