@@ -277,7 +277,7 @@ class Stack:
             repository = self._open(name)
             repository.check()
             found = selection.listing(repository, now)
-            rows += status.rows(name, found, self.source_names, now)
+            rows += status.rows(name, found, self.source_names or selection.sources_of(found, ()), now)
             infos += found
             free[name] = repository.free_bytes()
         newest = status.newest(infos)
@@ -388,7 +388,7 @@ class Stack:
             text: a set. `latest` means, for each source, the newest set that holds a good copy of it.
             sources: names; all that the set holds by default.
             target: folder for files; `restored_<set>` in the working folder by default.
-            targets: source name to the place where its store is to be put.
+            targets: source name to the place where its store is to be put; alone, it means these sources only.
             in_place: put each source back where it lives.
             overwrite: what happens to present files in `target`.
             delete: remove files in `target` that the set does not have.
@@ -402,6 +402,8 @@ class Stack:
         if delete and overwrite is None and not in_place:
             raise UsageError("--delete needs --overwrite if-changed or always", "It changes a folder that is there.")
         wanted = list(sources) if sources is not None else None
+        if wanted is None and targets and not target and not in_place:
+            wanted = list(targets)
         for name in targets:
             if wanted is not None and name not in wanted:
                 raise UsageError(f"--target names the source {name}, which --source leaves out")
