@@ -1,0 +1,105 @@
+"""Runs the code on the documents' pages, in the order of the page, in one folder for each page.
+
+A comment right before a block says what is special about it: `<!-- file: NAME -->` writes it to that file,
+`<!-- exit: N -->` expects that exit code, `<!-- not run: WHY -->` leaves it out, `<!-- setup: NAME -->` prepares the folder.
+Blocks of `sh` and `python` are run; `text`, `yaml` and others are for reading.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "examples/docmind/README.md", "README.md"]
+
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<order>file|exit|not run|setup): (?P<value>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
+    r"|^<!-- setup: (?P<setup>\w+) -->$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a page."""
+
+    line: int
+    language: str
+    code: str
+    order: str
+    value: str
+
+
+def blocks(text: str) -> Iterator[Block]:
+    for found in _BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        if found["setup"]:
+            yield Block(line, "", "", "setup", found["setup"])
+        else:
+            yield Block(line, found["language"], found["code"], found["order"] or "", found["value"] or "")
+
+
+def demo_stack(folder: Path) -> None:
+    """The demo's stack, small, with one set in its repository."""
+    from recoup.app import open_stack
+    from recoup.demo import stack
+    from recoup.demo.documents import Document
+    from recoup.demo.embedding import Embedder, hashed
+
+    kinds = ("module", "class", "function")
+    documents = [Document(n, f"pages.p{n}", f"pages{n // 10}", kinds[n % 3], f"Page {n}.") for n in range(60)]
+    stack.prepare_folder(folder)
+    stack.build(folder, Embedder("hashing", real=False, embed=hashed), documents)
+    opened = open_stack([folder / stack.CONFIG])
+    opened.create_repositories()
+    assert opened.backup().exit_code == 0
+
+
+def docmind(folder: Path) -> None:
+    """The example's folder."""
+    for part in ("recoup.yaml", "make_data.py", "scripts"):
+        source = ROOT / "examples/docmind" / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+
+
+SETUPS: dict[str, Callable[[Path], None]] = {"demo": demo_stack, "docmind": docmind}
+
+
+def run(block: Block, folder: Path) -> None:
+    if block.order == "setup":
+        SETUPS[block.value](folder)
+    elif block.order == "file":
+        (folder / block.value).parent.mkdir(parents=True, exist_ok=True)
+        (folder / block.value).write_text(block.code)
+    elif block.order != "not run" and block.language in ("sh", "python"):
+        command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("RECOUP")}
+        environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+        done = subprocess.run(
+            [*command, block.code], cwd=folder, env=environ, capture_output=True, text=True, check=False
+        )
+        expected = int(block.value) if block.order == "exit" else 0
+        assert done.returncode == expected, f"line {block.line}:\n{block.code}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
+    found = list(blocks((ROOT / page).read_text(encoding="utf-8")))
+    assert any(block.language in ("sh", "python") for block in found)
+    for block in found:
+        run(block, tmp_path)
+
+
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
+def test_every_link_to_another_page_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    lost = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
+    assert lost == []
