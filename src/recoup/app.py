@@ -39,7 +39,14 @@ if TYPE_CHECKING:
         SetInfo,
         VerifyReport,
     )
-    from recoup.operations import backup, doctor, drill, prune, restore, status
+    from recoup.operations.backup import Plan as BackupPlan
+    from recoup.operations.backup import Run as BackupRun
+    from recoup.operations.doctor import Report as DoctorReport
+    from recoup.operations.drill import Plan as DrillPlan
+    from recoup.operations.prune import PrunePlan
+    from recoup.operations.restore import Item as RestoreItem
+    from recoup.operations.restore import Plan as RestorePlan
+    from recoup.operations.status import Report as StatusReport
     from recoup.repository._base import Lock, Repository, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
@@ -150,7 +157,7 @@ class Stack:
 
     def plan_backup(
         self, sources: Sequence[str] | None = None, tags: Mapping[str, str] | None = None, note: str = ""
-    ) -> "backup.Plan":
+    ) -> "BackupPlan":
         """What a backup would do; changes nothing.
 
         Args:
@@ -169,7 +176,7 @@ class Stack:
 
     def backup(
         self,
-        plan: "backup.Plan | None" = None,
+        plan: "BackupPlan | None" = None,
         *,
         sources: Sequence[str] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -214,7 +221,7 @@ class Stack:
             return
         self.prune(wait_lock=max(wait_lock, PRUNE_WAIT))
 
-    def _run(self, emit: Emit) -> "backup.Run":
+    def _run(self, emit: Emit) -> "BackupRun":
         from recoup.operations import backup
 
         return backup.Run(
@@ -265,7 +272,7 @@ class Stack:
         """
         return self._resolve(text)
 
-    def status(self) -> "status.Report":
+    def status(self) -> "StatusReport":
         """How old the newest good copy of each source is, in every configured repository (or the chosen one)."""
         from recoup.operations import selection, status
 
@@ -284,7 +291,7 @@ class Stack:
         outcome = newest.manifest.outcome if newest and newest.manifest else ""
         return status.Report(tuple(rows), len(infos), newest.name if newest else "", outcome, free)
 
-    def doctor(self) -> "doctor.Report":
+    def doctor(self) -> "DoctorReport":
         """What would stop a backup, and how to mend it; changes nothing."""
         from recoup.operations import doctor
 
@@ -319,7 +326,7 @@ class Stack:
             plan = verify.plan(names)
             return list(verify.run(plan, self.repository, subset or Subset(), self._clock, emit, self._host.name))
 
-    def plan_drill(self, text: str = "latest-complete", sources: Sequence[str] | None = None) -> "drill.Plan":
+    def plan_drill(self, text: str = "latest-complete", sources: Sequence[str] | None = None) -> "DrillPlan":
         """What a drill would restore; changes nothing.
 
         Args:
@@ -334,7 +341,7 @@ class Stack:
 
     def drill(
         self,
-        plan: "drill.Plan | None" = None,
+        plan: "DrillPlan | None" = None,
         *,
         set: str = "latest-complete",  # noqa: A002 - the noun of the field
         sources: Sequence[str] | None = None,
@@ -381,7 +388,7 @@ class Stack:
         overwrite: "Overwrite | None" = None,
         delete: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> "restore.Plan":
+    ) -> "RestorePlan":
         """What a restore would do; changes nothing.
 
         Args:
@@ -441,7 +448,7 @@ class Stack:
         overwrite: "Overwrite | None",
         delete: bool,  # noqa: FBT001 - passed on
         options: Mapping[str, Any],
-    ) -> "restore.Item":
+    ) -> "RestoreItem":
         from recoup.operations import restore
 
         kind = manifest.sources[name].kind
@@ -457,7 +464,7 @@ class Stack:
         return restore.in_place(name, manifest, live, self._restore_options(kind, given))
 
     def restore(
-        self, plan: "restore.Plan | None" = None, *, wait_lock: float = 0.0, **arguments: Any
+        self, plan: "RestorePlan | None" = None, *, wait_lock: float = 0.0, **arguments: Any
     ) -> "RestoreReport":
         """Restores.
 
@@ -477,14 +484,14 @@ class Stack:
 
     # --- retention --------------------------------------------------------------------------------------------------
 
-    def plan_prune(self) -> "prune.PrunePlan":
+    def plan_prune(self) -> "PrunePlan":
         """What a prune would remove, with the reasons; changes nothing."""
         from recoup.operations import prune
 
         self.repository.check()
         return prune.plan(self.repository, self._rules, self._clock.now())
 
-    def prune(self, plan: "prune.PrunePlan | None" = None, *, wait_lock: float = 0.0) -> "PruneReport":
+    def prune(self, plan: "PrunePlan | None" = None, *, wait_lock: float = 0.0) -> "PruneReport":
         """Removes the sets that no rule keeps.
 
         Args:

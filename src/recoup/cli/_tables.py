@@ -253,7 +253,7 @@ def prune_plan(plan: "PrunePlan", now: datetime) -> Table:
 
 def status_report(report: "status.Report") -> Table:
     """`status`."""
-    table = _table("Source", "Repository", "Newest good set", "Age", "Proven", "Remark", fold=("Remark",))
+    table = _table("Source", "Repository", "Newest good set", "Age", "Proven", "Remark", fold=("Repository", "Remark"))
     for row in report.rows:
         proven = "yes" if row.proven else "no"
         remark = Text(row.problem, style="yellow") if row.problem else Text("ok", style="green")
