@@ -242,7 +242,7 @@ def judge(candidates: Iterable[Candidate], rules: Rules, now: datetime) -> tuple
     if reason := _reason_for_all(newest_first, rules, now):
         return tuple(Verdict(c, keep=True, reasons=(reason,)) for c in reversed(newest_first))
     reasons: dict[SetName, list[str]] = {candidate.name: [] for candidate in newest_first}
-    for name, reason in (*_protections(newest_first, rules), *_keepers(newest_first, rules)):
+    for name, reason in (*protections(newest_first, rules.min), *_keepers(newest_first, rules)):
         reasons[name].append(reason)
     newest_good = _newest_good(newest_first)
     return tuple(_verdict(c, reasons[c.name], newest_good.get(c.group)) for c in reversed(newest_first))
@@ -268,11 +268,16 @@ def _verdict(candidate: Candidate, reasons: list[str], newest_good: Candidate | 
     return Verdict(candidate, keep=False, reasons=(f"{candidate.flaw}, and {newest_good.name} after it is complete",))
 
 
-def _protections(newest_first: Sequence[Candidate], rules: Rules) -> Iterator[tuple[SetName, str]]:
-    """What stays whatever the rules say."""
+def protections(candidates: Iterable[Candidate], floor: int = 1) -> Iterator[tuple[SetName, str]]:
+    """What stays whatever the rules say: names with a reason each; one name may come more than once.
+
+    Args:
+        candidates: all sets of a repository.
+        floor: how many of the newest good sets of each group stay.
+    """
     copies: dict[tuple[str, str], SetName] = {}
     counted: dict[Group, int] = {}
-    for candidate in newest_first:
+    for candidate in sorted(candidates, key=lambda candidate: candidate.name, reverse=True):
         if candidate.spared:
             yield candidate.name, candidate.spared
         if candidate.pinned:
@@ -281,8 +286,8 @@ def _protections(newest_first: Sequence[Candidate], rules: Rules) -> Iterator[tu
             rank = counted[candidate.group] = counted.get(candidate.group, 0) + 1
             if rank == 1:
                 yield candidate.name, "newest complete"
-            elif rank <= rules.min:
-                yield candidate.name, f"one of the newest {rules.min} (min)"
+            elif rank <= floor:
+                yield candidate.name, f"one of the newest {floor} (min)"
         for source in sorted(candidate.holdings):
             copies.setdefault((candidate.group.stack, source), candidate.name)
     for (_, source), name in copies.items():

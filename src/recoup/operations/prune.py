@@ -12,7 +12,7 @@ from recoup.model.names import SetName
 from recoup.model.reports import PruneReport, SetInfo
 from recoup.operations.selection import Filter, holds, is_good, listing
 from recoup.repository._base import Repository
-from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge
+from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge, protections
 from recoup.system.clock import Clock
 
 
@@ -87,6 +87,17 @@ def plan(repository: Repository, rules: Rules, now: datetime, filters: Filter = 
     shown = {info.name: info for info in infos}
     rows = tuple(_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
     return PrunePlan(rows, rules, filters, tuple(_notes(rows, rules, now)))
+
+
+def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
+    """The sets that nothing should remove, each with its reasons: also what a delete has to refuse.
+
+    They are each group's newest complete set, each source's newest good copy, and what is pinned; a damaged set is not.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name, reason in protections(_candidate(info, _ALL) for info in infos if info.manifest or info.standing.pinned):
+        reasons.setdefault(str(name), []).append(reason)
+    return {name: ", ".join(found) for name, found in reasons.items()}
 
 
 def _candidate(info: SetInfo, filters: Filter) -> Candidate:
