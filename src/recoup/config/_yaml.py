@@ -34,7 +34,7 @@ _CORE_SCHEMA = (
     ),
 )
 _TAG = "tag:yaml.org,2002:"
-_QUOTED_WORD = re.compile(r"'[^']{2,}'")
+_QUOTED_WORD = re.compile(r"'[^'\s]{3,}'")
 
 
 def read(path: Path, shown: str) -> Node:

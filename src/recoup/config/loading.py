@@ -141,8 +141,9 @@ class _Loading:
         name = expanded.value if isinstance(expanded.value, str) else expanded.text
         if expanded.value is None or name is None:
             return self._without_dotenv  # switched off, or no path at all, which the check of all settings tells
+        shown = str(named.value)  # as written: a variable in it may hold a secret
         try:
-            return _variables.read_dotenv(self.base / name, name, self.environ)
+            return _variables.read_dotenv(self.base / name, shown, self.environ)
         except ConfigError as error:
             raise ConfigError(f"{named.place}: {error.message}", error.hint) from None
 

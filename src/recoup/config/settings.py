@@ -137,15 +137,17 @@ class RepositorySettings(_Settings):
 
     @model_validator(mode="after")
     def _one_place(self) -> "RepositorySettings":
-        if (self.path is None) == (self.url is None):
-            raise ValueError("needs either `path` or `url`" + (", not both" if self.path else ""))
+        if self.path is not None and self.url is not None:
+            raise ValueError("`path` and `url` are both given; keep one of them")
+        if self.path is None and self.url is None:
+            raise ValueError("there is neither `path` nor `url`; add `path: FOLDER`")
         return self
 
     @model_validator(mode="after")
     def _level_fits(self) -> "RepositorySettings":
         gzip = "gzip" if self.compression == "gzip" else "tar.gz" if self.pack == "tar.gz" else ""
         if gzip and self.compression_level is not None and self.compression_level > 9:
-            raise ValueError(f"`compression_level` is {self.compression_level}, and {gzip} goes up to 9")
+            raise ValueError(f"`compression_level` is {self.compression_level}, and {gzip} goes up to 9; choose 1 to 9")
         return self
 
 
