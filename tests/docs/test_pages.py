@@ -8,9 +8,11 @@ Blocks of `sh` and `python` are run; `text`, `yaml` and others are for reading.
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +71,16 @@ def docmind(folder: Path) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
 
 
-SETUPS: dict[str, Callable[[Path], None]] = {"demo": demo_stack, "docmind": docmind}
+def sources(folder: Path) -> None:
+    """An application's folder, without a configuration."""
+    (folder / "data/uploads").mkdir(parents=True)
+    (folder / "data/uploads/letter.txt").write_text("Dear reader\n")
+    with closing(sqlite3.connect(folder / "data/chat.db")) as chat, chat:
+        chat.execute("CREATE TABLE messages (text)")
+        chat.execute("INSERT INTO messages VALUES ('hello')")
+
+
+SETUPS: dict[str, Callable[[Path], None]] = {"demo": demo_stack, "docmind": docmind, "sources": sources}
 
 
 def run(block: Block, folder: Path) -> None:
@@ -97,7 +108,10 @@ def test_the_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
         run(block, tmp_path)
 
 
-@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
+ALL_PAGES = sorted(path for place in (".", "docs/**", "examples/*") for path in ROOT.glob(f"{place}/*.md"))
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in ALL_PAGES])
 def test_every_link_to_another_page_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
