@@ -119,6 +119,16 @@ class DeletePlan:
     refused: Mapping[str, str]
 
 
+def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *, whole: bool) -> list[str] | None:
+    """Names of the sources to restore, None for all. Places alone mean the sources that they name."""
+    if sources is None:
+        return list(targets) if targets and not whole else None
+    for name in targets:
+        if name not in sources:
+            raise UsageError(f"--target names the source {name}, which --source leaves out")
+    return list(sources)
+
+
 class Stack:
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
@@ -408,12 +418,8 @@ class Stack:
             raise UsageError("--in-place and --target DIR contradict each other")
         if delete and overwrite is None and not in_place:
             raise UsageError("--delete needs --overwrite if-changed or always", "It changes a folder that is there.")
-        wanted = list(sources) if sources is not None else None
-        if wanted is None and targets and not target and not in_place:
-            wanted = list(targets)
-        for name in targets:
-            if wanted is not None and name not in wanted:
-                raise UsageError(f"--target names the source {name}, which --source leaves out")
+        whole = bool(target or in_place)
+        wanted = _wanted_sources(sources, targets, whole=whole)
         chosen = self._holdings(text, wanted)
         for name in {*targets, *options} - set(chosen):
             raise UsageError(f"there is no source {name} in {text}", f"It has: {', '.join(chosen)}.")
