@@ -16,7 +16,7 @@ from recoup.system import plugs
 _QDRANT_PORT = 6333
 _MOST_SOURCES = 50
 
-_DATABASE_NAME = re.compile(r".+\.(?:duckdb|ddb|db|db3|sqlite\w*)\Z", re.IGNORECASE)
+_DATABASE_NAME = re.compile(r".+\.(?:duckdb|ddb|db|db3|sqlite\w*)\Z", re.IGNORECASE | re.DOTALL)
 _FOLDERS = {"data", "documents", "files", "media", "storage", "upload", "uploads"}
 _POINTER = "CURRENT"
 _SIDE_FILES = {"sqlite": ("-wal", "-shm", "-journal"), "duckdb": (".wal",)}

@@ -132,20 +132,20 @@ class _Loading:
 
     def _dotenv(self, tree: Node) -> _variables.Variables:
         """Reads the `.env` file that the configuration names; the default one only where there is one."""
-        named = child(tree, "env_file")
-        if named is None:
-            usual = str(Settings.model_fields["env_file"].default)
-            there = (self.base / usual).is_file()
-            return _variables.read_dotenv(self.base / usual, usual, self.environ) if there else self._without_dotenv
+        usual = str(Settings.model_fields["env_file"].default)
+        named = child(tree, "env_file") or Node(usual, DEFAULT)
         expanded = _home(_variables.expand(named, self._without_dotenv)[0], self.environ.get("HOME", ""))
         name = expanded.value if isinstance(expanded.value, str) else expanded.text
         if expanded.value is None or name is None:
             return self._without_dotenv  # switched off, or no path at all, which the check of all settings tells
+        if name == usual and not (self.base / name).is_file():
+            return self._without_dotenv
         shown = str(named.value)  # as written: a variable in it may hold a secret
         try:
             return _variables.read_dotenv(self.base / name, shown, self.environ)
         except ConfigError as error:
-            raise ConfigError(f"{named.place}: {error.message}", error.hint) from None
+            where = "" if named.origin is DEFAULT else f"{named.place}: "
+            raise ConfigError(f"{where}{error.message}", error.hint) from None
 
     @property
     def _without_dotenv(self) -> _variables.Variables:
