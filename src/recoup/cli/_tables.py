@@ -166,7 +166,7 @@ def summary(report: "BackupReport") -> str:
 
 def facts(record: "SourceRecord") -> Table:
     """What a correct copy of a source must show."""
-    table = _table("Subject", "Value", "", fold=("Subject", ""))
+    table = _table("Subject", "Fact", "Value", fold=("Subject", "Value"))
     values = record.facts.values if record.facts else {}
     for subject, named in values.items():
         for name, value in named.items():

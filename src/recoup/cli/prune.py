@@ -32,5 +32,6 @@ def prune(context: typer.Context) -> ExitCode:
     with now.news():
         report = now.stack.prune(plan, wait_lock=now.wait_lock)
     now.result("prune", report)
-    now.show(f"Removed {len(report.removed)} sets, kept {len(report.kept)}.")
+    if report.removed:
+        now.show(f"Removed {len(report.removed)} sets, kept {len(report.kept)}.")
     return ExitCode.OK

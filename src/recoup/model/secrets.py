@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 MASK = "***"
 
-_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@", re.IGNORECASE)
-_URL_QUERY = re.compile(r"(?P<url>[a-z][a-z0-9+.-]*://[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
+_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,40}://)[^/\s@'\"]+@", re.IGNORECASE)
+_URL_QUERY = re.compile(r"(?P<url>[a-z][a-z0-9+.-]{0,40}://[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
 _KEYWORD = re.compile(
     r"(?P<key>\b(?:password|passwd|pwd|passphrase|secret|token|api[-_]?key|authorization)\b['\"]?\s*[=:]\s*['\"]?)"
     r"(?!\*\*\*)(?:bearer\s+)?[^\s'\",;&]+",

@@ -51,8 +51,10 @@ def amount(count: int) -> str:
     return f"{count} B" if unit == 0 else f"{value:.{0 if value >= 99.95 else 1}f} {_UNITS[unit]}"
 
 
-def clock_time(seconds: float) -> str:
-    """A duration as `m:ss` or `h:mm:ss`."""
+def duration(seconds: float) -> str:
+    """A length of time for people: `0.8 s`, `48 s`, `1:05`, `2:10:00`."""
+    if seconds < 59.5:
+        return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -100,11 +102,11 @@ def _how_far(news: Progress, seconds: float) -> str:
     rate = news.done / seconds if seconds > 0 else 0.0
     pace = f", {amount(round(rate))}/s" if rate else ""
     if news.finished:
-        return f"{amount(news.done)} in {clock_time(seconds)}{pace}"
+        return f"{amount(news.done)} in {duration(seconds)}{pace}"
     if not news.total:
         return f"{amount(news.done)}{pace}"
     share = min(100, 100 * news.done // news.total)
-    left = f", {clock_time((news.total - news.done) / rate)} left" if rate and news.total > news.done else ""
+    left = f", {duration((news.total - news.done) / rate)} left" if rate and news.total > news.done else ""
     return f"{amount(news.done)} of {amount(news.total)}, {share} %{pace}{left}"
 
 
