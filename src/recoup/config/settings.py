@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -25,11 +25,13 @@ def _layout(value: Any) -> Any:
 
 
 def _time_zone(name: str) -> str:
-    known = available_timezones()
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, 1)
-        raise ValueError(f"'{name}' is not a time zone" + (f"; did you mean '{nearest[0]}'?" if nearest else ""))
-    return ZoneInfo(name).key
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        nearest = difflib.get_close_matches(name, available_timezones(), 1)
+        raise ValueError(
+            f"'{name}' is not a time zone" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
+        ) from None
 
 
 def _url(url: str) -> str:

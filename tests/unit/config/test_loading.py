@@ -216,3 +216,11 @@ def _load_or_refuse(folder: Path) -> None:
         assert error.message
     else:
         assert isinstance(loaded.settings, Settings)
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe", "../../etc/passwd", "/etc/passwd", "", "Mars/Olympus", "zone.tab", "x" * 300]
+)
+def test_what_is_no_time_zone_is_refused(load_text: Load, zone: str) -> None:
+    with pytest.raises(ConfigError, match="is not a time zone"):
+        load_text(f"repositories: {{local: {{path: a, time_zone: '{zone}'}}}}\n")
