@@ -25,10 +25,10 @@ def init(
     now = session(context)
     file = folder / FILE
     if not now.config and not file.exists():
-        from recoup.config.discover import discover, render
+        from recoup.config.discover import discover, render, stack_name
 
         found = discover(folder.resolve(), os.environ)
-        text = render(found, stack or _name(folder))
+        text = render(found, stack or stack_name(folder.resolve()))
         if now.dry_run:
             now.out.print(text, markup=False, soft_wrap=True)
             return ExitCode.OK
@@ -50,8 +50,3 @@ def init(
     now.result("init", {"config": [str(path) for path in now.config], "created": created})
     now.show("Next: recoup doctor, then recoup backup.")
     return ExitCode.OK
-
-
-def _name(folder: Path) -> str:
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in folder.resolve().name).lstrip("._-")
-    return name[:64] or "stack"

@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from recoup.system import plugs
-
 _LATER_LAYOUTS = ("keyed", "dedup")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -39,7 +37,7 @@ def _url(url: str) -> str:
     if not found:
         raise ValueError("a URL begins with a scheme, as in file:///srv/backups; for a folder use `path`")
     scheme = found[1].lower()
-    if scheme != "file" and scheme not in plugs.kinds("recoup.storage"):
+    if scheme != "file":
         raise ValueError(f"storage at '{scheme}://' is not available in this version; allowed: file://")
     if scheme == "file" and not url[len("file://") :].startswith("/"):
         raise ValueError("a file URL names an absolute path, with three slashes: file:///srv/backups")
