@@ -490,12 +490,18 @@ class Stack:
 
     # --- retention --------------------------------------------------------------------------------------------------
 
-    def plan_prune(self) -> "PrunePlan":
-        """What a prune would remove, with the reasons; changes nothing."""
-        from recoup.operations import prune
+    def plan_prune(self, tags: Mapping[str, str] | None = None, sources: Sequence[str] = ()) -> "PrunePlan":
+        """What a prune would remove, with the reasons; changes nothing.
+
+        Args:
+            tags: judge and remove only sets that have all of these tags; the others stay.
+            sources: judge and remove only sets that were asked for all of these sources; the others stay.
+        """
+        from recoup.operations import prune, selection
 
         self.repository.check()
-        return prune.plan(self.repository, self._rules, self._clock.now())
+        filters = selection.Filter(tags=dict(tags or {}), sources=tuple(sources))
+        return prune.plan(self.repository, self._rules, self._clock.now(), filters)
 
     def prune(self, plan: "PrunePlan | None" = None, *, wait_lock: float = 0.0) -> "PruneReport":
         """Removes the sets that no rule keeps.

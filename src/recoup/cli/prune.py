@@ -1,13 +1,25 @@
 """`recoup prune`: remove what no rule keeps."""
 
+from typing import Annotated
+
 import typer
 
-from recoup.cli._session import session, verb
+from recoup.cli._session import names, pairs, session, verb
 from recoup.errors import ExitCode
 
 
 @verb
-def prune(context: typer.Context) -> ExitCode:
+def prune(
+    context: typer.Context,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="KEY=VALUE", help="Judge only sets with this tag; the others stay."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="A,B", help="Judge only sets asked for these sources; the others stay."),
+    ] = None,
+) -> ExitCode:
     """Remove the sets that no rule of `keep` keeps. Shows every set with the reasons; -n only shows.
 
     Never removed: the newest complete set, each source's newest good copy, and pinned sets.
@@ -16,7 +28,7 @@ def prune(context: typer.Context) -> ExitCode:
     from recoup.system.clock import SystemClock
 
     now = session(context)
-    plan = now.stack.plan_prune()
+    plan = now.stack.plan_prune(pairs(tag or (), "--tag"), names(source) or ())
     for row in plan.rows:
         now.result("verdict", row)
     now.show(_tables.prune_plan(plan, SystemClock().now()))
