@@ -142,7 +142,7 @@ class _View:
         return self.header == other.header and self.blocks == other.blocks and all(a.same(b) for a, b in logs)
 
 
-def checksums(data: bytes, size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def checksums(data: bytes | bytearray, size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """The stored and the computed checksum of each block.
 
     Args:
@@ -439,6 +439,9 @@ class _Follower:
             _MovedError: some had to be copied, so another pass is to find them unchanged.
         """
         del self._sums[view.blocks :], self._states[view.blocks :]
+        if not self._sums:
+            os.ftruncate(self._copy, 0)  # a clone, or another file's blocks: begin with a hole
+        os.ftruncate(self._copy, self._offset(view.blocks))
         known, copied = len(self._sums), view.blocks - len(self._sums)
         for block in range(known):
             copied += self._revisit(block)
@@ -478,24 +481,28 @@ class _Follower:
         self._states[block] = _WATCHED if state == _COLD else state
 
     def _bring(self, first: int, count: int) -> None:
-        """Copies blocks that we do not have yet."""
-        data = self._read(first, count)
+        """Copies blocks that we do not have yet; the copy is a hole there, which is all that empty ones need."""
+        data = bytearray(self._read(first, count))
         self._pace.spend(len(data))
         self._note(data)
         for block in range(first, first + count):
-            if self._states[block] != _COLD:
+            if self._states[block] == _UNSOUND:
                 again, state = self._read_block(block)
                 self._states[block] = _WATCHED if state == _COLD else state
                 self._sums[block] = int.from_bytes(again[:8], "little")
                 start = (block - first) * self._size
-                data = data[:start] + again + data[start + self._size :]
-        self._write(first, data)
+                data[start : start + self._size] = again
+        if any(state != _EMPTY for state in self._states[first:]):
+            self._write(first, data)
 
-    def _note(self, data: bytes) -> None:
+    def _note(self, data: bytes | bytearray) -> None:
         """Remembers the checksums of blocks that follow those that we know."""
         stored, computed = checksums(data, self._size)
+        zeros = ~np.frombuffer(data, "<u8").reshape(-1, self._size // 8).any(axis=1)
         self._sums.extend(stored.tolist())
-        self._states.extend(np.where(stored == computed, _COLD, _UNSOUND).astype(np.uint8).tobytes())
+        self._states.extend(
+            np.select([zeros, stored == computed], [_EMPTY, _COLD], _UNSOUND).astype(np.uint8).tobytes()
+        )
 
     def _read(self, first: int, count: int) -> bytes:
         data = os.pread(self._live, count * self._size, self._offset(first))
@@ -517,7 +524,7 @@ class _Follower:
             last = data
         return last, _UNSOUND
 
-    def _write(self, block: int, data: bytes) -> None:
+    def _write(self, block: int, data: bytes | bytearray) -> None:
         view, offset = memoryview(data), self._offset(block)
         while view:
             count = os.pwrite(self._copy, view, offset)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from recoup.errors import EmptySourceError, RestoreError, SourceError
+from recoup.errors import DamagedError, EmptySourceError, RestoreError, SourceError
 from recoup.model.events import Progress
 from recoup.model.facts import Bracket, Facts, Value
 from recoup.model.manifest import Finding, Frozen
@@ -157,8 +157,9 @@ class DuckDB:
                 if step["step"] == "reading":
                     self._site.emit(Progress(f"capture {self._site.name}", step["done"], step["total"]))
                 elif step["step"] == "moving":
-                    deadline = deadline or clock.monotonic() + self._options.patience
-                    if clock.monotonic() > deadline:
+                    if deadline is None:
+                        deadline = clock.monotonic() + self._options.patience
+                    elif clock.monotonic() > deadline:
                         raise self._restless(step)
                     clock.sleep(pause)
                     pause = min(2 * pause, 0.05)
@@ -316,7 +317,7 @@ def _write_parts(parts: Iterable[Part], staged: Path) -> None:
         write_stream(part, _beside(staged, suffix))
         written.add(suffix)
     if "" not in written:
-        raise RestoreError("the set holds no database of this source")
+        raise DamagedError("the set holds no database of this source")
 
 
 def _fold(file: Path) -> None:
