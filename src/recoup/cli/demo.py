@@ -59,9 +59,10 @@ def _run(now: _session.Session, named: Path | None) -> ExitCode:
 @contextlib.contextmanager
 def _stack_folder(named: Path | None) -> Iterator[Path]:
     """The folder for the stack: the named one, which stays, or a temporary one, which goes whatever happens."""
-    from recoup.demo.stack import prepare_folder
+    from recoup.demo.stack import prepare_folder, require_qdrant
     from recoup.system.tempdirs import temporary_folder
 
+    require_qdrant()
     with contextlib.ExitStack() as cleanup:
         place = named.absolute() if named else cleanup.enter_context(temporary_folder("demo"))
         prepare_folder(place)

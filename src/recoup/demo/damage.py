@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from recoup.demo.stack import CHAT, COLLECTION, DOCUMENTS, UPLOADS, VECTORS
+from recoup.demo.stack import CHAT, COLLECTION, DOCUMENTS, UPLOADS, VECTORS, stop_syncing
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def _delete_points(folder: Path) -> str:
     wrong = models.Filter(must=[models.FieldCondition(key="module", match=models.MatchAny(any=list(WRONG_FILTER)))])
     with contextlib.closing(QdrantClient(path=str(folder))) as client:
         before = client.count(COLLECTION, exact=True).count
+        stop_syncing(client)
         client.delete(COLLECTION, points_selector=models.FilterSelector(filter=wrong))
         deleted = before - client.count(COLLECTION, exact=True).count
     return f"Qdrant: deleted {deleted} points with a wrong filter"

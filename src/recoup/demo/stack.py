@@ -181,7 +181,7 @@ def _write_vectors(folder: Path, documents: Sequence[Document], embedder: Embedd
         client.create_collection(
             COLLECTION, vectors_config=models.VectorParams(size=DIMENSIONS, distance=models.Distance.COSINE)
         )
-        _stop_syncing(client)
+        stop_syncing(client)
         for start in range(0, len(documents), _BATCH):
             batch = documents[start : start + _BATCH]
             client.upsert(
@@ -194,7 +194,7 @@ def _write_vectors(folder: Path, documents: Sequence[Document], embedder: Embedd
             )
 
 
-def _stop_syncing(client: Any) -> None:
+def stop_syncing(client: Any) -> None:
     """Local mode commits and syncs each point by itself, four fifths of the time; made-up data need not outlive a power cut.
 
     There is no setting for it. A client whose insides look different is only slower.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from recoup.errors import EmptySourceError, ExitCode, NoSpaceError, RecoupError, StorageError
 from recoup.model.events import Emit, Event, Level
@@ -224,7 +225,7 @@ def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
         for sentence in source.recover():
             run.emit(Event("restore_recovered", run.clock.now(), run.mask(f"{row.source}: {sentence}"), Level.WARNING))
         if not source.present() and source.options.optional:
-            entered.record = SourceRecord(row.kind, "absent", settings=source.settings())
+            entered.record = SourceRecord(row.kind, "absent", settings=_masked(source.settings(), run.mask))
             return
         source.check()
         context = source.capture()
@@ -238,12 +239,23 @@ def _failed(row: Row, source: Source, error: Exception, run: Run) -> SourceRecor
     message = run.mask(_sentence(error))
     fields = {"source": row.source, "error": message}
     run.emit(Event("source_failed", run.clock.now(), f"{row.source}: {message}", Level.ERROR, fields=fields))
-    return SourceRecord(row.kind, "failed", error=message, settings=source.settings())
+    return SourceRecord(row.kind, "failed", error=message, settings=_masked(source.settings(), run.mask))
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """A setting with every text inside it masked: a variable may have brought a secret anywhere."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {key: _masked(item, mask) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item, mask) for item in value]
+    return value
 
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, RecoupError):
-        return f"{error.message} {error.hint}".strip() if error.hint else error.message
+        return f"{error.message}. {error.hint}" if error.hint else error.message
     return str(error) or type(error).__name__
 
 
@@ -302,7 +314,7 @@ def _store(row: Row, source: Source, capture: Capture, writer: SetWriter, run: R
         kind=row.kind,
         outcome=outcome,
         error="" if outcome == "complete" else _summary(masked),
-        settings=source.settings(),
+        settings=_masked(source.settings(), run.mask),
         engine=capture.engine,
         method=capture.method,
         frozen=capture.frozen,

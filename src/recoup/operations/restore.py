@@ -235,7 +235,7 @@ def _not_restored(item: Item, error: Exception, clock: Clock, seconds: float, em
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"the disk is full: {message}"
     if isinstance(error, RecoupError) and error.hint:
-        message = f"{message} {error.hint}"
+        message = f"{message}. {error.hint}"
     row = item.row
     fields = {"source": row.source, "error": message}
     sentence = f"{row.source} was not restored, {row.target} is as it was: {message}"

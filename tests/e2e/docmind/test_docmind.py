@@ -266,8 +266,8 @@ def test_no_planted_secret_is_printed_logged_or_stored_in_a_manifest(docmind: Do
     (docmind.root / ".env").write_text("".join(f'{key}="{value}"\n' for key, value in SECRETS.items()))
     secret = SECRETS["DOCMIND_LLM_API_KEY"]
     printed = [docmind.run("create-backup"), docmind.run("create-backup", *EVERYTHING)]
-    printed.append(docmind.recoup("--set", f"sources.cache.path=cache/{secret}", "backup", **SECRETS))
     printed.append(docmind.recoup("backup", "--note", f"token={secret}", "--tag", f"key={secret}", **SECRETS))
+    printed.append(docmind.recoup("--set", f"sources.cache.path=cache/{secret}", "backup", **SECRETS))
     printed.append(docmind.recoup("config", "show", **SECRETS))
     printed.append(docmind.recoup("--set", f"stack=x{secret}/", "list", **SECRETS))
     assert len(docmind.sets()) == 4
