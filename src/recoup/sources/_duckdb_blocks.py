@@ -43,14 +43,15 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Self
 
 from recoup.system import filesystem
 from recoup.system.atomicfile import create_private
 from recoup.system.clock import SystemClock
+
+if TYPE_CHECKING:  # numpy is slow to import, and only the child that copies needs it
+    import numpy as np
+    import numpy.typing as npt
 
 LOGS = (".wal", ".wal.checkpoint")
 """What DuckDB appends to a database's name for its logs (the second since 1.5, `storage_manager.cpp`)."""
@@ -66,7 +67,7 @@ _DEPRECATED = 999  # as main version: look into the database header instead
 _SIZES = frozenset(1 << power for power in range(14, 19))  # 16 KiB to 256 KiB
 _DEFAULT_SIZE = 262_144
 _NONE = 2**64 - 1
-_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
+_FACTOR = 0xBF58476D1CE4E5B9
 _SEED = 5381
 _LOG_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # DuckDB makes no links: one of that name leads elsewhere
 _BATCH = 1 << 20  # bytes read at once
@@ -142,15 +143,17 @@ class _View:
         return self.header == other.header and self.blocks == other.blocks and all(a.same(b) for a, b in logs)
 
 
-def checksums(data: bytes | bytearray, size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def checksums(data: bytes | bytearray, size: int) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]":
     """The stored and the computed checksum of each block.
 
     Args:
         data: whole blocks.
         size: bytes of each.
     """
+    import numpy as np
+
     words = np.frombuffer(data, "<u8").reshape(-1, size // 8)
-    return words[:, 0], np.bitwise_xor.reduce(words[:, 1:] * _FACTOR, axis=1) ^ np.uint64(_SEED)
+    return words[:, 0], np.bitwise_xor.reduce(words[:, 1:] * np.uint64(_FACTOR), axis=1) ^ np.uint64(_SEED)
 
 
 def sound(data: bytes) -> bool:
@@ -452,6 +455,8 @@ class _Follower:
             if self._pace.sign_due():
                 yield self._reading(first, view)
         if not copied:  # the short way says that nothing changed; where it may deceive, go the long one
+            import numpy as np
+
             restless = np.flatnonzero(np.isin(np.frombuffer(self._states, np.uint8), (_WATCHED, _UNSOUND)))
             copied = sum(self._compare(block) for block in restless.tolist())
         if copied:
@@ -497,6 +502,8 @@ class _Follower:
 
     def _note(self, data: bytes | bytearray) -> None:
         """Remembers the checksums of blocks that follow those that we know."""
+        import numpy as np
+
         stored, computed = checksums(data, self._size)
         zeros = ~np.frombuffer(data, "<u8").reshape(-1, self._size // 8).any(axis=1)
         self._sums.extend(stored.tolist())
