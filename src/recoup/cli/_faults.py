@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from recoup.cli._terminal import discard_stdout
 from recoup.errors import ExitCode, InterruptedRunError, RecoupError, UsageError
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ def explain(now: "Session", error: BaseException) -> ExitCode:
     """Says what happened and what to do, on stderr and, with --json, as a line of type `error` on stdout."""
     told = _as_told(error)
     message, hint = now.masker(told.message), now.masker(told.hint)
-    now.result("error", {"message": message, "hint": hint, "exit_code": int(told.exit_code)})
+    try:
+        now.result("error", {"message": message, "hint": hint, "exit_code": int(told.exit_code)})
+    except OSError:  # stdout is what is broken
+        discard_stdout()
     now.err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
     if hint:
         now.err.print(f"Hint: {hint}", markup=False, soft_wrap=True)

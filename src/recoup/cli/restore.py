@@ -1,7 +1,8 @@
 """`recoup restore`: into a new folder, or in place."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +13,23 @@ from recoup.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 _OVERWRITE = ("never", "if-changed", "always")
 
 
+_OWN = "recoup.restore.own"
+"""Key of the plugs' options in Typer's context."""
+
+
 class _RestoreCommand(TyperCommand):
-    """`restore`, whose help ends with the options that the plugs declare."""
+    """`restore`, which takes the options that the plugs declare, and ends its help with them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes the plugs' options out before Typer reads the rest."""
+        flags = {name: getattr(p, "is_flag", False) for p in self.get_params(ctx) for name in p.opts}
+        rest, ctx.meta[_OWN] = split(args, flags)
+        return super().parse_args(ctx, rest)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help."""
@@ -29,7 +41,7 @@ class _RestoreCommand(TyperCommand):
 app = typer.Typer(add_completion=False)
 
 
-@app.command(cls=_RestoreCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=_RestoreCommand)
 @verb
 def restore(
     context: typer.Context,
@@ -68,7 +80,7 @@ def restore(
     folder, places = _targets(target or ())
     options = _named_options(option or ())
     kinds = {name: record.kind for name, record in _records(now.stack.sets()).items()}
-    for key, value in _extra(context.args):
+    for key, value in context.meta[_OWN]:
         for name in _wearers(key, kinds, names(source)):
             options.setdefault(name, {})[key] = value
     plan = now.stack.plan_restore(
@@ -129,28 +141,57 @@ def _records(infos: Iterable[Any]) -> dict[str, Any]:
     return {name: record for info in infos if info.manifest for name, record in info.manifest.sources.items()}
 
 
-def _extra(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options that Typer does not know: `--key value`, `--key=value`, or `--key` for true."""
-    waiting = list(arguments)
+def split(arguments: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Divides a command line into what Typer knows and the plugs' own options, as key and value.
+
+    The plugs are loaded only when something unknown stands there. What no plug declares is left for Typer to complain of.
+
+    Args:
+        arguments: what stands behind `restore`.
+        flags: the options that Typer knows; True for those without a value.
+    """
+    rest: list[str] = []
+    own: list[tuple[str, str]] = []
+    waiting = deque(arguments)
     while waiting:
-        text = waiting.pop(0)
-        if not text.startswith("--"):
-            raise UsageError(f"{text!r} was not expected here")
-        key, separator, value = text[2:].partition("=")
-        if not separator:
-            value = waiting.pop(0) if waiting and not waiting[0].startswith("--") else "true"
-        yield key.replace("-", "_"), value
+        text = waiting.popleft()
+        name, separator, value = text.partition("=")
+        key = name.removeprefix("--").replace("-", "_")
+        if text == "--":
+            rest += [text, *waiting]
+            break
+        if name in flags or not name.startswith("--") or not (declared := _declared(key)):
+            rest.append(text)
+            if flags.get(text) is False and waiting:
+                rest.append(waiting.popleft())
+        elif separator:
+            own.append((key, value))
+        elif all(field.annotation is bool for field in declared):
+            own.append((key, "true"))
+        elif waiting:
+            own.append((key, waiting.popleft()))
+        else:
+            raise UsageError(f"option {name} needs a value")
+    return rest, own
+
+
+def _declared(key: str) -> "list[FieldInfo]":
+    return [model.model_fields[key] for _, model in restore_options() if key in model.model_fields]
 
 
 def _wearers(key: str, kinds: dict[str, str], chosen: list[str] | None) -> list[str]:
     """The sources whose plug declares an option of this name; where several kinds do, the short form is ambiguous."""
     declaring = {kind for kind, model in restore_options() if key in model.model_fields}
     found = [name for name, kind in kinds.items() if kind in declaring and (chosen is None or name in chosen)]
-    if not declaring or not found:
-        raise UsageError(f"there is no option --{key.replace('_', '-')}", "`recoup restore --help` lists them all.")
+    option = f"--{key.replace('_', '-')}"
+    if not found:
+        kinds_text = ", ".join(sorted(declaring))
+        raise UsageError(f"{option} has no meaning here", f"It is for sources of kind {kinds_text}.")
     if len({kinds[name] for name in found}) > 1:
         first = found[0]
-        raise UsageError(f"--{key} is declared by several sources", f"Write --option {first}.{key}=VALUE.")
+        raise UsageError(
+            f"{option} means something to sources of several kinds", f"Write --option {first}.{key}=VALUE."
+        )
     return found
 
 
