@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -281,6 +282,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["copies", "starts"], help="one half; results.md stays as it is")
     chosen = parser.parse_args()
     size = QUICK if chosen.quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that gigabytes do not stay behind
     with tempfile.TemporaryDirectory(dir=chosen.dir) as scratch:
         pairs = [] if chosen.only == "starts" else copies(Path(scratch), size)
         pairs += [] if chosen.only == "copies" else starts(Path(scratch), size)
