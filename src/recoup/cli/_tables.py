@@ -67,6 +67,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 set`, `2 sets`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def remarks(infos: "Sequence[SetInfo]") -> list[str]:
+    """What stands below `list`."""
+    lines = [f"{info.name} cannot be read: {shown(info.problem)}" for info in infos if info.manifest is None]
+    if any(not r.good for info in infos if info.manifest for r in info.manifest.sources.values()):
+        lines.append("! marks a source that failed or is not whole; `recoup show SET` says why.")
+    return lines
+
+
 def word(text: str) -> Text:
     """A word in its colour; the word alone says it, too."""
     return Text(text, style=_STYLE.get(text, ""))
@@ -89,7 +102,7 @@ def sets(infos: "Sequence[SetInfo]", now: datetime) -> Table:
     table = _table("Set", "Age", "Size", "Outcome", "Sources", "Proven", right=("Size",), fold=("Sources", "Proven"))
     for info in infos:
         if info.manifest is None:
-            table.add_row(*_cells((info.name, "?", "?", Text("unreadable", style="red"), info.problem, "")))
+            table.add_row(*_cells((info.name, "?", "?", Text("unreadable", style="red"), "", "")))
             continue
         manifest = info.manifest
         held = [name if r.good else f"{name}!" for name, r in manifest.sources.items() if r.outcome != "absent"]
@@ -149,7 +162,7 @@ def sources(manifest: "Manifest") -> Table:
 def _remark(record: "SourceRecord") -> str:
     if record.error:
         return record.error
-    return f"{record.finding_count} skipped" if record.finding_count else ""
+    return counted(record.finding_count, "finding") if record.finding_count else ""
 
 
 def summary(report: "BackupReport") -> str:
@@ -202,7 +215,7 @@ def drill_report(report: "DrillReport") -> Table:
             table.add_row(*_cells((*first, Text("FAILED", style="bold red"), "", source.error)))
             continue
         differing = [c for c in source.comparisons if not c.equal]
-        table.add_row(*_cells((*first, f"{len(source.comparisons)} values", "equal", _verdict(len(differing)))))
+        table.add_row(*_cells((*first, counted(len(source.comparisons), "value"), "equal", _verdict(len(differing)))))
         for line in differing[:20]:
             table.add_row(
                 *_cells(

@@ -15,7 +15,7 @@ def backup(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag the set; repeatable.")
     ] = None,
-    note: Annotated[str, typer.Option(help="A note for people.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A note for people.")] = "",
     prune: Annotated[
         bool | None, typer.Option("--prune/--no-prune", help="Prune after a complete backup; as configured by default.")
     ] = None,

@@ -25,7 +25,7 @@ def delete(
         now.result("plan", plan)
         return ExitCode.OK
     if not plan.refused or force:
-        now.confirm(f"Delete {len(plan.infos)} sets?")
+        now.confirm(f"Delete {_tables.counted(len(plan.infos), 'set')}?")
     removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
     now.result("delete", {"removed": removed})
     now.show(f"Deleted {', '.join(removed)}.")

@@ -12,14 +12,17 @@ from recoup.errors import ExitCode
 @verb
 def drill(
     context: typer.Context,
-    set: Annotated[str, typer.Argument(help="A set; the newest complete one by default.")] = "latest-complete",  # noqa: A002 - the noun of the field
+    set: Annotated[  # noqa: A002 - the noun of the field
+        str, typer.Argument(metavar="SET", help="A set; the newest complete one by default.")
+    ] = "latest-complete",
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a report: .json, .md or .html.")
     ] = None,
 ) -> ExitCode:
-    """Restore a set into scratch, open it with its engines, compare it with what was true at the backup.
+    """Prove that a set restores: into scratch, compared with what was true.
 
+    Every source is opened with its own engine and compared with what the frozen source showed at the backup.
     Live data is never written to. The result is noted at the set, so that `list` shows it. Exit code 4 when anything differs.
     """
     from recoup.cli import _reports, _tables

@@ -15,12 +15,15 @@ FILE = "recoup.yaml"
 @verb
 def init(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="The application's folder.")] = Path(),
-    stack: Annotated[str | None, typer.Option(help="The stack's name; the folder's own by default.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The application's folder.")] = Path(),
+    stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The stack's name; the folder's own by default.")
+    ] = None,
 ) -> ExitCode:
-    """Look around, write a commented recoup.yaml (never over one), and create its repositories.
+    """Look around, write a commented recoup.yaml, and create its repositories.
 
-    Nothing else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
+    A recoup.yaml that is there stays as it is; then its repositories are created if they are missing. Nothing
+    else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
     """
     now = session(context)
     file = folder / FILE

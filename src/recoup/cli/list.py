@@ -31,6 +31,8 @@ def list_sets(
         now.result("set", info)
     if infos:
         now.show(_tables.sets(infos, clock.now()))
+        for line in _tables.remarks(infos):
+            now.show(line)
     else:
         now.show("No sets.")
     return ExitCode.OK

@@ -16,7 +16,7 @@ Set = Annotated[
 def pin(
     context: typer.Context,
     set: Set,  # noqa: A002 - the noun of the field
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
     until: Annotated[
         str | None, typer.Option(metavar="DATE", help="Until when, e.g. 2027-01-31; for good by default.")
     ] = None,
@@ -58,7 +58,11 @@ def unpin(context: typer.Context, set: Set) -> ExitCode:  # noqa: A002 - the nou
 
 
 @verb
-def note(context: typer.Context, set: Set, text: Annotated[str, typer.Argument(help="What to note.")]) -> ExitCode:  # noqa: A002
+def note(
+    context: typer.Context,
+    set: Set,  # noqa: A002 - the noun of the field
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to note.")],
+) -> ExitCode:
     """Add a note to a set."""
     now = session(context)
     if now.dry_run:

@@ -40,10 +40,10 @@ def prune(
     if now.dry_run:
         return ExitCode.OK
     if removing:
-        now.confirm(f"Remove {len(removing)} sets, {_tables.size(plan.freed_bytes)}?")
+        now.confirm(f"Remove {_tables.counted(len(removing), 'set')}, {_tables.size(plan.freed_bytes)}?")
     with now.news():
         report = now.stack.prune(plan, wait_lock=now.wait_lock)
     now.result("prune", report)
     if report.removed:
-        now.show(f"Removed {len(report.removed)} sets, kept {len(report.kept)}.")
+        now.show(f"Removed {_tables.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
     return ExitCode.OK

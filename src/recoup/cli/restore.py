@@ -1,8 +1,9 @@
 """`recoup restore`: into a new folder, or in place."""
 
-import inspect
+import textwrap
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,7 +35,7 @@ class _RestoreCommand(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help."""
         super().format_help(ctx, formatter)
-        for line in plug_option_lines():
+        for line in _plug_option_lines(min(80, get_terminal_size().columns)):
             typer.echo(line)
 
 
@@ -46,7 +47,10 @@ app = typer.Typer(add_completion=False)
 def restore(
     context: typer.Context,
     set: Annotated[  # noqa: A002 - the noun of the field
-        str, typer.Argument(help="A set. `latest` takes, for each source, the newest set with a good copy of it.")
+        str,
+        typer.Argument(
+            metavar="SET", help="A set. `latest` takes, for each source, the newest set with a good copy of it."
+        ),
     ] = "latest",
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All sources of the set, which is the default.")] = False,
@@ -65,7 +69,9 @@ def restore(
         list[str] | None, typer.Option("--option", metavar="SOURCE.KEY=VALUE", help="An option of a source's plug.")
     ] = None,
 ) -> ExitCode:
-    """Restore a set: into the new folder restored_SET by default, in place only when asked.
+    """Restore a set: into a new folder, in place only when asked.
+
+    The folder is restored_SET unless --target names another.
 
     In place, everything is restored beside what is there, checked, and then swapped; what was there is kept as
     NAME.before-restore-TIME.
@@ -205,11 +211,10 @@ def restore_options() -> "Iterator[tuple[str, type[BaseModel]]]":
             yield kind, model
 
 
-def plug_option_lines() -> list[str]:
-    """The plugs' restore options as lines for `--help` and the reference."""
-    lines = []
+def _plug_option_lines(width: int) -> Iterator[str]:
     for kind, model in restore_options():
-        lines.append(f" Options of sources of kind {kind} (--option SOURCE.KEY=VALUE, or --KEY VALUE):")
+        yield f" Options of sources of kind {kind}: --option SOURCE.KEY=VALUE, or --KEY VALUE"
         for key, field in model.model_fields.items():
-            lines.append(f"   {key.replace('_', '-')}  {inspect.cleandoc(field.description or '')}")
-    return lines
+            start = f"   {key.replace('_', '-'):<12} "
+            text = " ".join((field.description or "").split())
+            yield from textwrap.wrap(text, width, initial_indent=start, subsequent_indent=" " * len(start))

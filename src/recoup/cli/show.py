@@ -12,7 +12,7 @@ from recoup.errors import ExitCode, RefusedError, UsageError
 def show(
     context: typer.Context,
     set: Annotated[  # noqa: A002 - the noun of the field
-        str, typer.Argument(help="Name, unique prefix, latest, latest-complete, oldest, or a time.")
+        str, typer.Argument(metavar="SET", help="Name, unique prefix, latest, latest-complete, oldest, or a time.")
     ] = "latest",
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
 ) -> ExitCode:

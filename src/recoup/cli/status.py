@@ -8,7 +8,7 @@ from recoup.errors import ExitCode
 
 @verb
 def status(context: typer.Context) -> ExitCode:
-    """Say for each source how old its newest good copy is, and whether it is proven."""
+    """Say how old each source's newest good copy is, and whether it is proven."""
     from recoup.cli import _tables
 
     now = session(context)
@@ -16,5 +16,5 @@ def status(context: typer.Context) -> ExitCode:
     now.result("status", report)
     now.show(_tables.status_report(report))
     newest = f"newest {report.newest} ({report.newest_outcome})" if report.newest else "none yet"
-    now.show(f"{report.sets} sets, {newest}.")
+    now.show(f"{_tables.counted(report.sets, 'set')}, {newest}.")
     return report.exit_code

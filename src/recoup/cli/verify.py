@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @verb
 def verify(
     context: typer.Context,
-    set: Annotated[str | None, typer.Argument(help="A set; all sets by default.")] = None,  # noqa: A002 - the noun of the field
+    set: Annotated[str | None, typer.Argument(metavar="SET", help="A set; all sets by default.")] = None,  # noqa: A002 - the noun of the field
     read_data_subset: Annotated[
         str, typer.Option(metavar="N/T|X%", help="Read a part of the bytes: slice N of T, or a random share.")
     ] = "100%",
@@ -32,7 +32,7 @@ def verify(
     if now.dry_run:
         names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
         now.result("plan", {"sets": names})
-        now.show(f"Would verify {len(names)} sets.")
+        now.show(f"Would verify {_tables.counted(len(names), 'set')}.")
         return ExitCode.OK
     with now.news():
         reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)
