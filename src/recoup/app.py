@@ -444,7 +444,8 @@ class Stack:
             raise UsageError(
                 f"{name} cannot be restored from {text}: {reason}", "Choose another set, or other sources."
             )
-        return restore.Plan(tuple(items), overwrite, delete, skipped)
+        lost = tuple(name for name in skipped if restore.is_lost(chosen[name], name))
+        return restore.Plan(tuple(items), overwrite, delete, skipped, lost)
 
     def _place_item(
         self,
@@ -521,7 +522,8 @@ class Stack:
         from recoup.operations import marks
 
         name = self._named(text)
-        marks.pin(self.repository, name, self.masker(reason), until, self._clock.now(), self._host.name)
+        with self._reading("pin", 0.0):
+            marks.pin(self.repository, name, self.masker(reason), until, self._clock.now(), self._host.name)
         return str(name)
 
     def unpin(self, text: str) -> str:
@@ -549,19 +551,12 @@ class Stack:
         return str(name)
 
     def plan_delete(self, texts: Sequence[str]) -> DeletePlan:
-        """Which sets a delete would remove. Pinned ones, and the newest complete one, are refused."""
-        from recoup.operations import selection
+        """Which sets a delete would remove. Refused are those that retention would never remove, either."""
+        from recoup.operations import prune
 
-        infos = self.sets()
-        now, zone = self._clock.now(), local_zone_name()
-        chosen = {info.name: info for info in (selection.resolve(t, infos, now, zone=zone) for t in texts)}
-        complete = [info.name for info in infos if info.manifest and info.manifest.outcome == "complete"]
-        refused = {}
-        for name, info in chosen.items():
-            if info.standing.pinned:
-                refused[name] = "it is pinned"
-            elif complete and name == complete[-1]:
-                refused[name] = "it is the newest complete set"
+        chosen = {info.name: info for info in map(self._resolve, texts)}
+        protected = prune.protected(self.sets())
+        refused = {name: protected[name] for name in chosen if name in protected}
         return DeletePlan(tuple(chosen.values()), refused)
 
     def delete(self, plan: DeletePlan, *, force: bool = False, wait_lock: float = 0.0) -> tuple[str, ...]:
@@ -674,7 +669,18 @@ class Stack:
     def _resolve(self, text: str, sources: Sequence[str] | None = None) -> "SetInfo":
         from recoup.operations import selection
 
-        return selection.resolve(text, self.sets(), self._clock.now(), sources=sources, zone=local_zone_name())
+        now, zone = self._clock.now(), local_zone_name()
+        if SetName.parse(text) is None:
+            return selection.resolve(text, self._own_sets(), now, sources=sources, zone=zone)
+        return selection.resolve(text, self.sets(), now, sources=sources, zone=zone)
+
+    def _own_sets(self) -> "list[SetInfo]":
+        """The sets of this stack, oldest first; of all stacks where there is no configuration.
+
+        Two stacks may share a repository, and `latest` must not mix them.
+        """
+        stack = self.settings.stack if self._loaded.files else ""
+        return [info for info in self.sets() if not stack or info.manifest is None or info.manifest.stack == stack]
 
     def _named(self, text: str) -> SetName:
         found = self._resolve(text).name
@@ -693,7 +699,7 @@ class Stack:
         from recoup.operations import selection
 
         if text == "latest":
-            infos = self.sets()
+            infos = self._own_sets()
             wanted = sources or selection.sources_of(infos, self._loaded.sources)
             held = selection.holdings(infos, wanted)
             missing = [name for name in wanted if name not in held]
@@ -702,7 +708,8 @@ class Stack:
                     f"no set holds a good copy of {', '.join(missing) or 'anything'}",
                     "`recoup list` shows what there is.",
                 )
-            return {name: self._manifest(info) for name, info in held.items()}
+            newest = self._manifest(infos[-1]) if infos[-1].manifest else self._manifest(next(iter(held.values())))
+            return {name: self._manifest(held[name]) if name in held else newest for name in wanted}
         manifest = self._manifest(self._resolve(text, sources))
         self._demand_known(sources, manifest)
         return dict.fromkeys(sources or manifest.sources, manifest)

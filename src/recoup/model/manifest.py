@@ -306,6 +306,7 @@ def decode(data: bytes, origin: str) -> Manifest:
         where = ".".join(str(step) for step in first["loc"])
         raise RefusedError(f"{origin} is damaged at {where}: {first['msg']}", _DAMAGED_HINT) from None
     _check_names(manifest)
+    _check_times(manifest, origin)
     return manifest
 
 
@@ -317,6 +318,13 @@ def _jsonable(document: dict[str, Any]) -> dict[str, Any]:
     document.pop("totals", None)
     document.pop("freeze_spread_ms", None)
     return document
+
+
+def _check_times(manifest: Manifest, origin: str) -> None:
+    frozen = [record.frozen for record in manifest.sources.values() if record.frozen]
+    times = [manifest.started, manifest.finished, *(t for f in frozen for t in (f.first, f.last))]
+    if any(time.tzinfo is None for time in times):
+        raise RefusedError(f"{origin} is damaged: it has a time without a time zone", _DAMAGED_HINT)
 
 
 def _check_names(manifest: Manifest) -> None:

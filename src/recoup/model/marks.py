@@ -56,8 +56,7 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
     for mark in sorted(marks, key=lambda m: m.time):
         match mark.kind:
             case "pin":
-                until = mark.fields.get("until")
-                pinned = not until or datetime.fromisoformat(str(until)) > now
+                pinned = not _has_ended(mark.fields.get("until"), now)
                 reason = str(mark.fields.get("reason", "")) if pinned else ""
             case "unpin":
                 pinned, reason = False, ""
@@ -73,3 +72,11 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
             case _:
                 pass
     return Standing(pinned, reason, accepted, proven, failed, tuple(notes))
+
+
+def _has_ended(until: object, now: datetime) -> bool:
+    """Whether a pin's end is over; an end that cannot be read never comes."""
+    try:
+        return until is not None and until != "" and datetime.fromisoformat(str(until)) <= now
+    except (ValueError, TypeError):
+        return False

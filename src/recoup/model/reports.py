@@ -183,18 +183,26 @@ class RestoredSource:
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """The result of a restore."""
+    """The result of a restore.
+
+    Attributes:
+        set: names of the sets that were restored from.
+        sources: one entry for each source.
+        seconds: how long it took.
+        lost: sources that were asked for and of which there was nothing to restore.
+    """
 
     set: str
     sources: tuple[RestoredSource, ...]
     seconds: float
+    lost: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 when all were restored; 4 when stored bytes are damaged; a sole error's own code; else 3, or 1 when none was."""
+        """0 when all were restored; 4 when stored bytes are damaged; 3 when some were not; a sole error's own code."""
         failed = [s for s in self.sources if s.error]
         if not failed:
-            return ExitCode.OK
+            return ExitCode.INCOMPLETE if self.lost else ExitCode.OK
         if any(s.exit_code == ExitCode.DAMAGED for s in failed):
             return ExitCode.DAMAGED
         if len(failed) < len(self.sources):

@@ -84,12 +84,14 @@ class Plan:
         overwrite: what happens to files that are there, in mode `files`.
         delete: whether files that the set does not have are removed, in mode `files`.
         skipped: sources that the set has nothing of, with the reason.
+        lost: those of them that should have been there: they failed at the backup, or no set has them.
     """
 
     items: tuple[Item, ...]
     overwrite: Overwrite | None
     delete: bool
     skipped: Mapping[str, str]
+    lost: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -157,6 +159,12 @@ def reason_to_skip(manifest: Manifest, source: str) -> str:
     return "" if record.parts else "it was empty at the backup"
 
 
+def is_lost(manifest: Manifest, source: str) -> bool:
+    """True when a source that was skipped should have been there."""
+    record = manifest.sources.get(source)
+    return record is None or record.outcome in ("failed", "incomplete", "suspicious")
+
+
 def run(plan: Plan, repository: Repository, clock: Clock, emit: Emit, host: str) -> RestoreReport:
     """Restores. A source that fails leaves its target as it was, and the others go on.
 
@@ -172,7 +180,7 @@ def run(plan: Plan, repository: Repository, clock: Clock, emit: Emit, host: str)
         if targets:
             repository.mark(set_name, Mark("restored", clock.now(), host, {"targets": targets}))
     names = ", ".join(sorted({str(item.set) for item in plan.items}))
-    return RestoreReport(names, results, clock.monotonic() - begun)
+    return RestoreReport(names, results, clock.monotonic() - begun, plan.lost)
 
 
 def _require_space(plan: Plan) -> None:

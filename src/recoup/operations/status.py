@@ -7,6 +7,7 @@ from datetime import datetime
 from recoup.errors import ExitCode
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
+from recoup.operations.selection import holds
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,16 @@ def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now:
 
 def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) -> Row:
     for index, info in enumerate(infos):
-        record = info.manifest.sources.get(source) if info.manifest else None
-        if info.manifest is None or record is None or not record.good:
+        if info.manifest is None or not holds(info, source):
             continue
+        record = info.manifest.sources[source]
         age = (now - info.manifest.started).total_seconds()
         problem = _problem(source, infos[:index], info, age)
         time = info.manifest.started
         return Row(repository, source, info.name, time, age, record.bytes, info.standing.proven, problem)
-    return Row(repository, source, "", None, None, 0, None, "never backed up")
+    newest_try = next((i.manifest.sources[source] for i in infos if i.manifest and source in i.manifest.sources), None)
+    absent = newest_try is not None and newest_try.outcome == "absent"
+    return Row(repository, source, "", None, None, 0, None, "" if absent else "never backed up")
 
 
 def _problem(source: str, newer: Sequence[SetInfo], info: SetInfo, age: float) -> str:

@@ -299,3 +299,49 @@ def test_every_public_name_is_there() -> None:
         assert getattr(recoup, name) is not None
     with pytest.raises(AttributeError):
         recoup.nothing  # noqa: B018 - asking is the test
+
+
+@pytest.mark.requirement("DM-12")
+def test_a_source_that_no_set_holds_is_said_and_makes_a_restore_incomplete(stack: recoup.Stack, root: Path) -> None:
+    (root / "data/chat.db").rename(root / "data/away.db")
+    assert stack.backup().exit_code == ExitCode.INCOMPLETE
+    report = stack.restore()
+    assert report.lost == ("chat",)
+    assert report.exit_code == ExitCode.INCOMPLETE
+    assert [source.source for source in report.sources] == ["storage"]
+
+
+@pytest.mark.requirement("DM-8")
+def test_two_stacks_in_one_repository_do_not_mix_at_latest(stack: recoup.Stack, root: Path, clock: MovingClock) -> None:
+    ours = stack.backup().manifest
+    assert ours is not None
+    clock.ahead += timedelta(hours=1)
+    (root / "other.yaml").write_text(CONFIG.replace("stack: small", "stack: other"))
+    other = recoup.open(root / "other.yaml", environ={}, cwd=root, clock=clock)
+    other.backup()
+    assert {row.set for row in stack.plan_restore().rows} == {ours.name}
+    assert stack.show("latest").name == ours.name
+    assert len(stack.sets()) == 2
+
+
+@pytest.mark.requirement("DM-8")
+def test_a_damaged_mark_might_be_a_pin_so_the_set_stays(stack: recoup.Stack, root: Path, clock: MovingClock) -> None:
+    first = stack.backup().manifest
+    assert first is not None
+    stack.pin(first.name, "audit")
+    [mark] = (root / "backups/marks" / first.name).glob("*.json")
+    mark.write_bytes(mark.read_bytes()[:20])
+    for _ in range(4):
+        clock.ahead += timedelta(hours=1)
+        stack.backup()
+    stack.prune()
+    assert first.name in [info.name for info in stack.sets()]
+
+
+def test_a_sources_newest_good_copy_is_not_deleted_without_force(stack: recoup.Stack, clock: MovingClock) -> None:
+    whole = stack.backup().manifest
+    clock.ahead += timedelta(hours=1)
+    stack.backup(sources=["chat"])
+    assert whole is not None
+    with pytest.raises(RefusedError, match=whole.name):
+        stack.delete(stack.plan_delete([whole.name]))

@@ -27,6 +27,16 @@ _MARK_TIME = "%Y%m%dT%H%M%S%f"
 _TRASH_TIME = "%Y%m%dT%H%M%S%f"
 
 
+def _mark(data: bytes) -> Mark:
+    try:
+        fields = json.loads(data)
+        time = datetime.fromisoformat(fields["time"]).astimezone(UTC)
+        return Mark(fields["kind"], time, str(fields["host"]), dict(fields["fields"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        newest = datetime.max.replace(tzinfo=UTC)
+        return Mark("pin", newest, "", {"reason": "one of its marks is damaged, and might be a pin"})
+
+
 class PlainRepository:
     """Sets as folders of a storage.
 
@@ -112,13 +122,11 @@ class PlainRepository:
         return decode(data, f"{name}/{layout.MANIFEST}")
 
     def marks(self, name: SetName) -> Sequence[Mark]:
-        """What was learned about a set; a mark that cannot be read is left out."""
+        """What was learned about a set; one that cannot be read might be a pin, so it counts as one."""
         marks = []
         for found in self._storage.list(layout.marks_prefix(name)):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                fields = json.loads(self._storage.get(found.key))
-                time = datetime.fromisoformat(fields["time"])
-                marks.append(Mark(fields["kind"], time, str(fields["host"]), dict(fields["fields"])))
+            with contextlib.suppress(FileNotFoundError):
+                marks.append(_mark(self._storage.get(found.key)))
         return marks
 
     def marked(self) -> frozenset[SetName]:
