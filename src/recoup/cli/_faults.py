@@ -1,16 +1,38 @@
 """What a person reads when something goes wrong, and the exit code that goes with it."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from recoup.cli._terminal import discard_stdout
 from recoup.errors import ExitCode, InterruptedRunError, RecoupError, UsageError
 
 if TYPE_CHECKING:
-    from recoup.cli._session import Session
+    from rich.console import Console
+
+    from recoup.model.secrets import Masker
 
 
-def explain(now: "Session", error: BaseException) -> ExitCode:
+class Listener(Protocol):
+    """Who is told: what this room needs of a session."""
+
+    verbose: int
+
+    @property
+    def masker(self) -> "Masker":
+        """Takes secrets out."""
+        ...
+
+    @property
+    def err(self) -> "Console":
+        """For people."""
+        ...
+
+    def result(self, kind: str, value: object) -> None:
+        """For machines."""
+        ...
+
+
+def explain(now: Listener, error: BaseException) -> ExitCode:
     """Says what happened and what to do, on stderr and, with --json, as a line of type `error` on stdout."""
     told = _as_told(error)
     message, hint = now.masker(told.message), now.masker(told.hint)
