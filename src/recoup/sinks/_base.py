@@ -5,8 +5,10 @@ defines a frozen `Options` and ends with `connect(options, masker)`.
 """
 
 import contextlib
+import fcntl
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -39,8 +41,8 @@ def one_line(text: str) -> str:
 class AppendedFile:
     """A file to which whole lines are appended, readable by its owner alone when it is made here.
 
-    Every line is one write at the end of the file, so that several processes may share it. It is opened at the first line:
-    a run without news leaves no file. What a full disk cut short is ended before the next line begins.
+    Every line is written at the end of the file under a lock, so that several processes may share it. It is opened at the
+    first line: a run without news leaves no file. What a full disk cut short is ended before the next line begins.
 
     Args:
         path: where; missing folders are made, mode 0700.
@@ -60,11 +62,12 @@ class AppendedFile:
         with self._guard:
             if self._descriptor < 0:
                 self._descriptor = self._opened()
-            data = text.encode("utf-8", "backslashreplace") + b"\n"
-            if self._is_torn():
-                data = b"\n" + data
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            with self._alone():
+                data = text.encode("utf-8", "backslashreplace") + b"\n"
+                if self._is_torn():
+                    data = b"\n" + data
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
 
     def close(self) -> None:
         """Closes the file. Harmless when repeated."""
@@ -78,6 +81,17 @@ class AppendedFile:
         with contextlib.suppress(FileExistsError):
             os.close(create_private(self._path))
         return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other processes from writing meanwhile: a line of theirs that is only begun would look torn."""
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _is_torn(self) -> bool:
         try:

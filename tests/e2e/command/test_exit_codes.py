@@ -139,7 +139,7 @@ def test_what_is_refused_for_safety_exits_13(stack: Path, recoup: Recoup) -> Non
     assert recoup(stack, "pin", "latest", "--reason", "audit").returncode == 0
     done = recoup(stack, "delete", "latest", "--yes")
     assert done.returncode == 13
-    assert "it is pinned" in done.stderr
+    assert "not deleted: pinned" in done.stderr
     assert len(sets(stack)) == 1
 
 
