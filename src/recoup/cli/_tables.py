@@ -1,5 +1,6 @@
 """Reports as tables and sentences for people: pure functions, fit for 80 columns."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SIZE = 2  # the column of sizes, aligned to the right
+_WIDTH = 80  # columns; what does not fit goes below
 _STYLE = {
     "complete": "green",
     "suspicious": "yellow",
@@ -117,7 +119,11 @@ def _set_row(info: "SetInfo", now: datetime) -> tuple[str, ...]:
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
     cells[_SIZE] = row[_SIZE].rjust(widths[_SIZE])
-    return "  ".join([*cells, row[-1]]).rstrip()
+    line = "  ".join([*cells, row[-1]]).rstrip()
+    if len(line) <= _WIDTH:
+        return line
+    below = textwrap.fill(row[-1], _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return f"{'  '.join(cells).rstrip()}\n{below}"
 
 
 def _proof(info: "SetInfo", now: datetime) -> str:

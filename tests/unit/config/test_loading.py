@@ -25,6 +25,7 @@ events: {jsonl: logs/backup.jsonl}
 """
 
 
+@pytest.mark.requirement("CI-2")
 def test_a_whole_configuration_is_read_in_its_order(tmp_path: Path, load_text: Load) -> None:
     loaded = load_text(DOCMIND)
     assert list(loaded.sources) == ["cache", "chat", "storage", "env", "vectors"]
