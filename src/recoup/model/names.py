@@ -13,7 +13,9 @@ from recoup.errors import UnsafePathError
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z", re.IGNORECASE)
 """What a source may be called: it becomes a folder name on every platform and never contains a dot."""
 
-_SET_NAME = re.compile(r"backup_(\d{8}_\d{6})(?:_([2-9]|[1-9]\d+))?\Z")
+_SET_NAME = re.compile(
+    r"backup_([0-9]{4})([0-9]{2})([0-9]{2})_([0-9]{2})([0-9]{2})([0-9]{2})(?:_([2-9]|[1-9][0-9]{1,5}))?\Z"
+)
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that no undecodable byte is escaped to."""
 _SET_TIME = "%Y%m%d_%H%M%S"
@@ -51,10 +53,11 @@ class SetName:
         if not found:
             return None
         try:
-            time = datetime.strptime(found[1], _SET_TIME).replace(tzinfo=UTC)
+            year, month, day, hour, minute, second = map(int, found.groups()[:6])
+            time = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         except ValueError:
             return None
-        return cls(time, int(found[2] or 1))
+        return cls(time, int(found[7] or 1))
 
 
 def checked_relative(name: str) -> str:
