@@ -406,3 +406,13 @@ def test_an_unexpected_error_is_one_sentence_and_how_to_report_it(tmp_path: Path
     assert told[()].stderr.startswith("Error: this is a bug in Recoup: ZeroDivisionError")
     assert "Traceback" not in told[()].stderr
     assert "Traceback" in told[("-vv",)].stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "position", "offered"),
+    [("recoup ba", "1", "backup"), ("recoup backup --dry", "2", "--dry-run"), ("recoup config sch", "2", "schema")],
+)
+def test_the_shell_completes_verbs_and_options(tmp_path: Path, line: str, position: str, offered: str) -> None:
+    asked = {"_RECOUP_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": position}
+    done = subprocess.run(command(), env={**environment(tmp_path), **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [offered]
