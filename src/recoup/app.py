@@ -708,8 +708,9 @@ class Stack:
                     f"no set holds a good copy of {', '.join(missing) or 'anything'}",
                     "`recoup list` shows what there is.",
                 )
-            newest = self._manifest(infos[-1]) if infos[-1].manifest else self._manifest(next(iter(held.values())))
-            return {name: self._manifest(held[name]) if name in held else newest for name in wanted}
+            told = {name: info for info in infos if info.manifest for name in info.manifest.sources}
+            newest = next(iter(held.values()))
+            return {name: self._manifest(held.get(name) or told.get(name, newest)) for name in wanted}
         manifest = self._manifest(self._resolve(text, sources))
         self._demand_known(sources, manifest)
         return dict.fromkeys(sources or manifest.sources, manifest)

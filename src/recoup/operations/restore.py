@@ -84,7 +84,7 @@ class Plan:
         overwrite: what happens to files that are there, in mode `files`.
         delete: whether files that the set does not have are removed, in mode `files`.
         skipped: sources that the set has nothing of, with the reason.
-        lost: those of them that should have been there: they failed at the backup, or no set has them.
+        lost: those of them that should have been there, because they failed at the backup.
     """
 
     items: tuple[Item, ...]
@@ -160,9 +160,9 @@ def reason_to_skip(manifest: Manifest, source: str) -> str:
 
 
 def is_lost(manifest: Manifest, source: str) -> bool:
-    """True when a source that was skipped should have been there."""
+    """True when a source that was skipped should have been there: it was asked for at the backup, and failed."""
     record = manifest.sources.get(source)
-    return record is None or record.outcome in ("failed", "incomplete", "suspicious")
+    return record is not None and record.outcome in ("failed", "incomplete", "suspicious")
 
 
 def run(plan: Plan, repository: Repository, clock: Clock, emit: Emit, host: str) -> RestoreReport:
