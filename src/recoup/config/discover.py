@@ -19,7 +19,7 @@ _MOST_SOURCES = 50
 _DATABASE_NAME = re.compile(r".+\.(?:duckdb|ddb|db|db3|sqlite\w*)\Z", re.IGNORECASE | re.DOTALL)
 _FOLDERS = {"data", "documents", "files", "media", "storage", "upload", "uploads"}
 _POINTER = "CURRENT"
-_SIDE_FILES = {"sqlite": ("-wal", "-shm", "-journal"), "duckdb": (".wal",)}
+_SIDE_FILES = {"sqlite": ("-wal", "-shm", "-journal"), "duckdb": (".wal", ".wal.checkpoint")}
 _MEANING = {
     "sqlite": "An SQLite database.",
     "duckdb": "A DuckDB database.",
