@@ -91,7 +91,7 @@ def open_stack(
         if paths or overrides or not _is_place(repository, cwd) or loading.has_configuration(environ, cwd):
             raise
         loaded = loading.without_file(cwd)
-    return Stack(loaded, repository, emit, environ, cwd, clock or SystemClock())
+    return Stack(loaded, repository, emit, cwd, clock or SystemClock())
 
 
 def _is_place(repository: str | None, cwd: Path) -> bool:
@@ -137,11 +137,10 @@ class Stack:
         loaded: "Loaded",
         repository: str | None,
         emit: Emit,
-        environ: Mapping[str, str],
         cwd: Path,
         clock: Clock,
     ) -> None:
-        self._loaded, self._chosen, self._environ, self._cwd, self._clock = loaded, repository, environ, cwd, clock
+        self._loaded, self._chosen, self._cwd, self._clock = loaded, repository, cwd, clock
         self._listener = emit
         self.masker = Masker(loaded.secrets)
         self._host = this_host()

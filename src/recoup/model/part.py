@@ -66,19 +66,6 @@ class Attributes:
 
 
 @dataclass(frozen=True)
-class Extent:
-    """A stretch of data in a sparse file; what lies between extents is holes.
-
-    Attributes:
-        offset: bytes from the beginning of the file.
-        length: bytes.
-    """
-
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True)
 class Member:
     """One entry of a tree: a file, folder, symbolic link or hard link.
 

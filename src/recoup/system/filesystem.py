@@ -9,12 +9,9 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from recoup.model.part import Extent
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -71,36 +68,6 @@ def free_bytes(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
-
-
-def same_filesystem(left: Path, right: Path) -> bool:
-    """True when both exist on one file system, so that a rename between them works."""
-    return left.stat().st_dev == right.stat().st_dev
-
-
-def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
-    """The stretches of an open file that hold data; one stretch of `size` where the platform does not tell.
-
-    The file offset moves.
-    """
-    if not hasattr(os, "SEEK_DATA"):
-        if size:
-            yield Extent(0, size)
-        return
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(descriptor, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            yield Extent(position, size - position)
-            return
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        if start >= size:
-            return
-        yield Extent(start, end - start)
-        position = end
 
 
 def is_mount_point(path: Path) -> bool:
