@@ -1,6 +1,8 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["qdrant_server.fixtures"]
+
 pytest.register_assert_rewrite("recoup.testing")
 
 # no test asserts a time: a loaded machine is not a fault
