@@ -1,0 +1,314 @@
+"""The file of points, `points.jsonl.zst`: a collection's points one by one, for any version and any number of shards.
+
+Zstandard-compressed JSON lines: a header, one line for each point, and an end with their count and the digest of their ids, so
+that a file that was cut short is noticed. Vectors are the exact 32-bit numbers. `docs/format.md` describes it.
+"""
+
+import base64
+import binascii
+import io
+import json
+import sys
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, BinaryIO, NoReturn, Protocol, cast
+from uuid import UUID
+
+from recoup.errors import DamagedError, RefusedError
+from recoup.model.names import shown
+
+VERSION = 1
+"""Version of the file of points that this Recoup writes; it reads this one and refuses higher ones."""
+
+FORMAT = "recoup-qdrant-points"
+"""What the header calls it."""
+
+Point = dict[str, Any]
+"""A point in Qdrant's JSON form: `id`, `vector`, `payload`, and `shard_key` where the collection has such keys."""
+
+_LONGEST = 64 << 20  # bytes of one line: Qdrant takes requests of 32 MiB by default
+_WINDOW = 1 << 27  # bytes that a hostile file may make the decompressor keep
+_LEVEL = 3
+_BUFFER = 1 << 20
+
+
+class Source(Protocol):
+    """Where the file's bytes come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next at most `size` bytes; empty at the end."""
+        ...
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first line says.
+
+    Attributes:
+        collection: whose points follow.
+        server: version of the server that they were read from.
+        config: the collection's `config` as the server tells it; its vectors are what the lines follow.
+        payload_schema: field name to its index parameters.
+    """
+
+    collection: str
+    server: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    payload_schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the last line says.
+
+    Attributes:
+        points: how many.
+        ids: order-independent digest of their ids.
+    """
+
+    points: int
+    ids: str
+
+
+def canonical_id(found: object) -> str:
+    """A point's id as text, one spelling for each.
+
+    Raises:
+        ValueError: it is neither a number of 64 bits nor a UUID.
+    """
+    if type(found) is int and 0 <= found < 1 << 64:
+        return str(found)
+    if type(found) is str:
+        return str(UUID(found))
+    raise ValueError("its id is neither a number nor a UUID")
+
+
+class IdDigest:
+    """Counts ids, and adds up their SHA-256 modulo 2**256, which does not depend on an order."""
+
+    def __init__(self) -> None:
+        self.count, self._sum = 0, 0
+
+    def add(self, point_id: object) -> None:
+        """Takes an id in.
+
+        Raises:
+            ValueError: it is none.
+        """
+        self._sum += int.from_bytes(sha256(canonical_id(point_id).encode()).digest(), "big")
+        self.count += 1
+
+    def hex(self) -> str:
+        """The digest, 64 hex digits."""
+        return f"{self._sum % (1 << 256):064x}"
+
+
+class PointsWriter:
+    """Writes a file of points; without `finish` it is not whole, and a reader says so.
+
+    Args:
+        file: where to.
+        header: the first line.
+    """
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        import zstandard
+
+        self._stream = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(file, closefd=False)
+        self._digest = IdDigest()
+        self._line({"format": FORMAT, "version": VERSION, **asdict(header)})
+
+    def add(self, point: Point) -> None:
+        """Writes one point."""
+        line: dict[str, Any] = {"id": point["id"], "vectors": _packed(point.get("vector"))}
+        if point.get("payload"):
+            line["payload"] = point["payload"]
+        if point.get("shard_key") is not None:
+            line["shard_key"] = point["shard_key"]
+        self._line(line)
+        self._digest.add(point["id"])
+
+    def finish(self) -> Tally:
+        """Writes the end."""
+        tally = Tally(self._digest.count, self._digest.hex())
+        self._line({"end": asdict(tally)})
+        self._stream.close()  # type: ignore[no-untyped-call] # as its stubs have it
+        return tally
+
+    def _line(self, value: Mapping[str, Any]) -> None:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        self._stream.write(text.encode("utf-8", "surrogatepass") + b"\n")
+
+
+class PointsReader:
+    """Reads a file of points that may be damaged or hostile. Iterate once; the end is compared with what came before it.
+
+    Args:
+        source: the file's bytes.
+        origin: what to call it in an error.
+
+    Attributes:
+        header: the first line.
+        tally: the last line; None until everything was read.
+
+    Raises:
+        DamagedError: it is no such file.
+        RefusedError: its version is higher than this Recoup knows.
+    """
+
+    def __init__(self, source: Source, origin: str) -> None:
+        import zstandard
+
+        plain = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+            cast("BinaryIO", source),  # `read` is all that is asked of it
+            read_size=_BUFFER,
+            read_across_frames=True,
+            closefd=False,
+        )
+        self._lines = io.BufferedReader(plain, _BUFFER)
+        self._origin = shown(origin)
+        self._number = 0
+        self._digest = IdDigest()
+        self.tally: Tally | None = None
+        self.header = self._header()
+
+    def __iter__(self) -> Iterator[Point]:
+        while True:
+            line = self._next()
+            if "end" in line:
+                self._finish(line["end"])
+                return
+            yield self._point(line)
+
+    def _header(self) -> Header:
+        line = self._next()
+        if line.get("format") != FORMAT:
+            self._damaged("it is no file of points")
+        if line.get("version") != VERSION:
+            raise RefusedError(
+                f"{self._origin} has format version {line.get('version')!r}; this Recoup reads version {VERSION}",
+                "Use the Recoup that wrote it, or a newer one.",
+            )
+        header = Header(
+            line.get("collection", ""), line.get("server", ""), line.get("config", {}), line.get("payload_schema", {})
+        )
+        texts, mappings = (header.collection, header.server), (header.config, header.payload_schema)
+        if not all(isinstance(t, str) for t in texts) or not all(isinstance(m, dict) for m in mappings):
+            self._damaged("its header is malformed")
+        return header
+
+    def _next(self) -> dict[str, Any]:
+        import zstandard
+
+        self._number += 1
+        try:
+            data = self._lines.readline(_LONGEST)
+        except zstandard.ZstdError as error:
+            self._damaged(f"the compressed stream is broken ({error})")
+        if not data.endswith(b"\n"):
+            self._damaged("a line is too long" if len(data) == _LONGEST else "it ends early")
+        try:
+            line = json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            self._damaged(f"it is not valid JSON ({error})")
+        if not isinstance(line, dict):
+            self._damaged("it is no object")
+        return line
+
+    def _point(self, line: dict[str, Any]) -> Point:
+        try:
+            point: Point = {"id": line["id"], "vector": _unpacked(line["vectors"]), "payload": line.get("payload", {})}
+            self._digest.add(line["id"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._damaged(f"it is no point ({error})")
+        if not isinstance(point["payload"], dict):
+            self._damaged("its payload is no object")
+        if (key := line.get("shard_key")) is not None:
+            if type(key) not in (str, int):
+                self._damaged("its shard key is neither text nor a number")
+            point["shard_key"] = key
+        return point
+
+    def _finish(self, end: Any) -> None:
+        import zstandard
+
+        found = Tally(self._digest.count, self._digest.hex())
+        if end != asdict(found):
+            self._damaged(f"it should hold {shown(str(end))}, and holds {asdict(found)}")
+        try:
+            rest = self._lines.read(1)
+        except zstandard.ZstdError as error:
+            self._damaged(f"there is something behind the end ({error})")
+        if rest:
+            self._damaged("there is something behind the end")
+        self.tally = found
+
+    def _damaged(self, what: str) -> NoReturn:
+        raise DamagedError(
+            f"{self._origin}, line {self._number}: {what}",
+            "Restore from another set; `recoup verify` finds damaged ones.",
+        )
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+# --- vectors --------------------------------------------------------------------------------------------------------
+
+
+def _packed(vector: Any) -> dict[str, Any]:
+    """A point's vectors by name (empty for the unnamed one), each in base64."""
+    if vector is None:
+        return {}
+    named = vector if isinstance(vector, dict) else {"": vector}
+    return {name: _pack(one) for name, one in named.items()}
+
+
+def _pack(vector: Any) -> Any:
+    if isinstance(vector, dict):
+        return {"indices": _text(array("I", vector["indices"])), "values": _text(array("f", vector["values"]))}
+    if vector and isinstance(vector[0], list):
+        return {"rows": len(vector), "values": _text(array("f", [number for row in vector for number in row]))}
+    return _text(array("f", vector))
+
+
+def _text(numbers: "array[Any]") -> str:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers).decode()
+
+
+def _unpacked(vectors: Mapping[str, Any]) -> Any:
+    """What `_packed` was given; the unnamed vector alone stands without a name."""
+    found = {name: _unpack(one) for name, one in vectors.items()}
+    return found[""] if list(found) == [""] else found
+
+
+def _unpack(packed: Any) -> Any:
+    if isinstance(packed, str):
+        return _numbers("f", packed)
+    values = _numbers("f", packed["values"])
+    if "rows" not in packed:
+        indices = _numbers("I", packed["indices"])
+        if len(indices) != len(values):
+            raise ValueError("a sparse vector has more indices than values, or fewer")
+        return {"indices": indices, "values": values}
+    rows = packed["rows"]
+    if type(rows) is not int or not 1 <= rows <= len(values) or len(values) % rows:
+        raise ValueError("a multi-vector's rows are not of one length")
+    length = len(values) // rows
+    return [values[start : start + length] for start in range(0, len(values), length)]
+
+
+def _numbers(kind: str, text: str) -> list[Any]:
+    numbers: array[Any] = array(kind)
+    try:
+        numbers.frombytes(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise ValueError(f"a vector is not base64 ({error})") from None
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
