@@ -12,11 +12,21 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from recoup.errors import RecoupError
 
+
+class Endable(Protocol):
+    """What has to end when the user wants to stop."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
 _LIVING: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
+_OTHERS: "weakref.WeakSet[Endable]" = weakref.WeakSet()
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
 
@@ -105,10 +115,17 @@ class Child:
 
 
 def end_all() -> None:
-    """Kills every child: the user wants to stop, and whoever waits for an answer gets an error at once."""
+    """Kills every child and what was handed to `end_with_us`: the user wants to stop, and whoever waits gets an error at once."""
     for process in list(_LIVING):
         if process.poll() is None:
             process.kill()
+    for other in list(_OTHERS):
+        other.kill()
+
+
+def end_with_us(other: Endable) -> None:
+    """Has `other` killed by `end_all` too (connections to a server, for example), as long as it is in use."""
+    _OTHERS.add(other)
 
 
 @contextlib.contextmanager
