@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,12 +230,14 @@ class Stack:
         self.prune(wait_lock=max(wait_lock, PRUNE_WAIT))
 
     def _run(self, emit: Emit) -> "BackupRun":
+        from importlib.metadata import version
+
         from recoup.operations import backup
 
         return backup.Run(
             stack=self.settings.stack,
             host=self._host,
-            version=installed_version("recoup"),
+            version=version("recoup"),
             id=secrets.token_hex(16),
             time_zone=local_zone_name(),
             clock=self._clock,
@@ -487,6 +488,68 @@ class Stack:
                 for sentence in item.live.recover() if item.live else ():
                     emit(Event("restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
             return restore.run(plan, self.repository, self._clock, emit, self._host.name)
+
+    def holder(self, text: str, kind: str, source: str | None = None) -> "tuple[Manifest, str]":
+        """The set that a person means, and which of its sources is of a kind.
+
+        Args:
+            text: a set; a word or a time means the newest one that has a good copy of `source`.
+            kind: the plug.
+            source: its name; the only one of that kind by default.
+
+        Raises:
+            UsageError: the set has none of that kind, or several.
+        """
+        from recoup.operations import restore
+
+        manifest = self._manifest(self._resolve(text, [source] if source else None))
+        self._demand_known([source] if source else None, manifest)
+        found = [name for name, record in manifest.sources.items() if record.kind == kind and source in (None, name)]
+        if not found:
+            raise UsageError(
+                f"{manifest.name} has no source of kind {kind}"
+                if source is None
+                else f"{source} is not of kind {kind}",
+                "`recoup show SET` says what a set holds.",
+            )
+        if len(found) > 1:
+            raise UsageError(
+                f"{manifest.name} has several sources of kind {kind}: {', '.join(found)}", "Choose one with --source."
+            )
+        if reason := restore.reason_to_skip(manifest, found[0]):
+            raise UsageError(f"{manifest.name} has nothing of {found[0]}: {reason}", "Choose another set.")
+        return manifest, found[0]
+
+    @contextlib.contextmanager
+    def fetched(
+        self, manifest: "Manifest", source: str, wanted: Callable[[str], bool], *, wait_lock: float = 0.0
+    ) -> Iterator[Path]:
+        """Some parts of a source as files in a temporary folder that is removed on leaving; what is read is checked.
+
+        Args:
+            manifest: of the set.
+            source: its name.
+            wanted: chooses parts by name.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            DamagedError: the stored bytes are wrong.
+            NoSpaceError: there is too little room.
+        """
+        from recoup.system.filesystem import free_bytes
+        from recoup.system.unpacking import write_part
+
+        parts = [part for part in manifest.sources[source].parts if wanted(part.name)]
+        with self._staging("look") as folder:
+            if sum(part.bytes for part in parts) > free_bytes(folder):
+                raise NoSpaceError(
+                    f"insufficient disk space to look into {manifest.name}",
+                    "Free space, or set `staging:` to a folder on a larger disk.",
+                )
+            with self._reading("look", wait_lock):
+                for part in parts:
+                    write_part(self.repository.fetch(self._named(manifest.name), source, part), folder)
+            yield folder
 
     # --- retention --------------------------------------------------------------------------------------------------
 
