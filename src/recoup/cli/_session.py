@@ -104,17 +104,24 @@ class Session(Globals):
 
     def show(self, renderable: Any) -> None:
         """A result for people, unless quiet; with --json it goes to stderr."""
-        if not self.quiet:
-            if isinstance(renderable, str):
-                self.out.print(self.masker(renderable), markup=False, soft_wrap=True)
-            else:
-                self.out.print(renderable)
+        if self.quiet:
+            return
+        if isinstance(renderable, str) and not self.json:
+            self.write(f"{self.masker(renderable)}\n")
+        elif isinstance(renderable, str):
+            self.say(renderable)
+        else:
+            self.out.print(renderable)
 
     def write(self, text: str) -> None:
         """A document that was asked for (a sample, a schema): on stdout as it is, whatever the options."""
-        with contextlib.suppress(BrokenPipeError):
+        from recoup.cli._terminal import discard_stdout
+
+        try:
             sys.stdout.write(text)
             sys.stdout.flush()
+        except BrokenPipeError:
+            discard_stdout()
 
     def result(self, kind: str, value: Any) -> None:
         """A result for machines: one JSON line on stdout, with --json."""

@@ -1,6 +1,5 @@
-"""Reports as tables and sentences for people: pure functions, fit for 80 columns."""
+"""Reports as tables for people: pure functions, fit for 80 columns."""
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from recoup.cli._figures import age, counted, duration, size
 from recoup.model.names import shown
 
 if TYPE_CHECKING:
@@ -16,15 +16,11 @@ if TYPE_CHECKING:
         BackupReport,
         DrillReport,
         RestoreReport,
-        SetInfo,
         VerifyReport,
     )
     from recoup.operations import backup, doctor, restore, status
     from recoup.operations.prune import PrunePlan
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_SIZE = 2  # the column of sizes, aligned to the right
-_WIDTH = 80  # columns; what does not fit goes below
 _STYLE = {
     "complete": "green",
     "suspicious": "yellow",
@@ -37,50 +33,6 @@ _STYLE = {
     "keep": "green",
     "remove": "red",
 }
-
-
-def size(count: float | None) -> str:
-    """Bytes for people: `1.2 GiB`."""
-    if count is None:
-        return "?"
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
-
-
-def age(seconds: float | None) -> str:
-    """A length of time for people: `2 h ago`."""
-    if seconds is None:
-        return "never"
-    if seconds < 0:
-        return "in the future"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return "just now"
-
-
-def duration(seconds: float) -> str:
-    """A length of time: `3.2 s`, `4 min 10 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 set`, `2 sets`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def remarks(infos: "Sequence[SetInfo]") -> list[str]:
-    """What stands below `list`."""
-    lines = [f"{info.name} cannot be read: {shown(info.problem)}" for info in infos if info.manifest is None]
-    if any(not r.good for info in infos if info.manifest for r in info.manifest.sources.values()):
-        lines.append("! marks a source that failed or is not whole; `recoup show SET` says why.")
-    return lines
 
 
 def word(text: str) -> Text:
@@ -98,43 +50,6 @@ def _table(*columns: str, right: Sequence[str] = (), fold: Sequence[str] = ()) -
 
 def _cells(values: Iterable[object]) -> list[Text]:
     return [value if isinstance(value, Text) else Text(shown(str(value))) for value in values]
-
-
-def sets(infos: "Sequence[SetInfo]", now: datetime) -> str:
-    """`list`. Aligned by hand: with a thousand sets Rich would take longer than reading them."""
-    rows = [("Set", "Age", "Size", "Outcome", "Proven", "Sources"), *(_set_row(info, now) for info in infos)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return "\n".join(_aligned(row, widths) for row in rows)
-
-
-def _set_row(info: "SetInfo", now: datetime) -> tuple[str, ...]:
-    manifest = info.manifest
-    if manifest is None:
-        return (shown(info.name), "?", "?", "unreadable", "", "")
-    held = [name if r.good else f"{name}!" for name, r in manifest.sources.items() if r.outcome != "absent"]
-    old = age((now - manifest.started).total_seconds())
-    return (shown(info.name), old, size(manifest.stored_bytes), manifest.outcome, _proof(info, now), ", ".join(held))
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-    cells[_SIZE] = row[_SIZE].rjust(widths[_SIZE])
-    line = "  ".join([*cells, row[-1]]).rstrip()
-    if len(line) <= _WIDTH:
-        return line
-    below = textwrap.fill(row[-1], _WIDTH, initial_indent="    ", subsequent_indent="    ")
-    return f"{'  '.join(cells).rstrip()}\n{below}"
-
-
-def _proof(info: "SetInfo", now: datetime) -> str:
-    standing = info.standing
-    proven = "" if standing.proven is None else age((now - standing.proven).total_seconds())
-    words = ["drill FAILED" if standing.failed_proof else proven or "no"]
-    if standing.pinned:
-        words.append("pinned")
-    if standing.accepted:
-        words.append("accepted")
-    return ", ".join(words)
 
 
 def backup_plan(plan: "backup.Plan") -> Table:

@@ -25,14 +25,14 @@ def backup(
     All sources are frozen first and read afterwards. A source that fails does not stop the others: the set is stored,
     marked incomplete, and the exit code is 3.
     """
-    from recoup.cli import _tables
+    from recoup.cli import _figures, _tables
 
     now = session(context)
     plan = now.stack.plan_backup(names(source), pairs(tag or (), "--tag"), note)
     if now.dry_run:
         now.result("plan", plan)
         now.show(_tables.backup_plan(plan))
-        now.show(f"Would need about {_tables.size(plan.needed_bytes)}; {_tables.size(plan.free_bytes)} are free.")
+        now.show(f"Would need about {_figures.size(plan.needed_bytes)}; {_figures.size(plan.free_bytes)} are free.")
         return ExitCode.OK
     with now.news():
         report = now.stack.backup(plan, prune=prune, wait_lock=now.wait_lock)

@@ -15,17 +15,17 @@ def delete(
     force: Annotated[bool, typer.Option("--force", help="Also pinned sets and the newest complete one.")] = False,
 ) -> ExitCode:
     """Delete sets. They stay in the trash for `trash_days`, from where `undelete` takes them back."""
-    from recoup.cli import _tables
+    from recoup.cli import _figures, _listing
     from recoup.system.clock import SystemClock
 
     now = session(context)
     plan = now.stack.plan_delete(sets)
-    now.show(_tables.sets(plan.infos, SystemClock().now()))
+    now.show(_listing.sets(plan.infos, SystemClock().now()))
     if now.dry_run:
         now.result("plan", plan)
         return ExitCode.OK
     if not plan.refused or force:
-        now.confirm(f"Delete {_tables.counted(len(plan.infos), 'set')}?")
+        now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}?")
     removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
     now.result("delete", {"removed": removed})
     now.show(f"Deleted {', '.join(removed)}.")

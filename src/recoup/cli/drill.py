@@ -25,7 +25,7 @@ def drill(
     Every source is opened with its own engine and compared with what the frozen source showed at the backup.
     Live data is never written to. The result is noted at the set, so that `list` shows it. Exit code 4 when anything differs.
     """
-    from recoup.cli import _reports, _tables
+    from recoup.cli import _figures, _reports, _tables
 
     now = session(context)
     if report is not None:
@@ -33,17 +33,17 @@ def drill(
     plan = now.stack.plan_drill(set, names(source))
     if now.dry_run:
         now.result("plan", plan)
-        now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_tables.size(plan.bytes)}).")
+        now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
         return ExitCode.OK
     with now.news():
         done = now.stack.drill(plan, wait_lock=now.wait_lock)
     now.result("drill", done)
-    now.show(f"{done.set}, {_tables.age(done.age_seconds)}")
+    now.show(f"{done.set}, {_figures.age(done.age_seconds)}")
     now.show(_tables.drill_report(done))
     for name, reason in done.skipped.items():
         now.show(f"Not drilled: {name} ({reason})")
     verdict = "Proven: it restores." if done.passed else "NOT proven: what came back is not what was backed up."
-    now.show(f"{verdict} {_tables.duration(done.seconds)}.")
+    now.show(f"{verdict} {_figures.duration(done.seconds)}.")
     if report is not None:
         _reports.write(done, report, now.masker)
         now.show(f"Report: {report}")

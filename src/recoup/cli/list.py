@@ -21,7 +21,7 @@ def list_sets(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or before this time.")] = None,
 ) -> ExitCode:
     """List the sets, oldest first."""
-    from recoup.cli import _tables
+    from recoup.cli import _listing
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -30,8 +30,8 @@ def list_sets(
     for info in infos:
         now.result("set", info)
     if infos:
-        now.show(_tables.sets(infos, clock.now()))
-        for line in _tables.remarks(infos):
+        now.show(_listing.sets(infos, clock.now()))
+        for line in _listing.remarks(infos):
             now.show(line)
     else:
         now.show("No sets.")

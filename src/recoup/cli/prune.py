@@ -24,7 +24,7 @@ def prune(
 
     Never removed: the newest complete set, each source's newest good copy, and pinned sets.
     """
-    from recoup.cli import _tables
+    from recoup.cli import _figures, _tables
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -40,10 +40,10 @@ def prune(
     if now.dry_run:
         return ExitCode.OK
     if removing:
-        now.confirm(f"Remove {_tables.counted(len(removing), 'set')}, {_tables.size(plan.freed_bytes)}?")
+        now.confirm(f"Remove {_figures.counted(len(removing), 'set')}, {_figures.size(plan.freed_bytes)}?")
     with now.news():
         report = now.stack.prune(plan, wait_lock=now.wait_lock)
     now.result("prune", report)
     if report.removed:
-        now.show(f"Removed {_tables.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
+        now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
     return ExitCode.OK

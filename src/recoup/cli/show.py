@@ -17,7 +17,7 @@ def show(
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
 ) -> ExitCode:
     """Show one set: its parts, facts, findings, pins and proofs."""
-    from recoup.cli import _tables
+    from recoup.cli import _figures, _listing, _tables
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -29,7 +29,7 @@ def show(
     if unknown := [name for name in chosen if name not in manifest.sources]:
         raise UsageError(f"{info.name} has no source {unknown[0]}", f"It has: {', '.join(manifest.sources)}.")
     now.result("set", info)
-    now.show(_tables.sets([info], SystemClock().now()))
+    now.show(_listing.sets([info], SystemClock().now()))
     frozen = "" if manifest.spread_ms is None else f", frozen within {manifest.spread_ms} ms"
     now.show(f"\nBegun {manifest.started:%Y-%m-%d %H:%M:%S} UTC on {manifest.host.name}{frozen}.")
     for text in (manifest.note, *info.standing.notes):
@@ -42,7 +42,7 @@ def show(
         record = manifest.sources[name]
         now.show(f"\n{name} ({record.kind}{', ' + record.method if record.method else ''})")
         for part in record.parts:
-            now.show(f"  {part.path}  {_tables.size(part.bytes)}  sha256 {part.sha256[:16]}...")
+            now.show(f"  {part.path}  {_figures.size(part.bytes)}  sha256 {part.sha256[:16]}...")
         if record.facts and record.facts.values:
             now.show(_tables.facts(record))
         for finding in record.findings:

@@ -25,14 +25,14 @@ def verify(
 
     It proves that the bytes are those that were stored. That they restore is what `drill` proves.
     """
-    from recoup.cli import _tables
+    from recoup.cli import _figures, _tables
 
     now = session(context)
     subset = parse_subset(read_data_subset)
     if now.dry_run:
         names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
         now.result("plan", {"sets": names})
-        now.show(f"Would verify {_tables.counted(len(names), 'set')}.")
+        now.show(f"Would verify {_figures.counted(len(names), 'set')}.")
         return ExitCode.OK
     with now.news():
         reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)

@@ -18,7 +18,6 @@ _SET_NAME = re.compile(
 )
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that no undecodable byte is escaped to."""
-_SET_TIME = "%Y%m%d_%H%M%S"
 
 
 @dataclass(frozen=True, order=True)
@@ -34,8 +33,10 @@ class SetName:
     ordinal: int = 1
 
     def __str__(self) -> str:
+        t = self.time if self.time.tzinfo is UTC else self.time.astimezone(UTC)
         suffix = "" if self.ordinal == 1 else f"_{self.ordinal}"
-        return f"backup_{self.time.astimezone(UTC).strftime(_SET_TIME)}{suffix}"
+        # by hand: strftime takes longer than reading the manifest
+        return f"backup_{t.year:04}{t.month:02}{t.day:02}_{t.hour:02}{t.minute:02}{t.second:02}{suffix}"
 
     def next(self) -> "SetName":
         """The name to try when this one is taken."""
@@ -83,5 +84,7 @@ def checked_relative(name: str) -> str:
 
 def shown(name: str) -> str:
     """`name` fit for a terminal or a log: bytes that are not UTF-8 and control characters are replaced."""
+    if name.isascii() and name.isprintable():
+        return name
     text = name.encode("utf-8", "surrogatepass" if _LONE.search(name) else "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -36,14 +36,15 @@ def listing(repository: Repository, now: datetime) -> list[SetInfo]:
 
 def _info(repository: Repository, name: SetName, now: datetime, *, marked: bool) -> SetInfo | None:
     learned = standing(repository.marks(name) if marked else (), now)
+    text = str(name)
     try:
-        return SetInfo(repository.name, str(name), repository.manifest(name), learned)
+        return SetInfo(repository.name, text, repository.manifest(name), learned)
     except NoSuchSetError:  # deleted since its name was read
         return None
     except RecoupError as error:
-        return SetInfo(repository.name, str(name), None, learned, error.message)
+        return SetInfo(repository.name, text, None, learned, error.message)
     except OSError as error:
-        return SetInfo(repository.name, str(name), None, learned, f"it cannot be read: {error.strerror or error}")
+        return SetInfo(repository.name, text, None, learned, f"it cannot be read: {error.strerror or error}")
 
 
 def is_good(info: SetInfo) -> bool:

@@ -19,6 +19,8 @@ from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
 
 _TEMPORARY = ".tmp"
+_BLOCK = 1 << 20  # bytes of one read
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class LocalWriter:
@@ -89,7 +91,8 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: set[Path] = set()
+        self._root_text = os.fspath(root)
+        self._seen: set[str] = set()
         self.properties = Properties(put_if_absent=True, moves=True, local_root=root)
 
     @property
@@ -150,8 +153,16 @@ class LocalStorage:
 
     def get(self, key: str) -> bytes:
         """A small object."""
-        with self._open(key) as file:
-            return file.read()
+        descriptor = self._descriptor(key)
+        try:
+            data = b""
+            while block := os.read(descriptor, _BLOCK):
+                data += block
+        except IsADirectoryError:
+            raise FileNotFoundError(key) from None
+        finally:
+            os.close(descriptor)
+        return data
 
     @contextlib.contextmanager
     def reader(self, key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
@@ -255,8 +266,12 @@ class LocalStorage:
         return free_bytes(self._root)
 
     def _path(self, key: str) -> Path:
-        path = self._root / checked_relative(key)
-        self._refuse_links(path.parent)
+        return Path(self._text_path(key))
+
+    def _text_path(self, key: str) -> str:
+        """The path of a key. Text, not `Path`: a list of a thousand sets asks a thousand times."""
+        path = os.path.join(self._root_text, checked_relative(key))  # noqa: PTH118
+        self._refuse_links(os.path.dirname(path))  # noqa: PTH120
         return path
 
     def _place(self, key: str) -> Path:
@@ -266,30 +281,32 @@ class LocalStorage:
         return path
 
     def _folder(self, folder: Path) -> None:
-        if folder in self._seen:
+        text = os.fspath(folder)
+        if text in self._seen:
             return
-        self._refuse_links(folder)
+        self._refuse_links(text)
         make_private_folder(folder)
-        self._seen.add(folder)
+        self._seen.add(text)
 
-    def _refuse_links(self, folder: Path) -> None:
-        if folder in self._seen or folder == self._root:
-            return
-        for step in [folder, *folder.parents]:
-            if step == self._root:
-                return
-            if step.is_symlink():
+    def _refuse_links(self, folder: str) -> None:
+        while len(folder) > len(self._root_text) and folder not in self._seen:
+            if os.path.islink(folder):  # noqa: PTH114
                 raise UnsafePathError(
-                    f"{shown(str(step))} is a symbolic link inside the repository",
+                    f"{shown(folder)} is a symbolic link inside the repository",
                     "Recoup never writes or reads through links there; look who made it and remove it.",
                 )
+            folder = os.path.dirname(folder)  # noqa: PTH120
 
     def _open(self, key: str) -> BinaryIO:
-        path = self._path(key)
-        if path.is_dir():
-            raise FileNotFoundError(str(path))
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
-        return os.fdopen(descriptor, "rb", buffering=0)
+        descriptor = self._descriptor(key)
+        try:
+            return os.fdopen(descriptor, "rb", buffering=0)
+        except IsADirectoryError:
+            os.close(descriptor)
+            raise FileNotFoundError(key) from None
+
+    def _descriptor(self, key: str) -> int:
+        return os.open(self._text_path(key), _READ)
 
 
 def connect(root: Path) -> LocalStorage:

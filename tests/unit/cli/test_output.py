@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recoup.cli import _reference, _tables
+from recoup.cli import _listing, _reference, _tables
 from recoup.cli.main import VERBS, command, run
 from recoup.errors import ExitCode
 from recoup.model.facts import Comparison, Facts
@@ -232,8 +232,8 @@ _RESTORE = RestoreReport(
 )
 
 TABLES: dict[str, Callable[[], Any]] = {
-    "list": lambda: _tables.sets(INFOS, NOW),
-    "list-remarks": lambda: "\n".join(_tables.remarks(INFOS)),
+    "list": lambda: _listing.sets(INFOS, NOW),
+    "list-remarks": lambda: "\n".join(_listing.remarks(INFOS)),
     "show-sources": lambda: _tables.sources(manifest("backup_20261119_020000", SOURCES, 58)),
     "show-facts": lambda: _tables.facts(SOURCES["chat"]),
     "backup-plan": lambda: _tables.backup_plan(_BACKUP_PLAN),
@@ -278,7 +278,7 @@ def test_control_characters_in_stored_names_do_not_reach_the_terminal() -> None:
 
 
 def test_an_unread_set_and_a_doubtful_source_are_said_in_words_not_by_colour_alone() -> None:
-    text = rendered(_tables.sets(INFOS, NOW))
+    text = rendered(_listing.sets(INFOS, NOW))
     assert "unreadable" in text
     assert "incomplete" in text
     assert "drill FAILED, pinned" in " ".join(text.split())
