@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recoup.cli import _listing, _reference, _tables
+from recoup.cli import _figures, _listing, _reference, _tables
 from recoup.cli.main import VERBS, command, run
 from recoup.errors import ExitCode
 from recoup.model.facts import Comparison, Facts
@@ -289,7 +289,7 @@ def test_an_unread_set_and_a_doubtful_source_are_said_in_words_not_by_colour_alo
     [(None, "never"), (-1, "in the future"), (0, "just now"), (59, "just now"), (120, "2 min ago"), (7200, "2 h ago")],
 )
 def test_ages_read_like_speech(seconds: float | None, text: str) -> None:
-    assert _tables.age(seconds) == text
+    assert _figures.age(seconds) == text
 
 
 def test_a_failed_drill_is_never_shown_as_equal() -> None:
