@@ -26,6 +26,7 @@ from uuid import UUID
 from recoup.errors import SourceError
 from recoup.model.names import shown
 from recoup.sources import _sqlite_files
+from recoup.sources._point_ids import MODULUS, IdDigest, rank
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,7 +46,6 @@ _MEMORY = 1 << 30  # bytes that the child may ask for beyond what it has when it
 _SECONDS = 60.0  # of processor time for one batch of points, which honest ones take a few milliseconds for
 _BATCH = 256  # points
 _CHUNK = 8 << 20  # bytes of vectors compared at once; scores and their 64-bit copies take three times as much
-_MODULUS = 1 << 256
 _HYPHENATED = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _UUID = re.compile(rf"[0-9a-fA-F]{{32}}|{_HYPHENATED}|\{{{_HYPHENATED}\}}|urn:uuid:{_HYPHENATED}")
 
@@ -314,12 +314,12 @@ def _scan(
         identifier = canonical_id(point.id)
         digest = hashlib.sha256(identifier.encode() + b"\0" + data).digest()
         index.execute("INSERT OR REPLACE INTO latest VALUES (?, ?, ?)", (identifier, place, digest))
-        rank = hashlib.sha256(f"{seed}:{identifier}".encode()).digest()
+        place_in_order = rank(seed, identifier)
         vectors = dict(layout.vectors_of(point))
         for name, candidates in chosen.items():
             candidates.pop(identifier, None)  # an outdated row of this point
             if name in vectors:
-                candidates[identifier] = (rank, vectors[name])
+                candidates[identifier] = (place_in_order, vectors[name])
             if len(candidates) > PROBES:
                 del candidates[max(candidates, key=lambda one: candidates[one][0])]
     return {
@@ -330,19 +330,18 @@ def _scan(
 
 def _values(index: "sqlite3.Connection", connection: "sqlite3.Connection") -> dict[str, Any]:
     """Counts, and digests that do not depend on an order: sums of SHA-256 modulo 2**256."""
-    points = ids = content = 0
+    ids, content = IdDigest(), 0
     for identifier, digest in index.execute("SELECT id, digest FROM latest"):
-        points += 1
-        ids += int.from_bytes(hashlib.sha256(identifier.encode()).digest(), "big")
+        ids.add_text(identifier)
         content += int.from_bytes(digest, "big")
     rows = connection.execute("SELECT count(*) FROM points").fetchone()[0]
     values: dict[str, Any] = {
-        "points": points,
-        "ids": f"{ids % _MODULUS:064x}",
-        "content": f"{content % _MODULUS:064x}",
+        "points": ids.count,
+        "ids": ids.hex(),
+        "content": f"{content % MODULUS:064x}",
     }
-    if rows != points:
-        values["outdated rows"] = rows - points
+    if rows != ids.count:
+        values["outdated rows"] = rows - ids.count
     return values
 
 

@@ -11,11 +11,11 @@ from recoup.errors import RestoreError
 from recoup.model.events import Emit, Event, Progress
 from recoup.model.facts import MINIMUM_OVERLAP, Probe, overlap
 from recoup.model.names import shown
+from recoup.sources._point_ids import IdDigest
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import MissingError, UnreachableError
 from recoup.sources.qdrant._inventory import ACTIVE, Collection, Inventory, Node, collection
-from recoup.sources.qdrant._points_file import IdDigest
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.system.clock import Clock
 

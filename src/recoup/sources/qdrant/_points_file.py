@@ -12,12 +12,11 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from typing import Any, BinaryIO, NoReturn, Protocol, cast
-from uuid import UUID
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import shown
+from recoup.sources._point_ids import IdDigest
 
 VERSION = 1
 """Version of the file of points that this Recoup writes; it reads this one and refuses higher ones."""
@@ -72,39 +71,6 @@ class Tally:
     ids: str
 
 
-def canonical_id(found: object) -> str:
-    """A point's id as text, one spelling for each.
-
-    Raises:
-        ValueError: it is neither a number of 64 bits nor a UUID.
-    """
-    if type(found) is int and 0 <= found < 1 << 64:
-        return str(found)
-    if type(found) is str:
-        return str(UUID(found))
-    raise ValueError("its id is neither a number nor a UUID")
-
-
-class IdDigest:
-    """Counts ids, and adds up their SHA-256 modulo 2**256, which does not depend on an order."""
-
-    def __init__(self) -> None:
-        self.count, self._sum = 0, 0
-
-    def add(self, point_id: object) -> None:
-        """Takes an id in.
-
-        Raises:
-            ValueError: it is none.
-        """
-        self._sum += int.from_bytes(sha256(canonical_id(point_id).encode()).digest(), "big")
-        self.count += 1
-
-    def hex(self) -> str:
-        """The digest, 64 hex digits."""
-        return f"{self._sum % (1 << 256):064x}"
-
-
 class PointsWriter:
     """Writes a file of points; without `finish` it is not whole, and a reader says so.
 
@@ -122,7 +88,7 @@ class PointsWriter:
 
     def add(self, point: Point) -> None:
         """Writes one point."""
-        line: dict[str, Any] = {"id": point["id"], "vectors": _packed(point.get("vector"))}
+        line: dict[str, Any] = {"id": point["id"], "vectors": packed(point.get("vector"))}
         if point.get("payload"):
             line["payload"] = point["payload"]
         if point.get("shard_key") is not None:
@@ -219,7 +185,7 @@ class PointsReader:
 
     def _point(self, line: dict[str, Any]) -> Point:
         try:
-            point: Point = {"id": line["id"], "vector": _unpacked(line["vectors"]), "payload": line.get("payload", {})}
+            point: Point = {"id": line["id"], "vector": unpacked(line["vectors"]), "payload": line.get("payload", {})}
             self._digest.add(line["id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._damaged(f"it is no point ({error})")
@@ -259,7 +225,7 @@ def _no_constant(text: str) -> NoReturn:
 # --- vectors --------------------------------------------------------------------------------------------------------
 
 
-def _packed(vector: Any) -> dict[str, Any]:
+def packed(vector: Any) -> dict[str, Any]:
     """A point's vectors by name (empty for the unnamed one), each in base64."""
     if vector is None:
         return {}
@@ -281,8 +247,8 @@ def _text(numbers: "array[Any]") -> str:
     return base64.b64encode(numbers).decode()
 
 
-def _unpacked(vectors: Mapping[str, Any]) -> Any:
-    """What `_packed` was given; the unnamed vector alone stands without a name."""
+def unpacked(vectors: Mapping[str, Any]) -> Any:
+    """What `packed` was given; the unnamed vector alone stands without a name."""
     found = {name: _unpack(one) for name, one in vectors.items()}
     return found[""] if list(found) == [""] else found
 
