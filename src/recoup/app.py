@@ -877,8 +877,17 @@ class Stack:
         with opened(events.jsonl, events.format, events.log, base, self.masker) as sinks:
 
             def emit(news: News) -> None:
-                for sink in sinks:
-                    sink(news)
+                for sink in list(sinks):
+                    try:
+                        sink(news)
+                    except OSError as error:  # a full disk, say: the work itself goes on
+                        sinks.remove(sink)
+                        self._listener(self._unrecorded(error))
                 self._listener(news)
 
             yield emit
+
+    def _unrecorded(self, error: OSError) -> Event:
+        where = f" {error.filename}" if error.filename else ""
+        sentence = f"events are no longer recorded{where}: {error.strerror or error}; the run itself goes on"
+        return Event("events_lost", self._clock.now(), self.masker(sentence), Level.WARNING)

@@ -286,6 +286,18 @@ def test_progress_and_events_reach_the_callback(opened: Callable[..., recoup.Sta
     assert any(isinstance(n, Event) and n.name == "backup_created" for n in news)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+def test_a_full_disk_under_the_events_does_not_end_the_work_and_is_said_once(root: Path) -> None:
+    (root / "full.yaml").write_text(f"{CONFIG}events: {{jsonl: /dev/full, log: logs/run.log}}\n")
+    news: list[object] = []
+    stack = recoup.open(root / "full.yaml", environ={}, cwd=root, emit=news.append)
+    stack.create_repositories()
+    assert stack.backup().exit_code == ExitCode.OK
+    (lost,) = [n for n in news if isinstance(n, Event) and n.name == "events_lost"]
+    assert "No space left" in lost.message
+    assert "stored, complete" in (root / "logs/run.log").read_text()
+
+
 def test_importing_recoup_costs_an_application_next_to_nothing() -> None:
     code = "import sys, recoup; print(sorted(m for m in sys.modules if m in {'pydantic','yaml','duckdb','numpy','rich','typer'}))"
     done = subprocess.run(
