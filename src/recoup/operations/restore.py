@@ -1,5 +1,6 @@
 """Restore: into a new folder as files, or in place, safely. The plan says what will happen to what is there."""
 
+import contextlib
 import errno
 import glob
 from collections.abc import Iterator, Mapping
@@ -267,6 +268,7 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
         for part in parts:
             _merge(part, target, plan)
         return str(target)
+    made = not item.folder.exists()
     item.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     staged = _staged(target)
     try:
@@ -277,6 +279,9 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
         staged.rename(target)
     except BaseException:
         remove_tree(staged)
+        if made:
+            with contextlib.suppress(OSError):  # another source may have been restored into it meanwhile
+                item.folder.rmdir()
         raise
     return str(target)
 

@@ -279,6 +279,16 @@ def test_a_repository_alone_can_be_read_and_restored(stack: recoup.Stack, root: 
         lone.backup()
 
 
+def test_a_restore_of_a_damaged_set_leaves_no_folder_behind(stack: recoup.Stack, root: Path) -> None:
+    manifest = stack.backup(sources=["storage"]).manifest
+    assert manifest is not None
+    stored = root / "backups" / manifest.name / "storage" / "deep" / "file"
+    stored.chmod(0o600)
+    stored.write_text("odd")
+    assert stack.restore(sources=["storage"]).exit_code == ExitCode.DAMAGED
+    assert not (root / f"restored_{manifest.name}").exists()
+
+
 def test_progress_and_events_reach_the_callback(opened: Callable[..., recoup.Stack]) -> None:
     news: list[object] = []
     opened(emit=news.append).backup()
