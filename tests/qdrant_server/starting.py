@@ -88,6 +88,11 @@ class Started(Qdrant):
         return super().faults if self.real else Faults(f"http://127.0.0.1:{self._launch.ports.extra}")
 
     @property
+    def folder(self) -> Path:
+        """Where its storage, its snapshots and its log are."""
+        return self._launch.folder
+
+    @property
     def snapshots(self) -> Path:
         """Its snapshots folder."""
         return self._launch.folder / "snapshots"

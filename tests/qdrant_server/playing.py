@@ -1,0 +1,131 @@
+"""Playing a recording to a fresh server: each request again, in its order, with what is of this server put in its place."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from itertools import groupby
+from typing import Any
+from urllib.parse import quote
+
+from qdrant_server.asking import Answer, ask, multipart
+from qdrant_server.comparing import Comparison
+from qdrant_server.recordings import Exchange
+from qdrant_server.starting import Started
+
+_PATIENCE = 15.0  # seconds to wait for what comes by itself: indexing, replication, a snapshot made in the background
+_CHECKSUM = re.compile(r"(?<=checksum=)(?!0{64})[0-9a-f]{64}")
+_AT_ONCE = "three at once"
+
+
+class Playing:
+    """One replay.
+
+    Args:
+        nodes: the servers, in the recording's order.
+        substitutes: what to send where the recording says only how long it was.
+        headers: header fields for a recorded request, with the keys put in.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Started],
+        substitutes: Mapping[tuple[str, int], Callable[["Playing"], Any]],
+        headers: Callable[[Exchange], Mapping[str, str]],
+    ) -> None:
+        self.nodes = nodes
+        self.answers: dict[tuple[str, int], Answer] = {}
+        self.comparison = Comparison(str(nodes[0].folder))
+        self._substitutes = substitutes
+        self._headers = headers
+        self._known: dict[str, str] = {"http://127.0.0.1:6333": nodes[0].url, "/qdrant/": f"{nodes[0].folder}/"}
+        self._created: dict[str, int] = {}
+
+    def play(self, exchanges: Sequence[Exchange]) -> Iterator[str]:
+        """Plays exchanges and yields what is not as recorded."""
+        for at_once, group in groupby(exchanges, lambda exchange: exchange.note.startswith(_AT_ONCE)):
+            if at_once:
+                yield from self._together(list(group))
+            else:
+                for exchange in group:
+                    yield from self._one(exchange)
+
+    def _one(self, exchange: Exchange) -> Iterator[str]:
+        if exchange.creates:
+            self._wait_for_next_second(exchange)
+        latest = time.monotonic() + (_PATIENCE if exchange.reads else 0)
+        while True:
+            answer = self.send(exchange)
+            found = self._judged(exchange, answer)
+            if not found or time.monotonic() >= latest:
+                break
+            time.sleep(0.2)
+        yield from (f"{exchange}: {difference}" for difference in found)
+
+    def _together(self, exchanges: list[Exchange]) -> Iterator[str]:
+        self._wait_for_next_second(exchanges[0])
+        with ThreadPoolExecutor(len(exchanges)) as pool:
+            for exchange, answer in zip(exchanges, pool.map(self.send, exchanges), strict=True):
+                yield from (f"{exchange}: {difference}" for difference in self._judged(exchange, answer))
+
+    def _wait_for_next_second(self, exchange: Exchange) -> None:
+        """Names have the second of their creation: within the same one, the later snapshot takes the earlier one's place."""
+        while int(time.time()) == self._created.get(exchange.path.partition("?")[0]):
+            time.sleep(0.02)
+        self._created[exchange.path.partition("?")[0]] = int(time.time())
+
+    def send(self, exchange: Exchange) -> Answer:
+        """Sends a recorded request to its node."""
+        path, body, headers = self._here(exchange.path), None, dict(self._headers(exchange))
+        if exchange.uploads:
+            ((field, (name, _)),) = exchange.request["multipart"].items()
+            data = self._substitutes[exchange.recording, exchange.number](self)
+            path = _CHECKSUM.sub(sha256(data).hexdigest(), path)
+            body, headers["Content-Type"] = multipart(field, name, data)
+        elif "json" in exchange.request:
+            substitute = self._substitutes.get((exchange.recording, exchange.number))
+            value = exchange.request["json"] if substitute is None else substitute(self)
+            body, headers["Content-Type"] = self._here(json.dumps(value)).encode(), "application/json"
+        answer = ask(self.nodes[exchange.node].url, exchange.method, path, headers, body)
+        self.answers[exchange.recording, exchange.number] = answer
+        return answer
+
+    def _here(self, text: str) -> str:
+        for recorded, actual in self._known.items():
+            text = text.replace(recorded, actual).replace(quote(recorded, safe=""), quote(actual, safe=""))
+        return text
+
+    def _judged(self, exchange: Exchange, answer: Answer) -> list[str]:
+        self._learn(exchange, answer)
+        found = self.comparison.differences(exchange, answer)
+        expected = self._known.get(exchange.response.get("sha256", ""))
+        if expected is not None and sha256(answer.content).hexdigest() != expected:
+            found.append("the bytes are not those whose checksum was told at the creation")
+        return found
+
+    def _learn(self, exchange: Exchange, answer: Answer) -> None:
+        """Which name, checksum and peer of this server stand for the recorded ones."""
+        recorded, found = _result(exchange.response.get("json")), _result(_parsed(answer.content))
+        if "peer_id" in recorded and "peer_id" in found:
+            self.comparison.peers[recorded["peer_id"]] = self.comparison.peers[found["peer_id"]] = (
+                f"node {exchange.node}"
+            )
+            self._known[str(recorded["peer_id"])] = str(found["peer_id"])
+        if exchange.creates and "name" in recorded and "name" in found:
+            self._known = {recorded["name"]: found["name"], **self._known}
+            if "checksum" in recorded and "checksum" in found:
+                self._known[recorded["checksum"]] = found["checksum"]
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _result(document: Any) -> dict[str, Any]:
+    result = document.get("result") if isinstance(document, dict) else None
+    return result if isinstance(result, dict) else {}

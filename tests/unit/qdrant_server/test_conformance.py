@@ -1,0 +1,97 @@
+"""The server of the tests answers as a real one answered: every recorded exchange that it claims to serve, played again."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from qdrant_server.choosing import Keys, chosen
+from qdrant_server.classes import CLASSES, SERVED, class_of
+from qdrant_server.playing import Playing
+from qdrant_server.recordings import NAMES, Exchange, exchanges
+from qdrant_server.starting import Started, start
+from qdrant_server.substitutes import SUBSTITUTES
+
+KEYS = Keys(full="full-key", read_only="read-only-key")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Callable[[Keys], Started]]:
+    """Starts servers with storage of their own."""
+    if chosen().url:
+        pytest.skip("a replay needs a fresh server: name a program")
+    started: list[Started] = []
+
+    def launch(keys: Keys) -> Started:
+        started.append(start(chosen(), tmp_path / str(len(started)), keys))
+        return started[-1]
+
+    yield launch
+    for server in started:
+        server.close()
+
+
+def plain_headers(exchange: Exchange) -> Mapping[str, str]:
+    return exchange.request.get("headers") or {}
+
+
+def headers_with_keys(exchange: Exchange) -> Mapping[str, str]:
+    """The recorded header fields, with a key of the kind that the note names."""
+    scoped = {kind: KEYS.token([{"collection": "c1", "access": kind}]) for kind in ("r", "rw", "prw")}
+    keys = {
+        "": KEYS.full,
+        "wrong key": "wrong",
+        "read-only key": KEYS.read_only,
+        "full key": KEYS.full,
+        "full key as Bearer": f"Bearer {KEYS.full}",
+        "JWT global r": KEYS.token("r"),
+        "JWT global m": KEYS.token("m"),
+        **{f"JWT c1 {kind}": token for kind, token in scoped.items()},
+        "JWT expired": KEYS.token("m", expires=int(time.time()) - 10_000),
+    }
+    fields = exchange.request["headers"]
+    return {name: keys[exchange.note] if value == "<key>" else value for name, value in fields.items()}
+
+
+def served(recording: str) -> list[Exchange]:
+    return [exchange for exchange in exchanges(recording) if class_of(recording, exchange.number) == SERVED]
+
+
+def test_every_recorded_exchange_is_in_one_class() -> None:
+    assert set(CLASSES) == set(NAMES)
+    for recording, stretches in CLASSES.items():
+        numbers = sorted(exchange.number for exchange in exchanges(recording))
+        assert numbers == [number for first, last in sorted(stretches) for number in range(first, last + 1)]
+
+
+def test_every_recorded_file_and_long_body_has_a_substitute() -> None:
+    left_out = {
+        (exchange.recording, exchange.number)
+        for recording in NAMES
+        for exchange in served(recording)
+        if exchange.uploads or str(exchange.request.get("json")).startswith("<")
+    }
+    assert left_out <= set(SUBSTITUTES)
+
+
+@pytest.mark.parametrize("recording", ["single-node", "custom-sharding"])
+def test_a_recording_is_answered_as_it_was(recording: str, fresh: Callable[[Keys], Started]) -> None:
+    playing = Playing([fresh(Keys())], SUBSTITUTES, plain_headers)
+    assert list(playing.play(served(recording))) == []
+
+
+def test_keys_and_tokens_are_judged_as_they_were(fresh: Callable[[Keys], Started]) -> None:
+    playing = Playing([fresh(KEYS)], SUBSTITUTES, headers_with_keys)
+    assert list(playing.play(served("auth"))) == []
+
+
+def test_damaged_snapshots_are_taken_and_refused_as_they_were(fresh: Callable[[Keys], Started]) -> None:
+    server = fresh(Keys())
+    playing = Playing([server], SUBSTITUTES, plain_headers)
+    recorded = served("damaged-snapshots")
+    before = [exchange for exchange in recorded if exchange.number < 80]
+    assert list(playing.play(before)) == []
+    server.kill()
+    server.start()
+    assert list(playing.play(recorded[len(before) :])) == []
