@@ -52,9 +52,11 @@ class Child:
     Args:
         function: a module-level generator function; called with `arguments`.
         arguments: JSON values.
+        patience: seconds that it may take to leave its `finally` blocks; with it the child is one that has to do something
+            at the end in any case, and is never killed.
     """
 
-    def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
+    def __init__(self, function: Callable[..., Any], *arguments: object, patience: float | None = None) -> None:
         target = f"{function.__module__}:{function.__qualname__}"
         self._name = function.__qualname__.strip("_").replace("_", " ")
         self._process = subprocess.Popen(
@@ -64,7 +66,9 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the child in an orderly way
         )
-        _LIVING.add(self._process)
+        self._patience = patience
+        if patience is None:
+            _LIVING.add(self._process)
         self._send(list(arguments))
 
     def _send(self, message: object) -> None:
@@ -99,16 +103,17 @@ class Child:
         return self.answer()
 
     def close(self) -> None:
-        """Ends the child; it leaves its `finally` blocks if it answers within five seconds, else it is killed."""
+        """Ends the child; it leaves its `finally` blocks within five seconds, else it is killed (see `patience`)."""
         process = self._process
         with contextlib.suppress(BrokenPipeError, OSError):
             if process.stdin:
                 process.stdin.close()
         try:
-            process.wait(timeout=5)
+            process.wait(timeout=5 if self._patience is None else self._patience)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            if self._patience is None:
+                process.kill()
+                process.wait()
         for pipe in (process.stdout, process.stderr):
             if pipe:
                 pipe.close()
@@ -129,9 +134,9 @@ def end_with_us(other: Endable) -> None:
 
 
 @contextlib.contextmanager
-def child(function: Callable[..., Any], *arguments: object) -> Iterator[Child]:
+def child(function: Callable[..., Any], *arguments: object, patience: float | None = None) -> Iterator[Child]:
     """A `Child` that is closed on leaving."""
-    process = Child(function, *arguments)
+    process = Child(function, *arguments, patience=patience)
     try:
         yield process
     finally:

@@ -11,6 +11,8 @@ import socket
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -33,6 +35,7 @@ BLOCK = 1024 * 1024
 _LARGEST = 64 * BLOCK  # bytes of one JSON answer: a page of points or the schema of a collection stays far below
 _LONGEST_TEXT = 500  # characters of the server's own words in an error
 _WAITS = (0.2, 0.8)  # seconds before a call is made again
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
 _BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -86,6 +89,7 @@ class Server:
         self._clock = clock or SystemClock()
         self._mask = Masker([api_key] if api_key else [])
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._date: datetime | None = None
         self.stopped = False
         end_with_us(self)
 
@@ -102,6 +106,11 @@ class Server:
             connect_timeout=connect_timeout or self._connect_timeout,
             clock=self._clock,
         )
+
+    @property
+    def now(self) -> datetime:
+        """The server's own time (UTC, whole seconds) at its last answer; ours where it tells none."""
+        return self._date or self._clock.now()
 
     # --- answers as values -------------------------------------------------------------------------------------------
 
@@ -243,7 +252,7 @@ class Server:
 
     def _read(self, response: "httpx.Response", path: str) -> Iterator[bytes]:
         with self._errors("GET", path):
-            yield from response.iter_raw(BLOCK)
+            yield from response.iter_raw()
 
     def upload(
         self,
@@ -293,6 +302,13 @@ class Server:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
         )
 
+    def _watch(self, one: socket.socket) -> None:
+        """Lets a machine that vanished be noticed, where an answer is waited for without a limit."""
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in _KEEPALIVE.items():
+            if option := getattr(socket, name, None):
+                one.setsockopt(socket.IPPROTO_TCP, option, seconds)
+
     @contextlib.contextmanager
     def _sent(
         self,
@@ -317,6 +333,7 @@ class Server:
                 extensions={"trace": self._trace},
             )
             response = self._client.send(request, stream=True)
+            self._date = _date(response.headers.get("date", "")) or self._date
             try:
                 if response.status_code >= 300:
                     self._fail(method, path, response)
@@ -329,6 +346,7 @@ class Server:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             found = info["return_value"].get_extra_info("socket")
             if isinstance(found, socket.socket):
+                self._watch(found)
                 self._sockets.add(found)
 
     def kill(self) -> None:
@@ -391,7 +409,7 @@ class Server:
         call = f"{method} {shown_path(path)}"
         message = f"{self.url} answered {call} with {status}{f': {text}' if text else ''}"
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            hint = f"It needs {needed(method, path)}."
+            hint = f"It needs {needed(method, path.partition('?')[0])}."
             if status == HTTPStatus.UNAUTHORIZED:
                 hint = f"Set the right `api_key`. {hint}" if self._api_key else f"Set `api_key`. {hint}"
             raise ForbiddenError(message, hint, status, text)
@@ -409,6 +427,14 @@ def _worth_another(error: ServerError, *, safe: bool) -> bool:
 
 def _param(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _date(header: str) -> datetime | None:
+    """The moment of a `Date` header (RFC 9110, 5.6.7)."""
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _range(header: str) -> tuple[int, int | None]:
