@@ -4,10 +4,11 @@ Names are resolved first, because Qdrant lets whoever uploads to an alias overwr
 versions is Qdrant's own: a snapshot goes into the minor version that made it, or into the next.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from recoup.errors import RefusedError, RestoreError, UsageError
 from recoup.model.names import shown
@@ -40,6 +41,12 @@ class Standing:
     def resolved(self, name: str) -> str | None:
         """The collection that answers to a name, its own or an alias; None when none does."""
         return name if name in self.collections else self.aliases.get(name)
+
+    def with_collection(self, name: str, config: Mapping[str, Any]) -> "Standing":
+        """The same with one collection more."""
+        return replace(
+            self, collections=ChainMap({name: config}, cast("dict[str, Mapping[str, Any]]", self.collections))
+        )
 
     def leading_to(self, collection: str) -> tuple[str, ...]:
         """The aliases of a collection, sorted."""

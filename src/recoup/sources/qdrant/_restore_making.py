@@ -12,8 +12,9 @@ from recoup.errors import RestoreError
 from recoup.model.names import shown
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
-from recoup.sources.qdrant._inventory import Collection, Inventory
-from recoup.sources.qdrant._preflight import Undertaking
+from recoup.sources.qdrant._faults import MissingError
+from recoup.sources.qdrant._inventory import Collection, Inventory, collection
+from recoup.sources.qdrant._preflight import Undertaking, is_custom
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.system.clock import Clock
 
@@ -91,7 +92,8 @@ def make(plan: Undertaking, inventory: Inventory, mark: str, clock: Clock, timeo
 
 def _known_everywhere(plan: Undertaking, inventory: Inventory, clock: Clock, timeout: float) -> Collection:
     wanted = sum(step.shards for step in plan.keys if not step.filler)
-    wanted = wanted or int((plan.record.config.get("params") or {}).get("shard_number") or 1)
+    if not is_custom(plan.record.config):
+        wanted = int((plan.record.config.get("params") or {}).get("shard_number") or 1)
     end = clock.monotonic() + timeout
     while True:
         seen = [inventory.collection(plan.into), *_views_of_others(inventory, plan.into)]
@@ -103,9 +105,6 @@ def _known_everywhere(plan: Undertaking, inventory: Inventory, clock: Clock, tim
 
 
 def _views_of_others(inventory: Inventory, name: str) -> Iterable[Collection]:
-    from recoup.sources.qdrant._faults import MissingError
-    from recoup.sources.qdrant._inventory import collection
-
     for node in inventory.nodes[1:]:
         try:
             yield collection((node,), name, inventory.aliases)
