@@ -41,7 +41,7 @@ class Playing:
         self._substitutes = substitutes
         self._headers = headers
         self._known: dict[str, str] = {"http://127.0.0.1:6333": nodes[0].url, "/qdrant/": f"{nodes[0].folder}/"}
-        self._created: dict[str, int] = {}
+        self._created: dict[tuple[int, str], int] = {}
 
     def play(self, exchanges: Sequence[Exchange]) -> Iterator[str]:
         """Plays exchanges and yields what is not as recorded."""
@@ -72,9 +72,14 @@ class Playing:
 
     def _wait_for_next_second(self, exchange: Exchange) -> None:
         """Names have the second of their creation: within the same one, the later snapshot takes the earlier one's place."""
-        while int(time.time()) == self._created.get(exchange.path.partition("?")[0]):
+        place = (exchange.node, exchange.path.partition("?")[0])
+        while int(time.time()) == self._created.get(place):
             time.sleep(0.02)
-        self._created[exchange.path.partition("?")[0]] = int(time.time())
+        self._created[place] = int(time.time())
+
+    def server(self, exchange: Exchange) -> Started:
+        """The node that a request goes to."""
+        return self.nodes[exchange.node]
 
     def send(self, exchange: Exchange) -> Answer:
         """Sends a recorded request to its node."""
@@ -88,7 +93,7 @@ class Playing:
             substitute = self._substitutes.get((exchange.recording, exchange.number))
             value = exchange.request["json"] if substitute is None else substitute(self)
             body, headers["Content-Type"] = self._here(json.dumps(value)).encode(), "application/json"
-        answer = ask(self.nodes[exchange.node].url, exchange.method, path, headers, body)
+        answer = ask(self.server(exchange).url, exchange.method, path, headers, body)
         self.answers[exchange.recording, exchange.number] = answer
         return answer
 

@@ -9,8 +9,9 @@ import pytest
 from qdrant_server.choosing import Keys, chosen
 from qdrant_server.classes import CLASSES, SERVED, class_of
 from qdrant_server.playing import Playing
+from qdrant_server.playing_clusters import ClusterPlaying
 from qdrant_server.recordings import NAMES, Exchange, exchanges
-from qdrant_server.starting import Started, start
+from qdrant_server.starting import Cluster, Started, start
 from qdrant_server.substitutes import SUBSTITUTES
 
 KEYS = Keys(full="full-key", read_only="read-only-key")
@@ -95,3 +96,25 @@ def test_damaged_snapshots_are_taken_and_refused_as_they_were(fresh: Callable[[K
     server.kill()
     server.start()
     assert list(playing.play(recorded[len(before) :])) == []
+
+
+def test_a_full_snapshots_folder_is_told_as_it_was(fresh: Callable[[Keys], Started]) -> None:
+    server = fresh(Keys())
+    if server.real:
+        pytest.skip("the folder of a real server is not made small")
+    server.ask("PUT", "/collections/d", {"vectors": {"size": 1024, "distance": "Dot"}})
+    for first in range(0, 2500, 500):
+        found = [{"id": number, "vector": [number / 7, 1.0] * 512} for number in range(first, first + 500)]
+        server.ask("PUT", "/collections/d/points", {"points": found}, wait="true")
+    server.faults.set(snapshots_quota=8_000_000)
+    playing = Playing([server], SUBSTITUTES, plain_headers)
+    assert list(playing.play(served("disk-full"))) == []
+
+
+def test_a_cluster_answers_as_it_did_also_without_one_of_its_nodes(qdrant_cluster: Cluster) -> None:
+    playing = ClusterPlaying(qdrant_cluster.nodes, SUBSTITUTES, plain_headers)
+    recorded = served("cluster")
+    before = [exchange for exchange in recorded if exchange.number not in range(45, 49)]
+    assert list(playing.play(before)) == []
+    playing.node("docs", 2).kill()
+    assert list(playing.play([exchange for exchange in recorded if exchange not in before])) == []

@@ -1,0 +1,84 @@
+"""Playing the recording of a cluster: which node holds which shard is for the server to choose, so nodes are cast anew."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
+from typing import Any
+from urllib.parse import unquote
+
+from qdrant_server.playing import Playing
+from qdrant_server.recordings import Exchange, exchanges
+from qdrant_server.starting import Started
+
+_RECORDING = "cluster"
+_SOURCES = {"r1": "docs", "cust2": "cust"}
+"""Collections made from another one's snapshots, node by node: cast as that one."""
+
+
+class ClusterPlaying(Playing):
+    """A replay in which node `n` of the recording is, for each collection, the node that holds the shards that `n` held."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Started],
+        substitutes: Mapping[tuple[str, int], Callable[[Playing], Any]],
+        headers: Callable[[Exchange], Mapping[str, str]],
+    ) -> None:
+        super().__init__(nodes, substitutes, headers)
+        self._cast: dict[str, tuple[int, ...]] = {}
+        self._peers = [int(node.ask("GET", "/cluster")["peer_id"]) for node in nodes]
+
+    def server(self, exchange: Exchange) -> Started:
+        """The node that a request goes to."""
+        return self.nodes[self._roles(_collection(exchange))[exchange.node]]
+
+    def node(self, collection: str, number: int) -> Started:
+        """The server that is node `number` for a collection."""
+        return self.nodes[self._roles(collection)[number]]
+
+    def _judged(self, exchange: Exchange, answer: Any) -> list[str]:
+        roles = self._roles(_collection(exchange))
+        recorded = {peer: f"node {number}" for number, peer in enumerate(_recorded_peers())}
+        self.comparison.peers = recorded | {self._peers[role]: f"node {number}" for number, role in enumerate(roles)}
+        return super()._judged(exchange, answer)
+
+    def _roles(self, collection: str) -> tuple[int, ...]:
+        source = _SOURCES.get(collection, collection)
+        if source not in self._cast:
+            roles = self._found(source)
+            if roles is None:
+                return tuple(range(len(self.nodes)))
+            self._cast[source] = roles
+        return self._cast[source]
+
+    def _found(self, collection: str) -> tuple[int, ...] | None:
+        """The order of nodes in which they hold what the recorded ones held; None while the collection is not there."""
+        wanted = [_held(answer) for answer in _recorded_placements(collection)]
+        answers = [node.http.get(f"/collections/{collection}/cluster") for node in self.nodes]
+        if not wanted or not all(answer.is_success for answer in answers):
+            return None
+        actual = [_held(answer.json()["result"]) for answer in answers]
+        fitting = (roles for roles in permutations(range(len(actual))) if [actual[role] for role in roles] == wanted)
+        return next(fitting, None)
+
+
+def _collection(exchange: Exchange) -> str:
+    steps = exchange.path.partition("?")[0].split("/")
+    return unquote(steps[2]) if len(steps) > 2 and steps[1] == "collections" else "docs"
+
+
+def _held(placement: Mapping[str, Any]) -> frozenset[int]:
+    return frozenset(shard["shard_id"] for shard in placement["local_shards"])
+
+
+def _recorded_placements(collection: str) -> list[Mapping[str, Any]]:
+    """What each node told first of the collection's shards; of the key-wise one, when all its keys were there."""
+    path = f"/collections/{collection}/cluster"
+    told: dict[int, Mapping[str, Any]] = {}
+    for exchange in exchanges(_RECORDING):
+        if exchange.path == path and exchange.status == 200:
+            told.setdefault(exchange.node, exchange.response["json"]["result"])
+    return [told[number] for number in sorted(told)]
+
+
+def _recorded_peers() -> list[int]:
+    return [placement["peer_id"] for placement in _recorded_placements("docs")]
