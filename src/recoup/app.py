@@ -468,7 +468,7 @@ class Stack:
                 f"Say where: --target {name}=WHERE, or restore it as files.",
             )
         live = self._source(name, Path(tempfile.gettempdir()), self._listener, manifest, where)
-        return restore.in_place(name, manifest, live, self._restore_options(kind, given))
+        return restore.in_place(name, manifest, live, self._restore_options(kind, given), self.repository)
 
     def restore(
         self, plan: "RestorePlan | None" = None, *, wait_lock: float = 0.0, **arguments: Any

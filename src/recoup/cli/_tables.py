@@ -156,6 +156,7 @@ def restore_plan(plan: "restore.Plan") -> str:
         lines.append(f"  to {shown(row.target)}")
         if row.present:
             lines.append(f"  there now: {shown(row.present)}. {shown(row.consequence)}")
+        lines += [f"  {number}. {shown(step)}" for number, step in enumerate(row.steps, 1)]
     return "\n".join(lines)
 
 

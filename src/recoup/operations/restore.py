@@ -19,7 +19,7 @@ from recoup.model.part import Part, StreamPart, TreePart
 from recoup.model.reports import RestoredSource, RestoreReport
 from recoup.operations._fingerprint import Fingerprint, watched
 from recoup.repository._base import Repository
-from recoup.sources._base import Source
+from recoup.sources._base import Foreseeing, Source
 from recoup.system.clock import Clock
 from recoup.system.filesystem import free_bytes
 from recoup.system.host import holder_token, token_is_dead
@@ -43,6 +43,7 @@ class Row:
         present: what is there now; empty when nothing is.
         consequence: what will happen to it.
         bytes: how much will be written.
+        steps: what will be done, in order, where one sentence does not say it.
     """
 
     source: str
@@ -53,6 +54,7 @@ class Row:
     present: str
     consequence: str
     bytes: int
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,28 @@ def as_files(name: str, manifest: Manifest, folder: Path, overwrite: Overwrite |
     return Item(row, _set_name(manifest), manifest, folder=folder)
 
 
-def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel) -> Item:
-    """Plans to put a source back where its store lives."""
-    record = manifest.sources[name]
-    existing = live.existing()
+def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel, repository: Repository) -> Item:
+    """Plans to put a source back where its store lives.
+
+    Raises:
+        RecoupError: the plug says that it cannot be.
+    """
+    record, set_name = manifest.sources[name], _set_name(manifest)
+    held = (repository.fetch(set_name, name, part) for part in record.parts)
+    existing = live.existing() if not isinstance(live, Foreseeing) else live.foresee(held, options)
     present = existing.description if existing.present else ""
-    row = Row(name, record.kind, manifest.name, "place", existing.target, present, existing.consequence, record.bytes)
-    return Item(row, _set_name(manifest), manifest, live=live, options=options)
+    row = Row(
+        source=name,
+        kind=record.kind,
+        set=manifest.name,
+        mode="place",
+        target=existing.target,
+        present=present,
+        consequence=existing.consequence,
+        bytes=record.bytes,
+        steps=existing.steps,
+    )
+    return Item(row, set_name, manifest, live=live, options=options)
 
 
 def _set_name(manifest: Manifest) -> SetName:
@@ -188,6 +205,8 @@ def _require_space(plan: Plan) -> None:
     """What is restored lies beside what is there until both are whole, so all of it needs room."""
     needed: dict[int, tuple[int, Path]] = {}
     for item in plan.items:
+        if item.live is not None and item.live.options.place != "path":
+            continue  # it lives on a server, whose disk is not ours to ask
         place = item.folder or Path(item.row.target)
         while not place.exists() and place != place.parent:
             place = place.parent

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -123,12 +123,14 @@ class Existing:
         present: whether something is there.
         description: what, e.g. `file of 12 MB` or `folder with 31 entries`.
         consequence: what a restore will do with it, one sentence.
+        steps: what a restore will do, in order, a sentence each; empty where `consequence` says it all.
     """
 
     target: str
     present: bool
     description: str
     consequence: str
+    steps: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -195,6 +197,23 @@ class Source(Protocol):
 
     def scratch(self, folder: Path) -> AbstractContextManager["Source"]:
         """An empty twin inside `folder`, to restore into; leaving removes it."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A source whose restore depends on what the set holds and on the options, so that it wants to see both for the plan."""
+
+    def foresee(self, parts: Iterable[Part], options: BaseModel) -> Existing:
+        """What a restore of these parts would meet and do; changes nothing.
+
+        Args:
+            parts: as captured; only those that are needed are read.
+            options: the plug's `RestoreOptions`.
+
+        Raises:
+            RecoupError: such a restore is not possible.
+        """
         ...
 
 
