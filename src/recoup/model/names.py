@@ -7,6 +7,7 @@ it has to pass before it becomes part of a path.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from recoup.errors import UnsafePathError
 
@@ -47,18 +48,23 @@ class SetName:
         """The first name of the second in which `moment` lies."""
         return cls(moment.astimezone(UTC).replace(microsecond=0))
 
-    @classmethod
-    def parse(cls, text: str) -> "SetName | None":
+    @staticmethod
+    def parse(text: str) -> "SetName | None":
         """The name that `text` spells exactly, or None."""
-        found = _SET_NAME.fullmatch(text)
-        if not found:
-            return None
-        try:
-            year, month, day, hour, minute, second = map(int, found.groups()[:6])
-            time = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-        except ValueError:
-            return None
-        return cls(time, int(found[7] or 1))
+        return _parsed(text)
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> SetName | None:
+    found = _SET_NAME.fullmatch(text)
+    if not found:
+        return None
+    try:
+        year, month, day, hour, minute, second = map(int, found.groups()[:6])
+        time = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return SetName(time, int(found[7] or 1))
 
 
 def checked_relative(name: str) -> str:

@@ -10,7 +10,6 @@ from recoup.model.marks import standing
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
 from recoup.repository._base import Repository
-from recoup.retention import zone_of
 
 _MOMENT = re.compile(
     r"(?P<day>now|today|yesterday|\d{4}-\d\d-\d\d)"
@@ -253,6 +252,8 @@ def _named_span(found: re.Match[str], now: datetime, zone: str) -> tuple[datetim
 
 
 def _zone(written: str | None, default: str) -> tzinfo:
+    from recoup.retention import zone_of
+
     if not written:
         return zone_of(default)
     return UTC if written in ("Z", "z") else zone_of(written)
