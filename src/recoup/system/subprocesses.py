@@ -30,17 +30,20 @@ _OTHERS: "weakref.WeakSet[Endable]" = weakref.WeakSet()
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
 
+_HURRY = 1.0  # seconds that a child gets when the user wants to stop
+
 
 class ChildFailedError(RecoupError):
     """A child ended without an answer, or answered with an error.
 
     Attributes:
         kind: class name of the exception in the child; empty when it died.
+        code: what it returned when it died; negative is the number of the signal that ended it.
     """
 
-    def __init__(self, message: str, kind: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, kind: str = "", hint: str = "", code: int = 0) -> None:
         super().__init__(message, hint)
-        self.kind = kind
+        self.kind, self.code = kind, code
 
 
 class Child:
@@ -91,25 +94,35 @@ class Child:
             code = self._process.wait()
             stderr = self._process.stderr.read() if self._process.stderr else b""
             last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise ChildFailedError(f"{self._name} ended without an answer (exit {code}): {last[0]}")
+            raise ChildFailedError(f"{self._name} ended without an answer (exit {code}): {last[0]}", code=code)
         message = json.loads(line)
         if "error" in message:
             raise ChildFailedError(message["error"], message["kind"], message["hint"])
         return message["answer"]
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Ends it at once; who waits for an answer gets an error."""
+        if self._process.poll() is None:
+            self._process.kill()
 
     def ask(self, question: object) -> Any:
         """Puts a question and waits for its answer."""
         self._send(question)
         return self.answer()
 
-    def close(self) -> None:
-        """Ends the child; it leaves its `finally` blocks within five seconds, else it is killed (see `patience`)."""
+    def close(self, wait: float = 5.0) -> None:
+        """Ends the child; it leaves its `finally` blocks within `wait` seconds, else it is killed (see `patience`)."""
         process = self._process
         with contextlib.suppress(BrokenPipeError, OSError):
             if process.stdin:
                 process.stdin.close()
         try:
-            process.wait(timeout=5 if self._patience is None else self._patience)
+            process.wait(timeout=wait if self._patience is None else self._patience)
         except subprocess.TimeoutExpired:
             if self._patience is None:
                 process.kill()
@@ -139,6 +152,9 @@ def child(function: Callable[..., Any], *arguments: object, patience: float | No
     process = Child(function, *arguments, patience=patience)
     try:
         yield process
+    except KeyboardInterrupt:
+        process.close(_HURRY)
+        raise
     finally:
         process.close()
 
