@@ -1,0 +1,63 @@
+"""Starts one node; see the package."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from qdrant_server.standin import grpc_api
+from qdrant_server.standin.admin import AdminServer
+from qdrant_server.standin.node import Node
+from qdrant_server.standin.settings import Settings
+from qdrant_server.standin.web import Server
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m qdrant_server.standin")
+    parser.add_argument("--storage", type=Path, required=True, help="folder of the data and the snapshots")
+    parser.add_argument("--port", type=int, default=0, help="HTTP; 0: any")
+    parser.add_argument("--grpc-port", type=int, default=0, help="gRPC; 0: any")
+    parser.add_argument("--admin-port", type=int, default=0, help="where the faults are switched; 0: any")
+    parser.add_argument("--config", type=json.loads, default={}, help="settings as JSON, see settings.py")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    arguments = _arguments()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    server, node = _server(arguments)
+    admin = AdminServer(arguments.admin_port, node.switches)
+    for each in (server, admin):
+        threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    node.join()
+    threading.Thread(target=node.optimize_for_ever, args=(ended,), daemon=True).start()
+    with grpc_api.serving(node.settings.url, arguments.grpc_port) as grpc_port:
+        node.ready = True
+        ports = {"port": server.server_port, "grpc_port": grpc_port, "admin_port": admin.server_port}
+        sys.stdout.write(f"{json.dumps(ports)}\n")
+        sys.stdout.flush()
+        ended.wait()
+    server.finish()
+    node.close()
+    os._exit(0)  # open connections without a request keep their threads
+
+
+def _server(arguments: argparse.Namespace) -> tuple[Server, Node]:
+    """The HTTP interface, which has its port before the node that answers has to know it."""
+    shutil.rmtree(arguments.storage / "storage" / "tmp", ignore_errors=True)
+    server = Server(("127.0.0.1", arguments.port))
+    given = {**arguments.config, "peers": tuple(arguments.config.get("peers", ()))}
+    settings = Settings(folder=arguments.storage.resolve(), url=f"http://127.0.0.1:{server.server_port}", **given)
+    server.node = Node(settings)
+    return server, server.node
+
+
+if __name__ == "__main__":
+    main()
