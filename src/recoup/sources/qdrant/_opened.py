@@ -1,0 +1,369 @@
+"""Shards of a collection, opened without a server: counted, listed, searched, as one.
+
+The engine runs in a child (`_engine`), within limits of time and memory. What a limit stops is not damaged; what makes the engine
+die is.
+"""
+
+import contextlib
+import heapq
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from recoup.errors import DamagedError, ExitCode, RecoupError, UsageError
+from recoup.model.names import shown
+from recoup.sources._point_ids import canonical_id
+from recoup.sources.qdrant import _engine
+from recoup.sources.qdrant._engine import PointId, order
+from recoup.sources.qdrant._points_file import Point, unpacked
+from recoup.system.clock import SystemClock
+from recoup.system.memory import private_memory
+from recoup.system.subprocesses import Child, ChildFailedError, child
+
+Filter = Mapping[str, Any]
+"""A filter in Qdrant's JSON form."""
+
+_PAGE = 128  # points asked for at once
+_WATCHED = 0.1  # seconds between two looks at the child's memory
+_SECONDS = 300.0
+_MEMORY = 2 << 30
+_RATE = 4 << 20  # bytes a second, which the slowest disk reads
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # no damaged file raises these
+_SEGMENT_VERSION = (0, 6, 0)  # `version.info` of segments that qdrant-edge-py 0.9.0 writes
+_KNOWN = ".".join(map(str, _SEGMENT_VERSION))
+
+
+class LimitError(RecoupError):
+    """The engine needed more time or memory than it was given: nothing was found out about the data."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the engine may take.
+
+    Attributes:
+        seconds: for one question; None chooses by the size of the data (300 seconds, and one for each 4 MiB).
+        memory: bytes, without the files that it maps; None chooses by the size of the data (2 GiB, and twice the data).
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+    def of(self, size: int) -> "Limits":
+        """With what is not given chosen for `size` bytes of data."""
+        seconds = _SECONDS + size / _RATE if self.seconds is None else self.seconds
+        return Limits(seconds, _MEMORY + 2 * size if self.memory is None else self.memory)
+
+
+DEFAULT = Limits()
+"""Limits chosen by the size of the data."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the engine tells of an opened shard.
+
+    Attributes:
+        segments: how many.
+        indexed_vectors: vectors in a graph; may exceed the points.
+        payload_schema: field name to the parameters of its index.
+    """
+
+    segments: int
+    indexed_vectors: int
+    payload_schema: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def opened(shards: Mapping[int, Path], limits: Limits = DEFAULT, what: str = "the snapshot") -> Iterator["OpenShards"]:
+    """Opens unpacked shards of one collection; the engine writes into their folders.
+
+    Args:
+        shards: number to folder, as `unpack` makes them.
+        limits: for the engine.
+        what: what they are called in errors.
+
+    Raises:
+        DamagedError: the engine cannot read one, or dies of it.
+        LimitError: a limit was reached.
+        UnreadableError: it was written by a server that is too old or too new.
+    """
+    size = sum(allocated(folder) for folder in shards.values())
+    with child(_engine.serve) as process, _Watch(process, limits.of(size), what) as watch:
+        watch.answer(process.answer, "to start")
+        found = OpenShards(process, watch, what)
+        for shard, folder in sorted(shards.items()):
+            found.add(shard, folder)
+        yield found
+
+
+def allocated(folder: Path) -> int:
+    """Bytes that the files in a folder take on the disk, holes left out."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+
+
+@dataclass
+class OpenShards:
+    """Opened shards. Ids are unique over all of them; lists are in Qdrant's order: numbers, then UUIDs.
+
+    Attributes:
+        about: shard number to what the engine tells of it.
+        vectors: names of the dense vectors (empty for the unnamed one) to their parameters, as the engine tells them.
+        sparse_vectors: the same of sparse vectors.
+    """
+
+    _process: Child
+    _watch: "_Watch"
+    _what: str
+    about: dict[int, About] = field(default_factory=dict)
+    vectors: Mapping[str, Any] = field(default_factory=dict)
+    sparse_vectors: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, shard: int, folder: Path) -> None:
+        """Opens one more.
+
+        Raises:
+            DamagedError: the engine cannot read it, or dies of it.
+            LimitError: a limit was reached.
+        """
+        try:
+            told = self._ask("open", f"shard {shard}", shard=shard, folder=str(folder))
+        except DamagedError as error:
+            reason = _foreign(folder)
+            if not reason:
+                raise
+            raise UnreadableError(
+                f"{shown(self._what)}, shard {shard}, cannot be read by the engine here: {reason}",
+                "`recoup qdrant inspect` says what can be told without it; a server of its version restores it.",
+            ) from error
+        self.about[shard] = About(told["segments"], told["indexed_vectors"], told["payload_schema"])
+        self.vectors, self.sparse_vectors = told["vectors"], told["sparse_vectors"]
+
+    def count(self, filter: Filter | None = None) -> int:  # noqa: A002 - Qdrant's word
+        """Points of all shards, or those that meet a filter; exact.
+
+        Raises:
+            UsageError: the filter is wrong.
+            DamagedError: the data cannot be read.
+            LimitError: a limit was reached.
+        """
+        return sum(self.counts(filter).values())
+
+    def counts(self, filter: Filter | None = None) -> dict[int, int]:  # noqa: A002 - Qdrant's word
+        """Points of each shard; raises as `count` does."""
+        return {shard: self._ask("count", f"shard {shard}", shard=shard, filter=filter) for shard in self.about}
+
+    def scroll(
+        self,
+        filter: Filter | None = None,  # noqa: A002 - Qdrant's word
+        *,
+        with_payload: bool = True,
+        with_vectors: bool = True,
+    ) -> Iterator[Point]:
+        """Points in the order of their ids, read as they are asked for; raises as `count` does.
+
+        Args:
+            filter: which; all by default.
+            with_payload: whether they have their `payload`.
+            with_vectors: whether they have their `vector`.
+        """
+        pages = [self._scroll(shard, filter, payload=with_payload, vectors=with_vectors) for shard in self.about]
+        return heapq.merge(*pages, key=lambda point: order(point["id"]))
+
+    def _scroll(self, shard: int, filter: Filter | None, *, payload: bool, vectors: bool) -> Iterator[Point]:  # noqa: A002 - Qdrant's word
+        offset: PointId | None = None
+        while True:
+            page = self._ask(
+                "scroll",
+                f"shard {shard}",
+                shard=shard,
+                filter=filter,
+                offset=offset,
+                limit=_PAGE,
+                payload=payload,
+                vectors=vectors,
+            )
+            yield from map(_point, json.loads(page["points"]))
+            offset = page["following"]
+            if offset is None:
+                return
+
+    def get(self, ids: Sequence[PointId], *, with_payload: bool = True, with_vectors: bool = True) -> list[Point]:
+        """Points by their ids, in the order asked; those that are not there are left out. Raises as `count` does."""
+        found = {}
+        for start in range(0, len(ids), _PAGE):
+            page = list(ids[start : start + _PAGE])
+            for point in self._ask("get", "points", ids=page, payload=with_payload, vectors=with_vectors):
+                found[str(point["id"])] = _point(point)
+        return [found[spelled] for spelled in map(_spelled, ids) if spelled in found]
+
+    def search(
+        self,
+        query: PointId | Sequence[Any] | Mapping[str, Any],
+        limit: int = 10,
+        filter: Filter | None = None,  # noqa: A002 - Qdrant's word
+        *,
+        using: str = "",
+        exact: bool = True,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+    ) -> list[Point]:
+        """The points nearest to a vector or to another point, best first, each with its `score`.
+
+        Args:
+            query: a vector (numbers, rows of numbers, or `indices` and `values`), or the id of a point, which is left out itself.
+            limit: how many.
+            filter: among which; all by default.
+            using: the vector's name; may be left out where there is only one.
+            exact: compare with every point, instead of asking the index.
+            with_payload: whether they have their `payload`.
+            with_vectors: whether they have their `vector`.
+
+        Raises:
+            UsageError: question or filter are wrong.
+            DamagedError: the data cannot be read.
+            LimitError: a limit was reached.
+        """
+        if limit < 1:
+            raise UsageError("a search has to look for one point at least")
+        asked = query if isinstance(query, int | str | Mapping) else list(query)
+        hits = self._ask(
+            "search",
+            "points",
+            query=asked,
+            limit=limit,
+            filter=filter,
+            using=using,
+            exact=exact,
+            payload=with_payload,
+            vectors=with_vectors,
+        )
+        return [_point(hit) for hit in hits]
+
+    def described(self, seed: int) -> Any:
+        """The facts of the collection, as `_sampling.describe` has them; raises as `count` does."""
+        return self._ask("describe", "points", seed=seed)
+
+    def _ask(self, verb: str, about: str, **question: Any) -> Any:
+        told = self._watch.answer(lambda: self._process.ask({"ask": verb, **question}), about)
+        if "refused" in told:
+            raise UsageError(told["refused"], told["hint"])
+        return told["answer"]
+
+
+def _point(packed: dict[str, Any]) -> Point:
+    if "vectors" in packed:
+        packed["vector"] = unpacked(packed.pop("vectors"))
+    return packed
+
+
+def _spelled(point_id: PointId) -> str:
+    """As the engine spells it; what is no id was refused before."""
+    return canonical_id(point_id)
+
+
+class _Watch:
+    """Ends the child when it takes too much, and explains why it ended.
+
+    Args:
+        process: the child.
+        limits: both given.
+        what: what is opened.
+    """
+
+    def __init__(self, process: Child, limits: Limits, what: str) -> None:
+        self._process, self._limits, self._what = process, limits, what
+        self._clock = SystemClock()
+        self._left = threading.Event()
+        self._asked_at: float | None = None
+        self._reached = ""
+        self._thread = threading.Thread(target=self._look, name="watch the engine", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._left.wait(_WATCHED) and not self._reached:
+            self._reached = self._limit_reached()
+        if self._reached:
+            self._process.kill()
+
+    def _limit_reached(self) -> str:
+        asked_at, seconds, memory = self._asked_at, self._limits.seconds, self._limits.memory
+        if asked_at is not None and seconds is not None and self._clock.monotonic() - asked_at > seconds:
+            return f"more than {seconds:,.0f} seconds"
+        taken = private_memory(self._process.pid)
+        if memory is not None and taken is not None and taken > memory:
+            return f"more than {memory:,} bytes of memory"
+        return ""
+
+    def answer(self, ask: Callable[[], Any], about: str) -> Any:
+        """An answer of the child's.
+
+        Args:
+            ask: waits for it.
+            about: what it is about, for errors.
+
+        Raises:
+            DamagedError: it found damage, or died.
+            LimitError: it was ended by a limit, or from outside.
+        """
+        self._asked_at = self._clock.monotonic()
+        try:
+            return ask()
+        except ChildFailedError as error:
+            raise self._explained(error, about) from None
+        finally:
+            self._asked_at = None
+
+    def _explained(self, error: ChildFailedError, about: str) -> RecoupError:
+        subject = f"{about} of {shown(self._what)}"
+        if self._reached:
+            return LimitError(
+                f"the engine needed {self._reached} for {subject}, and was ended: nothing is known of the data",
+                "Give it more, or let it run where there is more.",
+            )
+        if error.kind in ("ImportError", "ModuleNotFoundError"):
+            return RecoupError(f"Qdrant's engine cannot be started: {error.message}", "Install qdrant-edge-py 0.9.0.")
+        if error.kind == "MemoryError" or -error.code in _FROM_OUTSIDE:
+            return LimitError(
+                f"the engine was ended while it read {subject}, by the system or by somebody",
+                "See whether there was enough memory.",
+            )
+        if error.kind:
+            return DamagedError(f"{shown(self._what)}: {error.message}", error.hint)
+        return DamagedError(
+            f"{subject} makes the engine abort ({_signal_name(error.code)})",
+            "Its files are damaged. Restore from another set.",
+        )
+
+
+def _signal_name(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+class UnreadableError(RecoupError):
+    """The engine here is too old or too new for the data, which may be sound."""
+
+    exit_code = ExitCode.REFUSED
+
+
+def _foreign(folder: Path) -> str:
+    """Why this engine cannot read a shard that another one wrote; empty when it should."""
+    for segment in sorted((folder / "segments").glob("*")):
+        if (segment / "db_backup").exists():
+            return "it was written by a server before 1.16, which kept payloads in RocksDB"
+        with contextlib.suppress(OSError, ValueError):
+            version = tuple(map(int, (segment / "version.info").read_text().split(".")))
+            if version > _SEGMENT_VERSION:
+                return f"its segments have version {'.'.join(map(str, version))}, and the engine here reads {_KNOWN}"
+    return ""
