@@ -356,6 +356,7 @@ class Stack:
         set: str = "latest-complete",  # noqa: A002 - the noun of the field
         sources: Sequence[str] | None = None,
         wait_lock: float = 0.0,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> "DrillReport":
         """Restores a set into scratch twins and compares facts with facts.
 
@@ -364,11 +365,14 @@ class Stack:
             set: a set; the newest complete one by default.
             sources: names; all that the set holds by default.
             wait_lock: seconds to wait for a lock.
+            options: source name to the plug's own drill options.
         """
         from recoup.operations import drill
         from recoup.system.filesystem import free_bytes
 
         plan = plan or self.plan_drill(set, sources)
+        for name in {*(options or {})} - {*plan.sources}:
+            raise UsageError(f"{name} is not drilled, so options of it have no meaning")
         if not plan.sources:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.skipped.items())
             raise UsageError(f"{plan.set} holds nothing that could be drilled ({reasons})")
@@ -379,11 +383,12 @@ class Stack:
                     f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
                     "Free space, or set `staging:` to a folder on a larger disk.",
                 )
-            live, options = {}, {}
+            live, defaults = {}, {}
             for name in plan.sources:
-                live[name] = self._source(name, scratch, emit, plan.manifest)
-                options[name] = self._restore_options(plan.manifest.sources[name].kind, {})
-            return drill.run(plan, live, options, self.repository, scratch, self._clock, emit, self._host.name)
+                own = (options or {}).get(name, {})
+                live[name] = self._drilled(self._source(name, scratch, emit, plan.manifest), own)
+                defaults[name] = self._restore_options(plan.manifest.sources[name].kind, {})
+            return drill.run(plan, live, defaults, self.repository, scratch, self._clock, emit, self._host.name)
 
     # --- restore ----------------------------------------------------------------------------------------------------
 
@@ -837,16 +842,30 @@ class Stack:
         return getattr(load("recoup.sources", kind), "RestoreOptions", NoRestoreOptions)
 
     def _restore_options(self, kind: str, values: Mapping[str, Any]) -> Any:
+        return self._plug_options(self._restore_options_type(kind), f"restore option {{}} of kind {kind}", values)
+
+    def _drilled(self, source: "Source", values: Mapping[str, Any]) -> "Source":
+        """The source whose twin a drill makes: as the plug's own drill options want it."""
+        from recoup.sources._base import NoRestoreOptions
+
+        if not values:
+            return source
+        kind = source.options.kind
+        plug = load("recoup.sources", kind)
+        model = getattr(plug, "DrillOptions", NoRestoreOptions)
+        drilled: Source = plug.drilled(source, self._plug_options(model, f"drill option {{}} of kind {kind}", values))
+        return drilled
+
+    def _plug_options(self, model: Any, what: str, values: Mapping[str, Any]) -> Any:
         from pydantic import ValidationError
 
-        model = self._restore_options_type(kind)
         try:
             return model.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(step) for step in first["loc"])
             known = ", ".join(model.model_fields) or "none"
-            raise UsageError(f"restore option {key} of kind {kind}: {first['msg']}", f"Its options: {known}.") from None
+            raise UsageError(f"{what.format(key)}: {first['msg']}", f"Its options: {known}.") from None
 
     def _masked_tags(self, tags: Mapping[str, str] | None) -> dict[str, str]:
         return {self.masker(key): self.masker(value) for key, value in (tags or {}).items()}

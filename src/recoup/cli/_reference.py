@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from recoup.cli._options import PANEL
+from recoup.cli._plug_options import Declared, plug_options
 from recoup.cli.main import VERBS, Verb, command
-from recoup.cli.restore import restore_options
 from recoup.cli.version import exit_code_table
 
 _INTRODUCTION = """\
@@ -59,14 +59,17 @@ def _globals() -> Iterator[str]:
     yield from _options([p for p in command(VERBS[0]).params if _is_global(p)])
 
 
+_DECLARED: dict[str, Declared] = {"restore": "RestoreOptions", "drill": "DrillOptions"}
+
+
 def _sections(verbs: list[Verb]) -> Iterator[str]:
     for verb in verbs:
         loaded = command(verb)
         yield from _section(f"recoup {verb.name}", loaded, deeper=False)
         for name, below in getattr(loaded, "commands", {}).items():
             yield from _section(f"recoup {verb.name} {name}", below, deeper=True)
-        if verb.name == "restore":
-            yield from _plug_options()
+        if verb.name in _DECLARED:
+            yield from _plug_options(verb.name, _DECLARED[verb.name])
 
 
 def _section(title: str, loaded: Any, *, deeper: bool) -> Iterator[str]:
@@ -81,13 +84,13 @@ def _section(title: str, loaded: Any, *, deeper: bool) -> Iterator[str]:
     yield from _options(options)
 
 
-def _plug_options() -> Iterator[str]:
+def _plug_options(verb: str, which: Declared) -> Iterator[str]:
     yield "Options that kinds of sources declare are written `--option SOURCE.KEY=VALUE`, or `--KEY VALUE` where one kind alone"
-    yield "has it. Those that `restore` has itself reach every source that knows them."
+    yield f"has it. Those that `{verb}` has itself reach every source that knows them."
     yield ""
     yield "| Kind | Key | |"
     yield "| --- | --- | --- |"
-    for kind, model in restore_options():
+    for kind, model in plug_options(which):
         for key, field in model.model_fields.items():
             yield f"| {kind} | `{key.replace('_', '-')}` | {_cell(field.description or '')} |"
     yield ""

@@ -5,10 +5,21 @@ from typing import Annotated
 
 import typer
 
+from recoup.cli._plug_options import PlugCommand, chosen_options
 from recoup.cli._session import names, session, verb
 from recoup.errors import ExitCode
 
 
+class _DrillCommand(PlugCommand):
+    """`drill`, which takes the options that the plugs declare."""
+
+    declared = "DrillOptions"
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(cls=_DrillCommand)
 @verb
 def drill(
     context: typer.Context,
@@ -18,6 +29,9 @@ def drill(
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a report: .json, .md or .html.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="SOURCE.KEY=VALUE", help="An option of a source's plug.")
     ] = None,
 ) -> ExitCode:
     """Prove that a set restores: into scratch, compared with what was true.
@@ -31,12 +45,13 @@ def drill(
     if report is not None:
         _reports.check_suffix(report)
     plan = now.stack.plan_drill(set, names(source))
+    options = chosen_options(context, "DrillOptions", option or (), now.stack.sets(), list(plan.sources))
     if now.dry_run:
         now.result("plan", plan)
         now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
         return ExitCode.OK
     with now.news():
-        done = now.stack.drill(plan, wait_lock=now.wait_lock)
+        done = now.stack.drill(plan, wait_lock=now.wait_lock, options=options)
     now.result("drill", done)
     now.show(f"{done.set}, {_figures.age(done.age_seconds)}")
     now.show(_tables.drill_report(done))

@@ -36,7 +36,7 @@ VERBS = (
     Verb("show", "show:show", "Show one set: its parts, facts, findings, pins and proofs."),
     Verb("verify", "verify:verify", "Compare stored bytes with the manifests."),
     Verb("check", "verify:verify", "Compare stored bytes with the manifests.", hidden=True),
-    Verb("drill", "drill:drill", "Prove that a set restores: into scratch, compared with what was true."),
+    Verb("drill", "drill:app", "Prove that a set restores: into scratch, compared with what was true."),
     Verb("restore", "restore:app", "Restore a set: into a new folder, in place only when asked."),
     Verb("prune", "prune:prune", "Remove the sets that no rule of `keep` keeps."),
     Verb("forget", "prune:prune", "Remove the sets that no rule of `keep` keeps.", hidden=True),
