@@ -18,8 +18,8 @@ from recoup.errors import DamagedError, ExitCode, RecoupError, UsageError
 from recoup.model.names import shown
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant import _engine
-from recoup.sources.qdrant._engine import PointId, order
 from recoup.sources.qdrant._points_file import Point, unpacked
+from recoup.sources.qdrant._shards import PointId, order
 from recoup.system.clock import SystemClock
 from recoup.system.memory import private_memory
 from recoup.system.subprocesses import Child, ChildFailedError, child

@@ -11,7 +11,7 @@ from typing import Any
 
 from recoup.errors import DamagedError
 from recoup.sources._point_ids import Choice, IdDigest, canonical_id
-from recoup.sources.qdrant._engine import Shards, json_vector
+from recoup.sources.qdrant._shards import Shards, json_vector
 
 PROBES = 20
 """Neighbour questions for each dense vector of a collection."""
