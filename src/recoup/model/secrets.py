@@ -1,7 +1,8 @@
 """Keeping secrets out of everything that is printed, logged, stored or shown."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 MASK = "***"
 
@@ -43,11 +44,11 @@ class Masker:
         text = _URL_CREDENTIALS.sub(rf"\g<scheme>{MASK}@", text)
         return _KEYWORD.sub(rf"\g<key>{MASK}", text)
 
-    def value(self, value: object) -> object:
+    def value(self, value: Any) -> Any:
         """`value` with every text inside it masked (lists, tuples and mappings are walked)."""
         if isinstance(value, str):
             return self(value)
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             return {key: self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]

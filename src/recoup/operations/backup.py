@@ -4,11 +4,10 @@ import contextlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from recoup.errors import EmptySourceError, ExitCode, NoSpaceError, RecoupError, StorageError
 from recoup.model.events import Emit, Event, Level
@@ -16,6 +15,7 @@ from recoup.model.facts import outside
 from recoup.model.manifest import Finding, Host, Manifest, SourceOutcome, SourceRecord, StoredPart, outcome_of
 from recoup.model.names import SetName
 from recoup.model.reports import BackupReport
+from recoup.model.secrets import Masker
 from recoup.operations._pump import Pump, storage_error
 from recoup.repository._base import Repository, SetWriter
 from recoup.sources._base import Capture, MovedError, Source
@@ -93,7 +93,7 @@ class Run:
     time_zone: str
     clock: Clock
     emit: Emit
-    mask: Callable[[str], str]
+    mask: Masker
 
 
 def plan(
@@ -225,7 +225,7 @@ def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
         for sentence in source.recover():
             run.emit(Event("restore_recovered", run.clock.now(), run.mask(f"{row.source}: {sentence}"), Level.WARNING))
         if not source.present() and source.options.optional:
-            entered.record = SourceRecord(row.kind, "absent", settings=_masked(source.settings(), run.mask))
+            entered.record = SourceRecord(row.kind, "absent", settings=run.mask.value(source.settings()))
             return
         source.check()
         context = source.capture()
@@ -239,18 +239,7 @@ def _failed(row: Row, source: Source, error: Exception, run: Run) -> SourceRecor
     message = run.mask(_sentence(error))
     fields = {"source": row.source, "error": message}
     run.emit(Event("source_failed", run.clock.now(), f"{row.source}: {message}", Level.ERROR, fields=fields))
-    return SourceRecord(row.kind, "failed", error=message, settings=_masked(source.settings(), run.mask))
-
-
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """A setting with every text inside it masked: a variable may have brought a secret anywhere."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, Mapping):
-        return {key: _masked(item, mask) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(item, mask) for item in value]
-    return value
+    return SourceRecord(row.kind, "failed", error=message, settings=run.mask.value(source.settings()))
 
 
 def _sentence(error: Exception) -> str:
@@ -314,7 +303,7 @@ def _store(row: Row, source: Source, capture: Capture, writer: SetWriter, run: R
         kind=row.kind,
         outcome=outcome,
         error="" if outcome == "complete" else _summary(masked),
-        settings=_masked(source.settings(), run.mask),
+        settings=run.mask.value(source.settings()),
         engine=capture.engine,
         method=capture.method,
         frozen=capture.frozen,

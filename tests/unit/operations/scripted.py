@@ -14,6 +14,7 @@ from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen, Host
 from recoup.model.part import Attributes, Member, Part, StreamPart, TreePart
 from recoup.model.reports import BackupReport
+from recoup.model.secrets import Masker
 from recoup.operations import backup
 from recoup.repository.opening import open_repository
 from recoup.repository.plain.repository import PlainRepository
@@ -168,7 +169,7 @@ def made_repository(root: Path) -> PlainRepository:
 
 
 def a_run(emit: Callable[[Any], None] = lambda _: None) -> backup.Run:
-    return backup.Run("stack", Host("host", "system"), "0", "0" * 32, "UTC", SystemClock(), emit, lambda text: text)
+    return backup.Run("stack", Host("host", "system"), "0", "0" * 32, "UTC", SystemClock(), emit, Masker())
 
 
 def back_up(
