@@ -214,7 +214,8 @@ class Stack:
             self._emitting() as emit,
             self._staging() as staging,
         ):
-            live = {row.source: self._source(row.source, staging, emit) for row in plan.rows}
+            shared = len(plan.rows) > 1
+            live = {row.source: self._source(row.source, staging, emit, shared=shared) for row in plan.rows}
             report = backup.run(plan, live, self.repository, self._run(emit))
         wanted = self._repository_settings.prune_after_backup if prune is None else prune
         if wanted:
@@ -806,6 +807,8 @@ class Stack:
         emit: Emit | None = None,
         manifest: "Manifest | None" = None,
         where: str | None = None,
+        *,
+        shared: bool = False,
     ) -> "Source":
         """A live source from its settings, or, when it is not configured, from what a manifest says of it."""
         from recoup.sources._base import Site
@@ -823,6 +826,7 @@ class Stack:
             seed=_seed(name, manifest),
             emit=emit or self._listener,
             allow_remote=self.settings.allow_remote,
+            shared=shared,
         )
         source: Source = plug.connect(options, site)
         return source

@@ -55,6 +55,7 @@ class Site:
         seed: seed for random choices (probes).
         emit: where news go.
         allow_remote: False when only hosts of this machine may be contacted.
+        shared: True when other sources are captured in the same cut, so that it matters how long this one takes to stand still.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Site:
     seed: int = 0
     emit: Emit = ignore
     allow_remote: bool = True
+    shared: bool = False
 
 
 class Capture(Protocol):

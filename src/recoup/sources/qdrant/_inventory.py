@@ -140,6 +140,10 @@ class Inventory:
         """
         return collection(self.nodes, name, self.aliases)
 
+    def again(self) -> tuple[str, ...]:
+        """The names of the collections that there are now, sorted."""
+        return _names(self.server)
+
     def node_of(self, peer: int | None) -> Node | None:
         """The node of a peer id, where it can be reached; a server alone is the only one."""
         if not self.distributed:
@@ -163,16 +167,21 @@ def look(servers: Sequence[Server], *, allow_remote: bool = True) -> Inventory:
     first = servers[0]
     version = first.version
     cluster = _cluster(first)
-    names = sorted(str(one["name"]) for one in (first.get(at("collections")) or {}).get("collections", ()))
+    names = _names(first)
     aliases = {
         str(one["alias_name"]): str(one["collection_name"])
         for one in (first.get(at("aliases")) or {}).get("aliases", ())
     }
     if cluster is not None and cluster.get("status") != "enabled":
-        return Inventory(version, (Node(first),), tuple(names), aliases)
+        return Inventory(version, (Node(first),), names, aliases)
     nodes, lost = _nodes(servers, cluster, names, allow_remote=allow_remote)
     distributed = cluster is not None or len(servers) > 1
-    return Inventory(version, nodes, tuple(names), aliases, distributed, lost)
+    return Inventory(version, nodes, names, aliases, distributed, lost)
+
+
+def _names(server: Server) -> tuple[str, ...]:
+    answer = server.get(at("collections")) or {}
+    return tuple(sorted(str(one["name"]) for one in answer.get("collections", ())))
 
 
 def _cluster(server: Server) -> Mapping[str, Any] | None:

@@ -1,0 +1,249 @@
+"""One collection after its snapshots came: opened once more from our own files, described, and made into parts of a set."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from recoup.errors import DamagedError, RecoupError
+from recoup.model.facts import Value
+from recoup.model.manifest import Finding
+from recoup.model.names import shown
+from recoup.model.part import Part, StreamPart
+from recoup.sources._base import Site
+from recoup.sources._staged import StagedFile
+from recoup.sources.qdrant._described import describe, recorded, subject
+from recoup.sources.qdrant._inventory import Collection, Shard
+from recoup.sources.qdrant._job import Job
+from recoup.sources.qdrant._record import (
+    POINTS,
+    CollectionRecord,
+    ShardRecord,
+    encode,
+    folder_of,
+    record_part,
+    shard_part,
+)
+from recoup.sources.qdrant._taking import Taken
+from recoup.sources.qdrant._unpacking import unpack
+from recoup.system.atomicfile import make_private_folder, write_atomic
+from recoup.system.subprocesses import ChildFailedError, call
+from recoup.system.tempdirs import remove_tree
+
+UNKNOWN = -1
+"""Points of a shard that the engine could not open."""
+
+_OF_NODE = re.compile(r"-[0-9]+-[0-9]{4}(?:-[0-9]{2}){5}\.snapshot")
+"""What follows the collection's name in that of its snapshot: peer id and time."""
+
+
+@dataclass
+class Collected:
+    """A collection, ready to be stored.
+
+    Attributes:
+        record: what goes beside the snapshots.
+        files: part name to its file.
+        findings: what is missing or doubtful.
+        values: facts.
+        counted: whether it is whole and was opened, so that its count can be compared with the live collection's.
+    """
+
+    record: CollectionRecord
+    files: Mapping[str, Path]
+    findings: list[Finding]
+    values: dict[str, dict[str, Value]] = field(default_factory=dict)
+    counted: bool = False
+
+    def parts(self, folder: Path) -> Iterator[Part]:
+        """The record, then the snapshots.
+
+        Args:
+            folder: for the record's file.
+        """
+        path = folder / "record"
+        write_atomic(path, encode(self.record))
+        yield _part(record_part(self.record.name), path)
+        path.unlink(missing_ok=True)
+        for name, file in self.files.items():
+            yield _part(name, file)
+            file.unlink(missing_ok=True)  # a repository that could not take it over has read it
+
+    def drop(self) -> None:
+        """Removes the files that nobody wanted."""
+        for file in self.files.values():
+            file.unlink(missing_ok=True)
+
+
+def _part(name: str, path: Path) -> StreamPart:
+    return StreamPart(name, StagedFile(path), size=path.stat().st_size)
+
+
+def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Site, folder: Path) -> Collected:
+    """Opens what was taken of a collection and describes it.
+
+    Args:
+        collection: as the server told it.
+        jobs: all that was to be taken of it, ended.
+        version: of the server.
+        site: seed of the probes.
+        folder: for what is unpacked; it is removed again.
+    """
+    taken = [job.taken for job in jobs if job.taken]
+    findings = [_failure(job) for job in jobs if not job.taken]
+    findings += _remarks(jobs, taken)
+    method = taken[0].method if taken else "stored"
+    bare = CollectionRecord(
+        name=collection.name,
+        method=method,
+        server=version,
+        config=collection.config,
+        payload_schema=collection.payload_schema,
+        aliases=collection.aliases,
+        shards=(),
+        shard_keys=collection.shard_keys,
+    )
+    files = {_part_name(collection.name, one): one.spooled.path for one in taken}
+    shards = _scrolled_shards(collection, taken[0]) if method == "scroll" and taken else _shards(collection, taken)
+    whole = not findings or all(finding.harmless for finding in findings)
+    collected = Collected(replace(bare, shards=shards), files, findings)
+    try:
+        collected = _described(collected, taken, site, folder)
+    except (RecoupError, ChildFailedError) as error:
+        collected.findings.append(_unopened(collection, error))
+    else:
+        collected.counted = whole and bool(taken)
+    about = subject(collection.name)
+    collected.values[about] = {**collected.values.get(about, {}), **recorded(collected.record)}
+    return collected
+
+
+def _failure(job: Job) -> Finding:
+    error = job.error
+    message = "was deleted before it could be taken" if job.gone else (error.message if error else "was not taken")
+    return Finding("unreadable", job.item.what, message)
+
+
+def _remarks(jobs: Sequence[Job], taken: Sequence[Taken]) -> Iterator[Finding]:
+    unchecked = next((one for one in taken if one.unchecked), None)
+    if unchecked is not None:
+        yield Finding("unchecked", unchecked.item.what, unchecked.unchecked, harmless=True)
+    for job in jobs:
+        if job.again and job.taken:
+            message = f"had to be taken again, at {job.taken.first:%H:%M:%S} UTC: it is later than the others"
+            yield Finding("again", job.item.what, message, harmless=True)
+
+
+def _unopened(collection: Collection, error: RecoupError) -> Finding:
+    what = "cannot be opened as it was captured" if isinstance(error, DamagedError) else "could not be opened"
+    return Finding("suspicious", f"collection {shown(collection.name)}", f"{what}: {error.message}")
+
+
+def _part_name(collection: str, taken: Taken) -> str:
+    if taken.method == "scroll":
+        return f"{folder_of(collection)}/{POINTS}"
+    if taken.item.shard is not None:
+        return shard_part(collection, taken.item.shard)
+    ending = taken.name.removeprefix(collection)
+    if not _OF_NODE.fullmatch(ending):
+        ending = f"-{taken.node.peer or 0}-{taken.last:%Y-%m-%d-%H-%M-%S}.snapshot"
+    folder = folder_of(collection)
+    return f"{folder}/{folder}{ending}"
+
+
+def _shards(collection: Collection, taken: Sequence[Taken]) -> tuple[ShardRecord, ...]:
+    """Each shard once, from the first snapshot that has a good copy of it."""
+    found: dict[int, ShardRecord] = {}
+    known = {shard.id: shard for shard in collection.shards}
+    for one in taken:
+        for number, contents in one.spooled.contents.shards.items():
+            if number in found or (one.item.shard is None and not contents.active):
+                continue
+            shard = known.get(number)
+            found[number] = ShardRecord(
+                id=number,
+                first=one.first,
+                last=one.last,
+                points=UNKNOWN,
+                ids="",
+                part=_part_name(collection.name, one),
+                key=shard.key if shard else None,
+                node=one.node.server.url,
+                peer=one.node.peer,
+                replicas=_states(shard) if shard else {},
+                segments=contents.records(),
+            )
+    return tuple(found[number] for number in sorted(found))
+
+
+def _scrolled_shards(collection: Collection, taken: Taken) -> tuple[ShardRecord, ...]:
+    """The shards of a collection whose points were read one by one: nobody knows which point came from which.
+
+    So all points of a shard key stand at its first shard.
+    """
+    first = ShardRecord(
+        id=0,
+        first=taken.first,
+        last=taken.last,
+        points=0,
+        ids=f"{0:064x}",
+        part=_part_name(collection.name, taken),
+        node=taken.node.server.url,
+        peer=taken.node.peer,
+    )
+    return tuple(
+        replace(first, id=shard.id, key=shard.key, replicas=_states(shard)) for shard in collection.shards
+    ) or (first,)
+
+
+def _states(shard: Shard) -> dict[str, str]:
+    return {str(copy.peer): copy.state for copy in shard.replicas}
+
+
+def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path) -> Collected:
+    """With the facts of the opened shards; what was unpacked for that is removed."""
+    record = collected.record
+    root = folder / "opened"
+    make_private_folder(root)
+    try:
+        folders = (
+            _built(record, taken[0], root) if record.method == "scroll" and taken else _unpacked(record, taken, root)
+        )
+        described = describe(record.name, folders, site.seed)
+    finally:
+        remove_tree(root)
+    shards = tuple(
+        replace(shard, points=described.points[shard.id], ids=described.ids[shard.id])
+        if shard.id in described.points
+        else shard
+        for shard in record.shards
+    )
+    probes = tuple(described.probes)
+    collected.record = replace(record, shards=shards, probes=probes, seed=site.seed if probes else None)
+    collected.values = {subject: dict(values) for subject, values in described.values.items()}
+    return collected
+
+
+def _unpacked(record: CollectionRecord, taken: Sequence[Taken], root: Path) -> dict[int, Path]:
+    """Shard to its folder."""
+    wanted = {shard.id: shard.part for shard in record.shards}
+    folders: dict[int, Path] = {}
+    for number, one in enumerate(taken):
+        name = _part_name(record.name, one)
+        with one.spooled.path.open("rb", buffering=0) as file:
+            contents = unpack(file, root / str(number), one.item.what, one.item.shard or 0)
+        folders |= {shard: root / str(number) / str(shard) for shard in contents.shards if wanted.get(shard) == name}
+    return folders
+
+
+def _built(record: CollectionRecord, taken: Taken, root: Path) -> dict[int, Path]:
+    """Shards that the engine makes of a file of points: one for each shard key, by the number of that key's first shard."""
+    from recoup.sources.qdrant._points_shard import build
+
+    answer = call(build, str(taken.spooled.path), str(root))
+    folders: dict[int, Path] = {}
+    for number, made in enumerate(answer["shards"]):
+        key = (type(made["key"]), made["key"])
+        first = next((shard.id for shard in record.shards if (type(shard.key), shard.key) == key), record.shards[0].id)
+        folders[first] = root / str(number)
+    return folders
