@@ -19,6 +19,7 @@ from recoup.model.names import shown
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant import _engine
 from recoup.sources.qdrant._points_file import Point, unpacked
+from recoup.sources.qdrant._record import ShardKey
 from recoup.sources.qdrant._shards import PointId, order
 from recoup.system.clock import SystemClock
 from recoup.system.memory import private_memory
@@ -63,6 +64,10 @@ DEFAULT = Limits()
 """Limits chosen by the size of the data."""
 
 
+NO_KEYS: Mapping[int, ShardKey | None] = {}
+"""For collections without shard keys."""
+
+
 @dataclass(frozen=True)
 class About:
     """What the engine tells of an opened shard.
@@ -79,13 +84,19 @@ class About:
 
 
 @contextlib.contextmanager
-def opened(shards: Mapping[int, Path], limits: Limits = DEFAULT, what: str = "the snapshot") -> Iterator["OpenShards"]:
+def opened(
+    shards: Mapping[int, Path],
+    limits: Limits = DEFAULT,
+    what: str = "the snapshot",
+    keys: Mapping[int, ShardKey | None] = NO_KEYS,
+) -> Iterator["OpenShards"]:
     """Opens unpacked shards of one collection; the engine writes into their folders.
 
     Args:
         shards: number to folder, as `unpack` makes them.
         limits: for the engine.
         what: what they are called in errors.
+        keys: shard number to its shard key, where there are such keys; points then have their `shard_key`.
 
     Raises:
         DamagedError: the engine cannot read one, or dies of it.
@@ -95,7 +106,7 @@ def opened(shards: Mapping[int, Path], limits: Limits = DEFAULT, what: str = "th
     size = sum(allocated(folder) for folder in shards.values())
     with child(_engine.serve) as process, _Watch(process, limits.of(size), what) as watch:
         watch.answer(process.answer, "to start")
-        found = OpenShards(process, watch, what)
+        found = OpenShards(process, watch, what, keys)
         for shard, folder in sorted(shards.items()):
             found.add(shard, folder)
         yield found
@@ -108,7 +119,7 @@ def allocated(folder: Path) -> int:
 
 @dataclass
 class OpenShards:
-    """Opened shards. Ids are unique over all of them; lists are in Qdrant's order: numbers, then UUIDs.
+    """Opened shards. Lists are in Qdrant's order: numbers, then UUIDs. An id is unique within a shard key.
 
     Attributes:
         about: shard number to what the engine tells of it.
@@ -119,6 +130,7 @@ class OpenShards:
     _process: Child
     _watch: "_Watch"
     _what: str
+    _keys: Mapping[int, ShardKey | None]
     about: dict[int, About] = field(default_factory=dict)
     vectors: Mapping[str, Any] = field(default_factory=dict)
     sparse_vectors: Mapping[str, Any] = field(default_factory=dict)
@@ -187,19 +199,22 @@ class OpenShards:
                 payload=payload,
                 vectors=vectors,
             )
-            yield from map(_point, json.loads(page["points"]))
+            yield from (self._point(point, shard) for point in json.loads(page["points"]))
             offset = page["following"]
             if offset is None:
                 return
 
     def get(self, ids: Sequence[PointId], *, with_payload: bool = True, with_vectors: bool = True) -> list[Point]:
         """Points by their ids, in the order asked; those that are not there are left out. Raises as `count` does."""
-        found = {}
+        points: list[Point] = []
         for start in range(0, len(ids), _PAGE):
             page = list(ids[start : start + _PAGE])
+            found: dict[str, list[Point]] = {}
             for point in self._ask("get", "points", ids=page, payload=with_payload, vectors=with_vectors):
-                found[str(point["id"])] = _point(point)
-        return [found[spelled] for spelled in map(_spelled, ids) if spelled in found]
+                found.setdefault(str(point["id"]), []).append(self._point(point, point.pop("shard")))
+            for one in page:
+                points += found.pop(canonical_id(one), [])
+        return points
 
     def search(
         self,
@@ -242,28 +257,23 @@ class OpenShards:
             payload=with_payload,
             vectors=with_vectors,
         )
-        return [_point(hit) for hit in hits]
+        return [self._point(hit, hit.pop("shard")) for hit in hits]
 
     def described(self, seed: int) -> Any:
         """The facts of the collection, as `_sampling.describe` has them; raises as `count` does."""
         return self._ask("describe", "points", seed=seed)
+
+    def _point(self, packed: dict[str, Any], shard: int) -> Point:
+        if "vectors" in packed:
+            packed["vector"] = unpacked(packed.pop("vectors"))
+        key = self._keys.get(shard)
+        return packed if key is None else {**packed, "shard_key": key}
 
     def _ask(self, verb: str, about: str, **question: Any) -> Any:
         told = self._watch.answer(lambda: self._process.ask({"ask": verb, **question}), about)
         if "refused" in told:
             raise UsageError(told["refused"], told["hint"])
         return told["answer"]
-
-
-def _point(packed: dict[str, Any]) -> Point:
-    if "vectors" in packed:
-        packed["vector"] = unpacked(packed.pop("vectors"))
-    return packed
-
-
-def _spelled(point_id: PointId) -> str:
-    """As the engine spells it; what is no id was refused before."""
-    return canonical_id(point_id)
 
 
 class _Watch:

@@ -158,7 +158,7 @@ def _vector(shards: Shards, point: str, name: str) -> Any:
 
 def _near(shards: Shards, name: str, vector: Any, itself: str, *, exact: bool) -> list[tuple[float, str]]:
     found = shards.nearest(vector, name, NEIGHBOURS + 2, exact=exact)
-    return [(score, canonical_id(point.id)) for score, point in found if canonical_id(point.id) != itself]
+    return [(score, canonical_id(point.id)) for score, point, _ in found if canonical_id(point.id) != itself]
 
 
 def settled(found: list[tuple[float, str]], most: int) -> list[str]:

@@ -113,11 +113,14 @@ class Shards:
         return {"points": f"[{','.join(points)}]", "following": None if following is None else _json_id(following)}
 
     def get(self, ids: list[PointId], payload: bool, vectors: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - by name only
-        """Points by their ids, from whichever shard has them; those that are nowhere are left out."""
+        """Points by their ids, from every shard that has them, each with its shard; those that are nowhere are left out."""
         asked = [_asked(one) for one in ids]
-        with _engine():
-            found = [record for shard in self.opened.values() for record in shard.retrieve(asked, payload, vectors)]
-        return [_packed_point(record) for record in found]
+        found = []
+        for number, shard in self.opened.items():
+            with _engine():
+                records = shard.retrieve(asked, payload, vectors)
+            found += [{**_packed_point(record), "shard": number} for record in records]
+        return found
 
     def records(self, shard: int, ids: list[str]) -> list[Any]:
         """The engine's own records of points whose ids are spelled as text."""
@@ -140,8 +143,8 @@ class Shards:
         name = self.named(using)
         vector, itself = self._vector_of(query, name) if isinstance(query, int | str) else (_query(query), None)
         found = self.nearest(vector, name, limit + 1, exact=exact, filter=filter, payload=payload, vectors=vectors)
-        hits = [(score, point) for score, point in found if _json_id(point.id) != itself]
-        return [{**_packed_point(point), "score": score} for score, point in hits[:limit]]
+        hits = [hit for hit in found if _json_id(hit[1].id) != itself]
+        return [{**_packed_point(point), "score": score, "shard": shard} for score, point, shard in hits[:limit]]
 
     def nearest(
         self,
@@ -153,8 +156,8 @@ class Shards:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - Qdrant's word
         payload: bool = False,
         vectors: bool = False,
-    ) -> list[tuple[float, Any]]:
-        """Scores and points of all shards, best first, equal ones by their ids."""
+    ) -> list[tuple[float, Any, int]]:
+        """Score, point and shard of the nearest of all shards, best first, equal ones by their ids."""
         import qdrant_edge as edge
 
         request = edge.SearchRequest(
@@ -166,10 +169,12 @@ class Shards:
             with_vector=vectors,
         )
         with _engine():
-            found = [point for shard in self.opened.values() for point in shard.search(request)]
+            found = [
+                (point.score, point, number) for number, shard in self.opened.items() for point in shard.search(request)
+            ]
         sign = 1 if self.lowest_is_nearest(name) else -1
-        found.sort(key=lambda point: (sign * point.score, order(_json_id(point.id))))
-        return [(point.score, point) for point in found[:limit]]
+        found.sort(key=lambda hit: (sign * hit[0], order(_json_id(hit[1].id)), hit[2]))
+        return found[:limit]
 
     def lowest_is_nearest(self, name: str) -> bool:
         """Whether a vector's scores are distances, less being nearer."""
