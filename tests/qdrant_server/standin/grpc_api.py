@@ -54,7 +54,8 @@ class Points(messages.PointsServicer):  # type: ignore[misc] # generated without
         next_page = answer["result"]["next_page_offset"]
         return messages.ScrollResponse(
             result=[
-                RestToGrpc.convert_record(models.Record.model_validate(found)) for found in answer["result"]["points"]
+                RestToGrpc.convert_record(models.Record.model_validate(found | {"payload": found.get("payload") or {}}))
+                for found in answer["result"]["points"]
             ],
             next_page_offset=None if next_page is None else RestToGrpc.convert_extended_point_id(next_page),
             time=answer["time"],
