@@ -1,8 +1,10 @@
 """A running Qdrant server as the tests see it: what to ask, how to empty it, how to end it."""
 
+import socket
+import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -33,14 +35,13 @@ class Qdrant:
 
     Attributes:
         url: base URL of its HTTP interface, without a slash at the end.
-        grpc_port: port of its gRPC interface.
         keys: what it demands.
         real: whether it is Qdrant itself.
     """
 
     def __init__(self, url: str, grpc_port: int, keys: Keys, *, real: bool) -> None:
         self.url = url
-        self.grpc_port = grpc_port
+        self._grpc_port = grpc_port
         self.keys = keys
         self.real = real
         headers = {"Accept-Encoding": "identity"} | ({"api-key": keys.full} if keys.full else {})
@@ -59,6 +60,17 @@ class Qdrant:
     def token(self, access: object, *, expires: int | None = None) -> str:
         """A JSON Web Token that this server accepts; see `Keys.token`."""
         return self.keys.token(access, expires=expires)
+
+    @property
+    def grpc_port(self) -> int:
+        """Port of its gRPC interface; where it is just starting, waits until somebody listens there."""
+        latest = time.monotonic() + PATIENCE
+        while time.monotonic() < latest:
+            with socket.socket() as probe:
+                if not probe.connect_ex((urlsplit(self.url).hostname or "", self._grpc_port)):
+                    return self._grpc_port
+            time.sleep(0.05)
+        raise RuntimeError(f"nobody listens for gRPC at port {self._grpc_port} of the server at {self.url}")
 
     @property
     def faults(self) -> Faults:

@@ -241,7 +241,10 @@ class Cluster:
         for node in self.nodes:
             if not node.running:
                 node.launch()
+            if node.real:  # the next one can only join one that is there
                 node.wait()
+        for node in self.nodes:
+            node.wait()
         self._meet()
 
     def _meet(self) -> None:

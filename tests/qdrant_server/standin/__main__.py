@@ -9,7 +9,6 @@ import sys
 import threading
 from pathlib import Path
 
-from qdrant_server.standin import grpc_api
 from qdrant_server.standin.admin import AdminServer
 from qdrant_server.standin.node import Node
 from qdrant_server.standin.settings import Settings
@@ -38,12 +37,11 @@ def main() -> None:
         threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     node.join()
     threading.Thread(target=node.optimize_for_ever, args=(ended,), daemon=True).start()
-    with grpc_api.serving(node.settings.url, arguments.grpc_port) as grpc_port:
-        node.ready = True
-        ports = {"port": server.server_port, "grpc_port": grpc_port, "admin_port": admin.server_port}
-        sys.stdout.write(f"{json.dumps(ports)}\n")
-        sys.stdout.flush()
-        ended.wait()
+    threading.Thread(target=_serve_grpc, args=(node.settings.url, arguments.grpc_port, ended), daemon=True).start()
+    node.ready = True
+    sys.stdout.write(f"{json.dumps({'port': server.server_port, 'admin_port': admin.server_port})}\n")
+    sys.stdout.flush()
+    ended.wait()
     server.finish()
     node.close()
     os._exit(0)  # open connections without a request keep their threads
@@ -57,6 +55,14 @@ def _server(arguments: argparse.Namespace) -> tuple[Server, Node]:
     settings = Settings(folder=arguments.storage.resolve(), url=f"http://127.0.0.1:{server.server_port}", **given)
     server.node = Node(settings)
     return server, server.node
+
+
+def _serve_grpc(url: str, port: int, ended: threading.Event) -> None:
+    """Serves gRPC until `ended`; beside HTTP, because its modules take seconds to import."""
+    from qdrant_server.standin import grpc_api
+
+    with grpc_api.serving(url, port):
+        ended.wait()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """gRPC answers as HTTP does, by Qdrant's own client."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -26,16 +27,18 @@ POINTS = [
 
 def connect(server: Qdrant, key: str = "", *, by_grpc: bool = True) -> QdrantClient:
     place = urlsplit(server.url)
-    return QdrantClient(
-        host=place.hostname,
-        port=place.port,
-        grpc_port=server.grpc_port,
-        prefer_grpc=by_grpc,
-        api_key=key or None,
-        https=False,
-        timeout=60,
-        check_compatibility=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+        return QdrantClient(
+            host=place.hostname,
+            port=place.port,
+            grpc_port=server.grpc_port,
+            prefer_grpc=by_grpc,
+            api_key=key or None,
+            https=False,
+            timeout=60,
+            check_compatibility=False,
+        )
 
 
 @pytest.fixture
