@@ -11,20 +11,16 @@ import platform
 import random
 import shutil
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from measuring import HEADING, LARGEST_MEMORY, MB, RECOUP, Pair, Run, alternately, timed
+
 RESULTS = Path(__file__).parent / "results.md"
-RECOUP = str(Path(sys.executable).with_name("recoup"))
-MB = 1_000_000
-LARGEST_MEMORY = 150  # MB, aim
 LEAST_SPEED = 0.9  # of the plain tools', aim
 CONFIG = """\
 version: 1
@@ -50,94 +46,6 @@ class Size:
 
 FULL = Size(large=1500 * MB, files=20_000, small=25_000, sets=1000, copies=3, starts=15)
 QUICK = Size(large=75 * MB, files=1000, small=25_000, sets=100, copies=2, starts=5)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a command: seconds of the clock, and bytes of memory of its largest process."""
-
-    seconds: float
-    memory: int
-
-
-def timed(command: str | Sequence[str], folder: Path) -> Run:
-    """Runs a command (text: by the shell) to its end; a failing one ends the benchmark."""
-    arguments = ["sh", "-ec", command] if isinstance(command, str) else list(command)
-    began = time.perf_counter()
-    child = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    said = child.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - began
-    child.stderr.close()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{arguments} ended with {child.returncode}:\n{said}")
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) differs
-    return Run(seconds, used.ru_maxrss * unit)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Recoup beside something plain.
-
-    Attributes:
-        what: what both did.
-        recoup: runs of Recoup.
-        plain: runs of the other.
-        beside: what the other was.
-        least_speed: aim for `speed`; None without one.
-        most_times: aim for `times`; None without one.
-    """
-
-    what: str
-    recoup: list[Run]
-    plain: list[Run]
-    beside: str
-    least_speed: float | None = None
-    most_times: float | None = None
-
-    @property
-    def times(self) -> float:
-        """Recoup's time as a multiple of the other's."""
-        return _median(self.recoup) / _median(self.plain)
-
-    @property
-    def memory(self) -> int:
-        """Recoup's largest process, bytes."""
-        return max(run.memory for run in self.recoup)
-
-    def row(self) -> str:
-        """One line of the table."""
-        if self.least_speed is not None:
-            shown, aim, holds = (
-                f"speed {1 / self.times:.2f}",
-                f">= {self.least_speed}",
-                1 / self.times >= self.least_speed,
-            )
-        else:
-            assert self.most_times is not None
-            shown, aim, holds = f"{self.times:.2f} times", f"<= {self.most_times}", self.times <= self.most_times
-        cells = (self.what, _shown(self.recoup), self.beside, _shown(self.plain), shown, aim, "yes" if holds else "NO")
-        return f"| {' | '.join(cells)} | {self.memory / MB:.0f} MB |"
-
-
-def _median(runs: list[Run]) -> float:
-    return statistics.median(run.seconds for run in runs)
-
-
-def _shown(runs: list[Run]) -> str:
-    seconds = [run.seconds for run in runs]
-    return f"{_median(runs):.3f} s ({min(seconds):.3f} to {max(seconds):.3f})"
-
-
-def alternately(count: int, first: Callable[[], Run], second: Callable[[], Run]) -> tuple[list[Run], list[Run]]:
-    """Runs both `count` times, each time in the other order."""
-    runs: tuple[list[Run], list[Run]] = ([], [])
-    for number in range(count):
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
-            runs[which].append((first, second)[which]())
-    return runs
 
 
 def make_data(folder: Path, size: Size) -> None:
@@ -264,8 +172,7 @@ def report(pairs: list[Pair], size: Size) -> str:
             f"Python {platform.python_version()}. Data: {amount}, in the page cache.",
             "Times are medians (lowest to highest); memory is that of Recoup's largest process.",
             "",
-            "| what | Recoup | beside | its time | ratio | aim | holds | memory |",
-            "|---|---|---|---|---|---|---|---|",
+            HEADING,
             *(pair.row() for pair in pairs),
             "",
             f"Peak memory {peak:.0f} MB, aim <= {LARGEST_MEMORY} MB: {'yes' if peak <= LARGEST_MEMORY else 'NO'}.",
