@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
+    from recoup.operations.verify import Examine
     from recoup.repository._base import Lock, Repository, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
@@ -95,6 +96,15 @@ def open_stack(
 
 def _is_place(repository: str | None, cwd: Path) -> bool:
     return repository is not None and ("/" in repository or (cwd / repository).is_dir())
+
+
+def _examine_of_plug(kind: str) -> "Examine | None":
+    """What a kind's plug offers to `verify` besides the hashes; None also for a plug that is not installed here."""
+    try:
+        examine: Examine | None = getattr(load("recoup.sources", kind), "examine", None)
+    except ConfigError:
+        return None
+    return examine
 
 
 def _seed(name: str, manifest: "Manifest | None") -> int:
@@ -335,7 +345,8 @@ class Stack:
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
         with self._reading("verify", wait_lock), self._emitting() as emit:
             plan = verify.plan(names)
-            return list(verify.run(plan, self.repository, subset or Subset(), self._clock, emit, self._host.name))
+            chosen = subset or Subset()
+            return list(verify.run(plan, self.repository, chosen, self._clock, emit, self._host.name, _examine_of_plug))
 
     def plan_drill(self, text: str = "latest-complete", sources: Sequence[str] | None = None) -> "DrillPlan":
         """What a drill would restore; changes nothing.

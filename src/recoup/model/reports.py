@@ -66,7 +66,7 @@ class Damage:
 
     Attributes:
         item: path inside the set.
-        kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`.
+        kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`; `content` is what a plug found in sound bytes.
         message: one sentence.
     """
 

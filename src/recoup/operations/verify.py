@@ -1,15 +1,27 @@
-"""Verify: compare stored bytes with the manifest."""
+"""Verify: compare stored bytes with the manifest, and ask plugs whether what is stored is what they captured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from recoup.errors import RecoupError
 from recoup.model.events import Emit, Event, Level, Progress
+from recoup.model.manifest import Manifest, SourceRecord
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
-from recoup.model.reports import VerifyReport
+from recoup.model.part import Part
+from recoup.model.reports import Damage, VerifyReport
 from recoup.repository._base import Repository, Subset
 from recoup.system.clock import Clock
+
+Examine = Callable[[Iterable[Part]], Iterator[Damage]]
+"""What a plug offers: looks at all parts of a source, each once and in order; the damage names parts."""
+
+Examiner = Callable[[str], Examine | None]
+"""From a kind to what its plug offers, if it does."""
+
+
+def _nobody(_kind: str) -> None:
+    """No plug looks."""
 
 
 def plan(names: Sequence[SetName]) -> tuple[SetName, ...]:
@@ -18,23 +30,55 @@ def plan(names: Sequence[SetName]) -> tuple[SetName, ...]:
 
 
 def run(
-    names: Sequence[SetName], repository: Repository, subset: Subset, clock: Clock, emit: Emit, host: str
+    names: Sequence[SetName],
+    repository: Repository,
+    subset: Subset,
+    clock: Clock,
+    emit: Emit,
+    host: str,
+    examiner: Examiner = _nobody,
 ) -> tuple[VerifyReport, ...]:
-    """Verifies sets one after the other and notes the result at each. The caller holds a shared lock."""
-    return tuple(_verify(name, repository, subset, clock, emit, host) for name in names)
+    """Verifies sets one after the other and notes the result at each. The caller holds a shared lock.
+
+    Args:
+        names: the sets.
+        repository: where they are.
+        subset: which part of the bytes to read. Plugs are asked only where it is all.
+        clock: time.
+        emit: where news go.
+        host: this machine's name, for the proof.
+        examiner: finds what a plug offers.
+    """
+    return tuple(_verify(name, repository, subset, clock, emit, host, examiner) for name in names)
 
 
-def _verify(name: SetName, repository: Repository, subset: Subset, clock: Clock, emit: Emit, host: str) -> VerifyReport:
+def _verify(
+    name: SetName,
+    repository: Repository,
+    subset: Subset,
+    clock: Clock,
+    emit: Emit,
+    host: str,
+    examiner: Examiner,
+) -> VerifyReport:
     begun = clock.monotonic()
     work, total = f"verify {name}", _stored_bytes(name, repository)
     verification = repository.verify(name, subset, lambda done: emit(Progress(work, done, total)))
-    damage = []
-    for found in verification:
+    damage: list[Damage] = []
+
+    def note(found: Damage) -> None:
         damage.append(found)
         emit(
             Event("damage_found", clock.now(), f"{name}: {found.message}", Level.ERROR, str(name), {"item": found.item})
         )
+
+    for found in verification:
+        note(found)
     emit(Progress(work, verification.bytes, total, finished=True))
+    if _is_whole(subset):
+        known = frozenset(one.item for one in damage)
+        for found in _examined(name, repository, examiner, known, emit):
+            note(found)
     read, whole = verification.bytes, verification.total_bytes
     share = min(1.0, read / whole) if whole else 1.0
     report = VerifyReport(
@@ -44,22 +88,56 @@ def _verify(name: SetName, repository: Repository, subset: Subset, clock: Clock,
     return report
 
 
-def _stored_bytes(name: SetName, repository: Repository) -> int | None:
-    """For the progress only: a damaged manifest is the verification's to report."""
+def _is_whole(subset: Subset) -> bool:
+    return subset.share is None and subset.of == 1
+
+
+def _examined(
+    name: SetName, repository: Repository, examiner: Examiner, known: frozenset[str], emit: Emit
+) -> Iterator[Damage]:
+    """What plugs find, without the parts whose stored bytes are known to be wrong."""
+    manifest = _readable_manifest(name, repository)
+    for source, record in manifest.sources.items() if manifest else ():
+        examine = examiner(record.kind) if record.parts else None
+        if examine is None:
+            continue
+        paths = {part.name: part.path for part in record.parts}
+        for found in examine(_parts(name, source, record, repository, emit)):
+            item = paths.get(found.item, found.item)
+            if item not in known:
+                yield Damage(item, found.kind, f"{source}: {found.message}")
+
+
+def _parts(name: SetName, source: str, record: SourceRecord, repository: Repository, emit: Emit) -> Iterator[Part]:
+    work, done = f"look into {source} of {name}", 0
+    for stored in record.parts:
+        emit(Progress(work, done, record.bytes))
+        yield repository.fetch(name, source, stored)
+        done += stored.bytes
+    emit(Progress(work, done, record.bytes, finished=True))
+
+
+def _readable_manifest(name: SetName, repository: Repository) -> Manifest | None:
+    """None where it is damaged, which the verification has reported."""
     try:
-        return repository.manifest(name).stored_bytes
+        return repository.manifest(name)
     except RecoupError:
         return None
+
+
+def _stored_bytes(name: SetName, repository: Repository) -> int | None:
+    """For the progress only: a damaged manifest is the verification's to report."""
+    manifest = _readable_manifest(name, repository)
+    return manifest.stored_bytes if manifest else None
 
 
 def _note(
     report: VerifyReport, name: SetName, repository: Repository, subset: Subset, now: datetime, host: str
 ) -> None:
-    whole = subset.share is None and subset.of == 1
     fields = {
         "level": "verify",
         "passed": not report.damage,
-        "whole": whole,
+        "whole": _is_whole(subset),
         "share": round(report.share, 4),
         "damage": len(report.damage),
     }

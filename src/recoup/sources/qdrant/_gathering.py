@@ -6,12 +6,16 @@ from pathlib import Path
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import shown
+from recoup.model.part import StreamPart
 from recoup.sources.qdrant._pieces import Pieces
 from recoup.sources.qdrant._points_shard import build
-from recoup.sources.qdrant._record import CollectionRecord, ShardKey, ShardRecord
+from recoup.sources.qdrant._record import CollectionRecord, ShardKey, ShardRecord, decode
 from recoup.sources.qdrant._shard_tar import Contents, ShardContents, expected_shards
 from recoup.sources.qdrant._unpacking import Readable, unpack
 from recoup.system.subprocesses import ChildFailedError, call
+
+_READ = 1 << 20  # bytes read at once
+_LARGEST_RECORD = 256 << 20  # bytes: the names of half a million files
 
 
 @dataclass
@@ -105,10 +109,21 @@ class Gathering:
         """Numbers of shards that belong to the collection, and that no file held."""
         if self.record and self.record.method == "scroll":
             return ()
-        wanted = {shard.id for shard in self.record.shards} if self.record else set[int]()
+        wanted = {*self.lacking, *_configured(self.record)} if self.record else set[int]()
         for contents in self.contents.values():
             wanted |= {*expected_shards(contents), *contents.shards}
         return tuple(sorted(wanted - set(self.folders)))
+
+    @property
+    def lacking(self) -> tuple[int, ...]:
+        """Numbers of shards that the record tells of, and that no file held: less than `missing` where a capture had failed."""
+        if self.record is None or self.record.method == "scroll":
+            return ()
+        return tuple(shard.id for shard in self.record.shards if shard.id not in self.folders)
+
+    def shard_of(self, part: str) -> int:
+        """The number of the shard whose snapshot a part is; 0 for a part that knows its shards."""
+        return next((shard.id for shard in self.record.shards if shard.part == part), 0) if self.record else 0
 
     def shard_keys(self) -> Mapping[int, ShardKey | None]:
         """Shard number to its shard key, from the record or from the files."""
@@ -136,6 +151,30 @@ def gather(pieces: Pieces, root: Path) -> Gathering:
             with piece.open() as reader:
                 gathered.add_snapshot(piece.name, reader, piece.shard)
     return gathered
+
+
+def _configured(record: CollectionRecord) -> range:
+    """Numbers of the shards that a collection without shard keys has."""
+    params = record.config.get("params")
+    count = params.get("shard_number") if isinstance(params, dict) else None
+    custom = isinstance(params, dict) and params.get("sharding_method") == "custom"
+    return range(count if isinstance(count, int) and not custom else 0)
+
+
+def read_record(part: StreamPart) -> CollectionRecord:
+    """The record that a part is.
+
+    Raises:
+        DamagedError: the stored bytes are wrong, or no record.
+        RefusedError: its version is higher than this Recoup knows.
+    """
+    data = bytearray()
+    with part.content.open() as reader:
+        while piece := reader.read(_READ):
+            data += piece
+            if len(data) > _LARGEST_RECORD:
+                raise DamagedError(f"{shown(part.name)} has more than {_LARGEST_RECORD:,} bytes: it is no record")
+    return decode(bytes(data), part.name)
 
 
 def _same(one: ShardKey | None, other: ShardKey | None) -> bool:
