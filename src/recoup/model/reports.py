@@ -66,7 +66,8 @@ class Damage:
 
     Attributes:
         item: path inside the set.
-        kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`; `content` is what a plug found in sound bytes.
+        kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`; `content` for what a plug found in
+            sound bytes.
         message: one sentence.
     """
 
