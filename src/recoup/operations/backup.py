@@ -293,7 +293,7 @@ def _store(row: Row, source: Source, capture: Capture, writer: SetWriter, run: R
     outcome: SourceOutcome = "complete"
     if any(not f.harmless and f.what != "suspicious" for f in findings):
         outcome = "incomplete"
-    elif doubts:
+    elif any(not f.harmless for f in findings):
         outcome = "suspicious"
     masked = [replace(f, message=run.mask(f.message), item=run.mask(f.item)) for f in findings]
     masked.sort(key=lambda finding: finding.harmless)  # those that matter are not cut off

@@ -47,19 +47,24 @@ def rights(inventory: Inventory, collection: Collection) -> Rights:
     if shard is not None and version_of(inventory.version) >= LISTED_SINCE:
         node = next((n for replica in shard.replicas if (n := inventory.node_of(replica.peer))), inventory.nodes[0])
         manifest = f"{base}{at('shards', shard.id, 'snapshot', 'partial', 'manifest')}"
-        listed = _allowed(lambda: node.server.get(manifest))
+        listed = _allowed(lambda: node.server.get(manifest), missing=False)
     everywhere = _allowed(lambda: server.get(at("cluster")))
     return Rights(write, listed, everywhere)
 
 
-def _allowed(call: Callable[[], object]) -> bool:
-    """True unless the key is refused; what is missing may be asked for all the same."""
+def _allowed(call: Callable[[], object], *, missing: bool = True) -> bool:
+    """True unless the key is refused.
+
+    Args:
+        call: what to try.
+        missing: what it means that there is nothing of that name.
+    """
     try:
         call()
     except ForbiddenError:
         return False
     except MissingError:
-        return True
+        return missing
     except ServerError as error:
         return error.status == 400  # another node's shard
     return True

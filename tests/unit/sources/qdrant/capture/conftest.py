@@ -25,6 +25,13 @@ def staging(tmp_path: Path) -> Path:
     return folder
 
 
+class Hasty(SystemClock):
+    """Waits a twentieth of what is asked for."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds / 20)
+
+
 @pytest.fixture
 def news() -> list[News]:
     return []
@@ -37,7 +44,7 @@ def source(staging: Path, news: list[News]) -> Callable[..., QdrantSource]:
     def make(server: Qdrant, *, shared: bool = False, allow_remote: bool = True, **settings: Any) -> QdrantSource:
         settings = {"url": server.url, "grpc_port": server.grpc_port, "api_key": server.api_key or None} | settings
         site = Site(
-            "vectors", staging.parent, staging, SystemClock(), 3, news.append, allow_remote=allow_remote, shared=shared
+            "vectors", staging.parent, staging, Hasty(), 3, news.append, allow_remote=allow_remote, shared=shared
         )
         return QdrantSource(Options(kind="qdrant", **settings), site)
 
