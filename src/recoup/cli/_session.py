@@ -56,22 +56,27 @@ class Session(Globals):
         if self._stack is None:
             from recoup.app import open_stack
 
-            self._stack = open_stack(self.config, self.overrides, self.repository, emit=self._news)
+            self._stack = open_stack(self.config, self.overrides, self.repository, emit=self.tell)
             for warning in self._stack.warnings:
                 self.say(f"Warning: {warning}")
         return self._stack
 
-    def _news(self, news: "News") -> None:
+    def tell(self, news: "News") -> None:
+        """Takes news while `news` shows them."""
         for emit in self._emit:
             emit(news)
 
     @contextlib.contextmanager
-    def news(self) -> Iterator[None]:
-        """Shows what happens meanwhile: bars or lines on stderr, JSON with --log-json, lines in --log-file."""
+    def news(self, masker: "Masker | None" = None) -> Iterator[None]:
+        """Shows what happens meanwhile: bars or lines on stderr, JSON with --log-json, lines in --log-file.
+
+        Args:
+            masker: for verbs that need no stack; else that of the stack.
+        """
         from recoup.model.events import Level
         from recoup.sinks import console, log
 
-        masker = self.stack.masker
+        masker = masker or self.stack.masker
         sinks: list[Sink] = []
         if self.log_file is not None:
             sinks.append(log.connect(log.Options(self.log_file), masker))
@@ -80,7 +85,7 @@ class Session(Globals):
             level = Level.ERROR if self.quiet else level
             options = console.Options(sys.stderr, level, progress=not self.quiet, color=not self.no_color)
             sinks.append(console.connect(options, masker))
-        self._emit = [*sinks, *([self._json_news] if self.log_json else [])]
+        self._emit = [*sinks, *([functools.partial(self._json_news, masker)] if self.log_json else [])]
         try:
             yield
         finally:
@@ -88,14 +93,14 @@ class Session(Globals):
             for sink in sinks:
                 sink.close()
 
-    def _json_news(self, news: "News") -> None:
+    def _json_news(self, masker: "Masker", news: "News") -> None:
         import json
 
         from recoup.model.events import Event
         from recoup.sinks.jsonl import record
 
         if isinstance(news, Event):
-            print(json.dumps(record(news, self.stack.masker)), file=sys.stderr, flush=True)
+            print(json.dumps(record(news, masker)), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """A line for people on stderr, unless quiet."""

@@ -38,6 +38,7 @@ VERBS = (
     Verb("check", "verify:verify", "Compare stored bytes with the manifests.", hidden=True),
     Verb("drill", "drill:app", "Prove that a set restores: into scratch, compared with what was true."),
     Verb("restore", "restore:app", "Restore a set: into a new folder, in place only when asked."),
+    Verb("qdrant", "qdrant:app", "Look into snapshots of Qdrant without a server, and put collections on one."),
     Verb("prune", "prune:prune", "Remove the sets that no rule of `keep` keeps."),
     Verb("forget", "prune:prune", "Remove the sets that no rule of `keep` keeps.", hidden=True),
     Verb("pin", "pin:pin", "Protect a set from prune and delete."),

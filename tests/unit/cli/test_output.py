@@ -54,7 +54,14 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 
 @pytest.mark.parametrize(
-    "verb", ["", *[verb.name for verb in VERBS if not verb.hidden], "config check", "config schema"]
+    "verb",
+    [
+        "",
+        *[verb.name for verb in VERBS if not verb.hidden],
+        "config check",
+        "config schema",
+        *[f"qdrant {name}" for name in command(next(v for v in VERBS if v.name == "qdrant")).commands],
+    ],
 )
 def test_the_help_of_each_verb_is_as_kept(verb: str, plain_terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*verb.split(), "--help"]) == 0

@@ -113,6 +113,26 @@ class Ours:
         return tuple(failed)
 
 
+def left_behind(servers: Mapping[str, Server]) -> tuple[str, ...]:
+    """What killed runs left on these nodes, a sentence for each; deletes nothing.
+
+    Args:
+        servers: node URL to the node.
+    """
+    left = [one for journal in abandoned(PURPOSE) for one in _left(journal.intents())]
+    names = [(one, _present(servers[one.server], one)) for one in left if one.server in servers]
+    return tuple(f"{shown(name)} on {one.server}, which a killed backup left there" for one, name in names if name)
+
+
+def _present(server: Server, left: "_Left") -> str:
+    """Name of a request's snapshot; empty when there is none."""
+    try:
+        there = {str(entry.get("name")) for entry in server.get(left.folder) or ()}
+    except MissingError:
+        return ""
+    return next((name for name in ((left.made,) if left.made else left.names) if name in there), "")
+
+
 def take_back(servers: Mapping[str, Server]) -> tuple[str, ...]:
     """Deletes what killed runs left on these nodes; returns a sentence for each.
 
