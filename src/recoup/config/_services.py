@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from recoup.config import _yaml
 from recoup.config._tree import Node, child
@@ -88,6 +89,18 @@ def readable_compose(file: Path) -> tuple[list[Service], str]:
         return list(in_compose(file)), ""
     except ConfigError as error:
         return [], error.message
+
+
+def port_here(url: str) -> int | None:
+    """The port of a URL of this machine (http, a loopback address or `localhost`); None for anything else."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "http" or parts.path.strip("/") or host not in ("localhost", "127.0.0.1", "::1"):
+        return None
+    return port or 6333
 
 
 def qdrant_answers(port: int) -> bool:

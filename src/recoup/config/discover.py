@@ -14,6 +14,7 @@ from recoup.model.names import shown
 from recoup.system import plugs
 
 _QDRANT_PORT = 6333
+_KEY = "QDRANT_API_KEY"
 _MOST_SOURCES = 50
 
 _DATABASE_NAME = re.compile(r".+\.(?:duckdb|ddb|db|db3|sqlite\w*)\Z", re.IGNORECASE | re.DOTALL)
@@ -24,6 +25,7 @@ _MEANING = {
     "sqlite": "An SQLite database.",
     "duckdb": "A DuckDB database.",
     "qdrant-local": "The folder of a local-mode Qdrant.",
+    "qdrant": "A Qdrant server: all its collections.",
 }
 
 
@@ -34,9 +36,10 @@ class FoundSource:
     Attributes:
         name: a name for it.
         kind: the plug that reads it.
-        path: where, relative to the folder looked at; absolute when it lies elsewhere.
+        path: where, relative to the folder looked at; absolute when it lies elsewhere; a URL for a server.
         meaning: what it is, one sentence.
         settings: further settings.
+        place: which setting says where.
     """
 
     name: str
@@ -44,6 +47,7 @@ class FoundSource:
     path: str
     meaning: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    place: str = "path"
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,7 @@ def discover(folder: Path, environ: Mapping[str, str], qdrant_port: int = _QDRAN
     looking.qdrant_folders()
     looking.databases()
     looking.named_in(environ)
-    if _services.qdrant_answers(qdrant_port):
-        looking.service(_services.Service("Qdrant", f"http://127.0.0.1:{qdrant_port}", "answering on this machine"))
+    looking.qdrant_server(f"http://127.0.0.1:{qdrant_port}", environ)
     looking.plain_folders()
     looking.env()
     return looking.found()
@@ -100,6 +103,7 @@ class _Looking:
     others: list[str] = field(default_factory=list)
     taken: dict[PurePosixPath, str] = field(default_factory=dict)
     env_file: bool = True
+    variables: frozenset[str] = frozenset()
 
     def qdrant_folders(self) -> None:
         """Folders of local mode; a server's storage is only told of."""
@@ -130,6 +134,7 @@ class _Looking:
             try:
                 variables = _variables.read_dotenv(self.folder / ".env", ".env", environ)
                 services += _services.in_variables(variables.dotenv, ".env")
+                self.variables = frozenset(variables.dotenv)
             except ConfigError as error:
                 self.env_file = False
                 self.tell(error.message)
@@ -139,10 +144,12 @@ class _Looking:
             if problem:
                 self.tell(problem)
         for service in services:
-            self.service(service)
+            self.service(service, environ)
 
-    def service(self, service: _services.Service) -> None:
-        """A file that a URL names is a source as any other; servers are told of."""
+    def service(self, service: _services.Service, environ: Mapping[str, str]) -> None:
+        """A file that a URL names is a source as any other, and so is a Qdrant of this machine; other servers are told of."""
+        if service.what == "Qdrant" and self.qdrant_server(service.address, environ):
+            return
         if service.what in _SIDE_FILES:
             path = PurePosixPath(service.address)
             file = self.folder / path
@@ -150,11 +157,28 @@ class _Looking:
                 path = PurePosixPath(file.relative_to(self.folder).as_posix())
             if not self.is_taken(path) and _landscape.kind_of(file) == service.what:
                 self.take(path, service.what)
+        elif service.what == "Qdrant":
+            self.tell(
+                f"Qdrant: {service.address}, {service.where}. It does not answer here; "
+                "add a source of kind qdrant with its url, and allow_remote: true if it is another machine."
+            )
         else:
             self.tell(
                 f"{service.what}: {service.address}, {service.where}. "
                 "This version has no source for it; back it up in another way."
             )
+
+    def qdrant_server(self, url: str, environ: Mapping[str, str]) -> bool:
+        """Takes a Qdrant server of this machine, if one answers there; says whether one does."""
+        port = _services.port_here(url)
+        if port is None or not _services.qdrant_answers(port):
+            return False
+        url = f"http://127.0.0.1:{port}"
+        if all(source.path != url for source in self.sources):
+            key = {"api_key": "${QDRANT_API_KEY:-}"} if _KEY in {*environ, *self.variables} else {}
+            name = _unused("vectors", {source.name.lower() for source in self.sources})
+            self.sources.append(FoundSource(name, "qdrant", url, _MEANING["qdrant"], key, place="url"))
+        return True
 
     def plain_folders(self) -> None:
         """Folders with files that no other source takes; the deepest first, so that each is named for what it holds."""
@@ -296,7 +320,7 @@ def _sources(sources: Sequence[FoundSource]) -> Iterable[str]:
         yield f"  # {source.meaning}"
         yield f"  {flow(source.name)}:"
         yield f"    kind: {source.kind}"
-        yield f"    path: {flow(_as_text(_as_path(source.path)))}"
+        yield f"    {source.place}: {flow(_as_text(_as_path(source.path)))}"
         for key, value in source.settings.items():
             yield f"    {key}: {flow([_as_text(item) for item in value] if isinstance(value, list) else value)}"
 

@@ -234,6 +234,25 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def test_a_qdrant_server_of_this_machine_is_told(tmp_path: Path, port: int) -> None:
-    (other,) = discover(tmp_path, {}, port).others
-    assert other.startswith(f"Qdrant: http://127.0.0.1:{port}, answering on this machine.")
+@pytest.mark.requirement("CI-4")
+def test_a_qdrant_server_of_this_machine_becomes_a_source(tmp_path: Path, port: int) -> None:
+    found = discover(tmp_path, {"QDRANT_URL": f"http://localhost:{port}/", "QDRANT_API_KEY": "planted"}, port)
+    text = render(found, "a")
+    assert found.others == ()
+    assert "planted" not in text
+    (options,) = loaded(tmp_path, found).sources.values()
+    assert options.kind == "qdrant"
+    assert options.model_dump()["url"] == f"http://127.0.0.1:{port}"
+    assert 'api_key: "${QDRANT_API_KEY:-}"' in text
+
+
+def test_a_qdrant_server_at_another_port_is_found_by_its_variable(tmp_path: Path, port: int) -> None:
+    write(tmp_path / ".env", f"QDRANT_URL=http://127.0.0.1:{port}\n")
+    found = look(tmp_path)
+    assert [source.path for source in found.sources if source.kind == "qdrant"] == [f"http://127.0.0.1:{port}"]
+
+
+def test_a_qdrant_server_elsewhere_is_told_and_not_contacted(tmp_path: Path) -> None:
+    (other,) = look(tmp_path, {"QDRANT_URL": "https://qdrant.example:6333"}).others
+    assert other.startswith("Qdrant: https://qdrant.example:6333, QDRANT_URL in the environment.")
+    assert "allow_remote: true" in other

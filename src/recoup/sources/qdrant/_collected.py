@@ -13,6 +13,7 @@ from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Site
 from recoup.sources._staged import StagedFile
 from recoup.sources.qdrant._described import describe, recorded, subject
+from recoup.sources.qdrant._gathering import Gathering
 from recoup.sources.qdrant._inventory import Collection, Shard
 from recoup.sources.qdrant._job import Job
 from recoup.sources.qdrant._record import (
@@ -25,13 +26,15 @@ from recoup.sources.qdrant._record import (
     shard_part,
 )
 from recoup.sources.qdrant._taking import Taken
-from recoup.sources.qdrant._unpacking import unpack
 from recoup.system.atomicfile import make_private_folder, write_atomic
-from recoup.system.subprocesses import ChildFailedError, call
+from recoup.system.subprocesses import ChildFailedError
 from recoup.system.tempdirs import remove_tree
 
 UNKNOWN = -1
 """Points of a shard that the engine could not open."""
+
+_NOBODY = f"{0:064x}"
+"""Digest of no ids."""
 
 _OF_NODE = re.compile(r"-[0-9]+-[0-9]{4}(?:-[0-9]{2}){5}\.snapshot")
 """What follows the collection's name in that of its snapshot: peer id and time."""
@@ -165,7 +168,7 @@ def _shards(collection: Collection, taken: Sequence[Taken]) -> tuple[ShardRecord
                 first=one.first,
                 last=one.last,
                 points=UNKNOWN,
-                ids="",
+                ids=_NOBODY,
                 part=_part_name(collection.name, one),
                 key=shard.key if shard else None,
                 node=one.node.server.url,
@@ -179,20 +182,24 @@ def _shards(collection: Collection, taken: Sequence[Taken]) -> tuple[ShardRecord
 def _scrolled_shards(collection: Collection, taken: Taken) -> tuple[ShardRecord, ...]:
     """The shards of a collection whose points were read one by one: nobody knows which point came from which.
 
-    So all points of a shard key stand at its first shard.
+    So all points of a shard key stand at its first shard; how many that are is known when the file was opened.
     """
+    tally = taken.tally
     first = ShardRecord(
         id=0,
         first=taken.first,
         last=taken.last,
-        points=0,
-        ids=f"{0:064x}",
+        points=tally.points if tally else UNKNOWN,
+        ids=tally.ids if tally else _NOBODY,
         part=_part_name(collection.name, taken),
         node=taken.node.server.url,
         peer=taken.node.peer,
     )
+    nothing = replace(first, points=0, ids=_NOBODY)
+    known = collection.shards
     return tuple(
-        replace(first, id=shard.id, key=shard.key, replicas=_states(shard)) for shard in collection.shards
+        replace(nothing if number else first, id=shard.id, key=shard.key, replicas=_states(shard))
+        for number, shard in enumerate(known)
     ) or (first,)
 
 
@@ -206,16 +213,11 @@ def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder:
     root = folder / "opened"
     make_private_folder(root)
     try:
-        folders = (
-            _built(record, taken[0], root) if record.method == "scroll" and taken else _unpacked(record, taken, root)
-        )
-        described = describe(record.name, folders, site.seed)
+        described = describe(record.name, _gathered(record, taken, root).folders, site.seed)
     finally:
         remove_tree(root)
     shards = tuple(
-        replace(shard, points=described.points[shard.id], ids=described.ids[shard.id])
-        if shard.id in described.points
-        else shard
+        replace(shard, points=described.points.get(shard.id, 0), ids=described.ids.get(shard.id, _NOBODY))
         for shard in record.shards
     )
     probes = tuple(described.probes)
@@ -224,26 +226,14 @@ def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder:
     return collected
 
 
-def _unpacked(record: CollectionRecord, taken: Sequence[Taken], root: Path) -> dict[int, Path]:
-    """Shard to its folder."""
-    wanted = {shard.id: shard.part for shard in record.shards}
-    folders: dict[int, Path] = {}
-    for number, one in enumerate(taken):
+def _gathered(record: CollectionRecord, taken: Sequence[Taken], root: Path) -> Gathering:
+    """The shards in folders that the engine can load, as a drill will have them."""
+    gathered = Gathering(root, record.name, record)
+    for one in taken:
         name = _part_name(record.name, one)
+        if one.method == "scroll":
+            gathered.add_points(one.spooled.path)
+            continue
         with one.spooled.path.open("rb", buffering=0) as file:
-            contents = unpack(file, root / str(number), one.item.what, one.item.shard or 0)
-        folders |= {shard: root / str(number) / str(shard) for shard in contents.shards if wanted.get(shard) == name}
-    return folders
-
-
-def _built(record: CollectionRecord, taken: Taken, root: Path) -> dict[int, Path]:
-    """Shards that the engine makes of a file of points: one for each shard key, by the number of that key's first shard."""
-    from recoup.sources.qdrant._points_shard import build
-
-    answer = call(build, str(taken.spooled.path), str(root))
-    folders: dict[int, Path] = {}
-    for number, made in enumerate(answer["shards"]):
-        key = (type(made["key"]), made["key"])
-        first = next((shard.id for shard in record.shards if (type(shard.key), shard.key) == key), record.shards[0].id)
-        folders[first] = root / str(number)
-    return folders
+            gathered.add_snapshot(name, file, one.item.shard or 0)
+    return gathered

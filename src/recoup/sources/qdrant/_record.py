@@ -62,8 +62,9 @@ class ShardRecord:
         replicas: peer id (text) to state (`Active`, ...) of all copies.
         first: when its freeze began (UTC): the snapshot shows a moment between `first` and `last`.
         last: when it ended.
-        points: exact count, from opening what was captured.
-        ids: order-independent digest of the point ids, as in the facts.
+        points: exact count, from opening what was captured; -1 where the engine could not open it. With `scroll` nobody knows
+            which shard a point came from: all points of a shard key stand at its first shard.
+        ids: order-independent digest of the point ids, as in the facts; that of none where the points are not known.
         part: name of the part that holds it; several shards share one with the methods `collection` and `scroll`.
         segments: segments that the part has to hold, by id; empty with `scroll`.
     """
