@@ -1,5 +1,6 @@
 """Sending a request byte by byte as it was recorded, which ordinary clients would not: odd paths, HEAD, 304 with a body."""
 
+import contextlib
 import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +48,11 @@ def ask(url: str, method: str, path: str, headers: Mapping[str, str], body: byte
             connection.putheader(name, value)
         if body is not None or method in ("POST", "PUT"):
             connection.putheader("Content-Length", str(len(body or b"")))
-        connection.endheaders(body)
+        connection.endheaders()
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # refused before all was sent: the answer says why
+            connection.send(body or b"")
         with connection.getresponse() as response:
             fields = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, fields, response.read())

@@ -48,9 +48,13 @@ def points(*shards: str) -> tuple[dict[str, Any], ...]:
             EdgeShard.unpack_snapshot(str(file), f"{folder}/shard")
             shard = EdgeShard.load(f"{folder}/shard")
             page, _ = shard.scroll(ScrollRequest(limit=10_000, with_payload=True, with_vector=True))
-            found += [{"id": each.id, "vector": _vector(each.vector), "payload": each.payload} for each in page]
+            found += [{"id": _id(each.id), "vector": _vector(each.vector), "payload": each.payload} for each in page]
             shard.close()
-    return tuple(sorted(found, key=lambda point: int(point["id"])))
+    return tuple(sorted(found, key=lambda point: (str(type(point["id"])), point["id"])))
+
+
+def _id(value: object) -> int | str:
+    return value if isinstance(value, int) else str(value)
 
 
 def _vector(value: Any) -> Any:
@@ -138,7 +142,8 @@ _SINGLE: dict[int, Substitute] = {
     89: _manifest("single-node", 87),
     90: _new_points(1600, 1616),
     93: _manifest("single-node", 87),
-    **dict.fromkeys((98, 107, 109, 110, 114, 118, 137, 140, 142, 144, 145, 146), _DOCS),
+    **dict.fromkeys((98, 107, 109, 110, 114, 118, 137, 140, 142, 146), _DOCS),
+    **dict.fromkeys((144, 145), lambda _: b"any"),
     122: _changed(lambda data: data[: len(data) // 2]),
     125: lambda _: random.Random(0).randbytes(10_000),
     127: lambda _: b"",

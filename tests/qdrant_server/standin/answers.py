@@ -50,7 +50,7 @@ class Request:
         """
         text = self.values["shard"]
         if not text.isascii() or not text.isdigit():
-            raise Refused(400, f'Deserialize error in path parameters: can not parse "{text}" to a u32')
+            raise Refused(400, f'Deserialize error in path parameters: can not parse "{text}" to a u32', plain=False)
         return int(text)
 
     @property

@@ -103,10 +103,10 @@ def info(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
     told = points.info()
     state = points.state
-    counted: dict[str, int] = {}
+    schema: dict[str, Any] = {}
     for shard in told:
-        for field, number in shard["fields"].items():
-            counted[field] = counted.get(field, 0) + number
+        for field, entry in shard["fields"].items():
+            schema[field] = {**entry, "points": entry["points"] + schema.get(field, {"points": 0})["points"]}
     return Result(
         {
             "status": _status(node, points.name),
@@ -115,9 +115,7 @@ def info(node: Node, request: Request) -> Result:
             "points_count": sum(shard["points"] for shard in told),
             "segments_count": sum(shard["segments"] for shard in told),
             "config": state["config"],
-            "payload_schema": {
-                field: indexes.described(schema, counted.get(field, 0)) for field, schema in state["schema"].items()
-            },
+            "payload_schema": schema,
             "update_queue": {"length": 0},
         }
     )

@@ -7,10 +7,10 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
     Args:
         status: the HTTP status.
         message: the words of the answer.
-        plain: the words alone instead of JSON, as downloads, streams and uploads answer.
+        plain: the words alone instead of JSON, as downloads, streams and uploads answer; None: as the call answers.
     """
 
-    def __init__(self, status: int, message: str, *, plain: bool = False) -> None:
+    def __init__(self, status: int, message: str, *, plain: bool | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message

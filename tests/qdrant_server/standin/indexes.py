@@ -55,9 +55,16 @@ def engine_schema(schema: str | Json) -> Any:
     return make(**given)
 
 
-def described(schema: str | Json, points: int) -> dict[str, Any]:
-    """One entry of `payload_schema` in a collection's information."""
-    shown: dict[str, Any] = {"data_type": kind_of(schema)}
-    if not isinstance(schema, str):
-        shown["params"] = dict(schema)
-    return {**shown, "points": points}
+def described(entry: Any) -> dict[str, Any]:
+    """One entry of `payload_schema` in a collection's information, as the engine has the index."""
+    kind = _name(entry.data_type)
+    shown: dict[str, Any] = {"data_type": kind}
+    if entry.params is not None:
+        given = {name: getattr(entry.params, name) for name in dir(entry.params) if not name.startswith("_")}
+        told = {name: value if isinstance(value, bool | int) else _name(value) for name, value in given.items()}
+        shown["params"] = {"type": kind} | {name: told[name] for name in told if given[name] is not None}
+    return {**shown, "points": entry.points}
+
+
+def _name(value: Any) -> str:
+    return str(value).rpartition(".")[2].lower()

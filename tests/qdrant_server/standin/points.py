@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from qdrant_server.standin import configs, peers, ring
+from qdrant_server.routing import shards_of
+from qdrant_server.standin import configs, peers
 from qdrant_server.standin.errors import Refused, bad_input, internal, not_found
 from qdrant_server.standin.node import Node
 
@@ -131,10 +132,10 @@ class Points:
 
     def _spread(self, kind: str, points: Sequence[Json], key: object) -> int:
         shards: dict[int, list[Json]] = {}
-        ids = {str(key): self._of_key(key) for key in _keys(key)} if _keys(key) else {"": self._routable()}
-        for point in points:
-            for choice in ids.values():
-                shards.setdefault(ring.shard_of(_canonical(point["id"]), choice), []).append(point)
+        ids = [_canonical(point["id"]) for point in points]
+        for choice in [self._of_key(each) for each in _keys(key)] or [self._routable()]:
+            for point, shard in zip(points, shards_of(ids, choice), strict=True):
+                shards.setdefault(shard, []).append(point)
         done = [self._write(shard, {"kind": kind, "points": part}) for shard, part in sorted(shards.items())]
         return max(done, default=0)
 
@@ -159,8 +160,11 @@ class Points:
         if change.get("points") is None or self.state["config"]["params"].get("sharding_method") == "custom":
             return change
         choice = self._asked(key)
-        own = [point for point in change["points"] if ring.shard_of(_canonical(point), choice) == shard]
-        return {**change, "points": own}
+        homes = shards_of([_canonical(point) for point in change["points"]], choice)
+        return {
+            **change,
+            "points": [point for point, home in zip(change["points"], homes, strict=True) if home == shard],
+        }
 
     def _write(self, shard: int, change: Json) -> int:
         """Writes into every copy that takes writes; a copy whose node is gone is dead from then on."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
+from qdrant_server.standin import indexes
 from qdrant_server.standin.errors import bad_input
 from qdrant_server.standin.filters import filter_of
 
@@ -70,7 +71,7 @@ def _info(shard: Any, json: Json) -> dict[str, Any]:
         "points": info.points_count,
         "indexed": info.indexed_vectors_count,
         "segments": info.segments_count,
-        "fields": {name: entry.points for name, entry in info.payload_schema.items()},
+        "fields": {name: indexes.described(entry) for name, entry in info.payload_schema.items()},
     }
 
 

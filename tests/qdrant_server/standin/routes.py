@@ -120,6 +120,8 @@ def found(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
     Args:
         path: as it came, percent-encoded.
     """
+    if {".", ".."} & set(path.split("/")):
+        return None
     for wanted, pattern, route in _TABLE:
         match = pattern.fullmatch(path) if wanted == method else None
         if match:

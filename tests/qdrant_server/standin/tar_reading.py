@@ -48,7 +48,7 @@ def _head(reader: BinaryIO) -> bytes | None:
     if not head or head == bytes(BLOCK):
         return None
     if len(head) < BLOCK or not _intact(head):
-        raise MalformedError("MalformedError tar archive, reached unknown entry")
+        raise MalformedError("Malformed tar archive, reached unknown entry")
     return head
 
 
@@ -72,7 +72,7 @@ def _member(reader: BinaryIO, head: bytes, kind: bytes, size: int, path: Path) -
         path.mkdir(parents=True, exist_ok=True)
         return
     if kind not in (b"0", b"\0", b"S"):
-        raise MalformedError("MalformedError tar archive, reached unknown entry")
+        raise MalformedError("Malformed tar archive, reached unknown entry")
     path.parent.mkdir(parents=True, exist_ok=True)
     table, length = _table(reader, head) if kind == b"S" else ([(0, size)], size)
     with path.open("wb") as writer:

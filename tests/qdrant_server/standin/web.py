@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Dropped from None
 
     def _refuse(self, refused: Refused, plain: bool, started: float) -> None:
-        if plain or refused.plain:
+        if plain if refused.plain is None else refused.plain:
             self._write(refused.status, {"Content-Type": _TEXT}, refused.message.encode())
         else:
             self._json(refused.status, {"status": {"error": refused.message}, "time": _since(started)})
