@@ -5,7 +5,7 @@ The plug of kind `qdrant` is `server.py`; `edge.py` opens snapshots. To add anot
 
 from typing import Any
 
-_OF_THE_PLUG = ("DrillOptions", "Options", "RestoreOptions", "connect")
+_OF_THE_PLUG = ("DrillOptions", "Options", "RestoreOptions", "connect", "drilled")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,35 +4,37 @@ Qdrant answers 200 to a snapshot without one of its segments, with other bytes i
 thirds are missing. So everything is counted and compared with what was recorded, on every node.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import RestoreError
-from recoup.model.events import Emit, Event, Progress
+from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import MINIMUM_OVERLAP, Probe, overlap
 from recoup.model.names import shown
 from recoup.sources._point_ids import IdDigest
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import MissingError, UnreachableError
-from recoup.sources.qdrant._inventory import ACTIVE, Collection, Inventory, Node, collection
+from recoup.sources.qdrant._inventory import ACTIVE, Collection, Inventory, collection
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.system.clock import Clock
 
 PAGE = 10_000
 """Ids asked for at once: 400 KB of JSON."""
 
+_AWAY = 60.0  # seconds that a node may not answer, for a restart
 _POLL = 0.2  # seconds between two looks
-_SETTLING = (
-    60.0  # seconds that counts may still change: servers before 1.19 apply the end of their log after they are ready
-)
+_SETTLING = 60.0  # seconds that a wrong count has to stay the same where something may still be applied
+_QUIET = 2.0  # the same where nothing is left to be applied
+_MOVING = 600.0  # seconds that a wrong count may go on changing
 _IDS_MODULUS = 1 << 256
 
 
-def wait_until_whole(
-    inventory: Inventory, name: str, copies: int, clock: Clock, emit: Emit, timeout: float
-) -> Collection:
+def wait_until_whole(inventory: Inventory, name: str, copies: int, clock: Clock, emit: Emit, timeout: float) -> None:
     """Waits until every copy of every shard is active, nothing is being moved, and the collection is green on every node.
+
+    Copies on nodes that could not be reached from the beginning are not waited for.
 
     Args:
         inventory: of the server.
@@ -45,48 +47,51 @@ def wait_until_whole(
     Raises:
         RestoreError: it is not in time; the message says what is missing.
     """
-    end = clock.monotonic() + timeout
+    begun = seen = clock.monotonic()
     nudged = False
-    while True:
-        missing, grey, seen = _missing(inventory, name)
-        if not missing:
-            emit(Progress(f"wait for {name}", copies, copies, finished=True))
-            return seen
+    while (missing := _missing(inventory, name)) is not None:
         emit(Progress(f"wait for {name}", 0, copies))
-        if clock.monotonic() > end:
+        now = clock.monotonic()
+        seen = seen if missing.away else now
+        if now - begun > timeout or now - seen > _AWAY:
             raise RestoreError(
-                f"{shown(name)} is not whole after {timeout:g} seconds: {missing}",
+                f"{shown(name)} is not whole after {now - begun:.0f} seconds: {missing.what}",
                 "See the server's log, or give it more time with --timeout SECONDS.",
             )
-        if grey and not nudged:  # optimizations wait for an update to go on
+        if missing.grey and not nudged:  # optimizations wait for an update to go on
             inventory.server.patch(at("collections", name), {"optimizers_config": {}})
             nudged = True
         clock.sleep(_POLL)
+    emit(Progress(f"wait for {name}", copies, copies, finished=True))
 
 
-def _missing(inventory: Inventory, name: str) -> tuple[str, bool, Collection]:
-    """What keeps a collection from being whole, and whether its optimizations stand still."""
-    views = [_view(node, name, inventory) for node in inventory.nodes]
-    for node, view in zip(inventory.nodes, views, strict=True):
-        where = f" on {node.server.url}" if len(views) > 1 else ""
-        if not view.status:
-            return f"it is not there{where}", False, view
+@dataclass(frozen=True)
+class _Missing:
+    """What keeps a collection from being whole; `grey`: optimizations stand still; `away`: a node does not answer."""
+
+    what: str
+    grey: bool = False
+    away: bool = False
+
+
+def _missing(inventory: Inventory, name: str) -> _Missing | None:
+    for node in inventory.nodes:
+        where = f" on {node.server.url}" if len(inventory.nodes) > 1 else ""
+        try:
+            view = collection((node,), name, inventory.aliases)
+        except MissingError:
+            return _Missing(f"it is not there{where}")
+        except UnreachableError as error:
+            return _Missing(error.message, away=True)
         for shard in view.shards:
             for replica in shard.replicas:
-                if replica.state != ACTIVE:
-                    return f"a copy of shard {shard.id} is {replica.state}{where}", False, view
+                if replica.state != ACTIVE and replica.peer not in inventory.lost:
+                    return _Missing(f"a copy of shard {shard.id} is {replica.state}{where}")
         if view.transfers:
-            return f"{view.transfers} shards are being copied{where}", False, view
+            return _Missing(f"{view.transfers} shards are being copied{where}")
         if view.status != "green":
-            return f"it is {view.status}{where}", view.status == "grey", view
-    return "", False, inventory.collection(name)
-
-
-def _view(node: Node, name: str, inventory: Inventory) -> Collection:
-    try:
-        return collection((node,), name, inventory.aliases)
-    except (MissingError, UnreachableError):
-        return Collection(name, {}, {})
+            return _Missing(f"it is {view.status}{where}", grey=view.status == "grey")
+    return None
 
 
 def check(
@@ -105,18 +110,28 @@ def check(
     Raises:
         RestoreError: something differs; the message says what.
     """
-    _check_counts(inventory, name, record, clock)
+    if counted(record):
+        _check_counts(inventory, name, record, clock)
     if by_shard:
         _check_shards(inventory, name, record, clock)
     for node in inventory.nodes:
         _check_schema(node.server, name, record)
-        _check_ids(node.server, name, record, emit)
+        if counted(record):
+            _check_ids(node.server, name, record, emit)
     mean, indexed = neighbours(inventory.server, name, record.probes)
     if mean < MINIMUM_OVERLAP:
         raise RestoreError(
             f"{shown(name)} does not find the neighbours that it found at the backup: overlap {mean:.4f} by exact search, "
             f"at least {MINIMUM_OVERLAP} is demanded"
         )
+    _tell(name, record, clock, emit, mean, indexed)
+
+
+def _tell(name: str, record: CollectionRecord, clock: Clock, emit: Emit, mean: float, indexed: float) -> None:
+    if not counted(record):
+        message = f"nobody knows how many points {shown(name)} has to have: they could not be counted at the backup"
+        emit(Event("collection_unproven", clock.now(), message, Level.WARNING, fields={"collection": name}))
+        return
     message = f"{shown(name)} holds the {points_of(record):,} points of the set, by count and ids"
     fields: dict[str, Any] = {"collection": name, "points": points_of(record)}
     if record.probes:
@@ -125,9 +140,14 @@ def check(
     emit(Event("collection_checked", clock.now(), message, fields=fields))
 
 
+def counted(record: CollectionRecord) -> bool:
+    """Whether the set knows how many points there were; it does not where the engine could not open what was captured."""
+    return all(shard.points >= 0 for shard in record.shards)
+
+
 def points_of(record: CollectionRecord) -> int:
-    """Points of all shards."""
-    return sum(shard.points for shard in record.shards)
+    """Points of all shards, as far as they are known."""
+    return sum(max(shard.points, 0) for shard in record.shards)
 
 
 def ids_of(record: CollectionRecord) -> str:
@@ -143,29 +163,48 @@ def count(server: Server, name: str) -> int:
 
 def _check_counts(inventory: Inventory, name: str, record: CollectionRecord, clock: Clock) -> None:
     wanted = points_of(record)
-    end = clock.monotonic() + _SETTLING
-    while True:
-        found = {node.server.url: count(node.server, name) for node in inventory.nodes}
-        if all(number == wanted for number in found.values()):
-            return
-        if clock.monotonic() > end or any(number > wanted for number in found.values()):
-            url, number = next((url, number) for url, number in found.items() if number != wanted)
-            raise RestoreError(
-                f"{shown(name)} has {number:,} of {wanted:,} points on {url}", "The server said that all went well."
-            )
-        clock.sleep(_POLL)
+
+    def problem() -> str:
+        for node in inventory.nodes:
+            number = count(node.server, name)
+            if number != wanted:
+                return f"{shown(name)} has {number:,} of {wanted:,} points on {node.server.url}"
+        return ""
+
+    if found := _settled(inventory, name, problem, clock):
+        raise RestoreError(found, "The server itself reported no error.")
 
 
 def _check_shards(inventory: Inventory, name: str, record: CollectionRecord, clock: Clock) -> None:
     """Numbers and keys of the shards, and the points that every copy reports of itself."""
-    end = clock.monotonic() + _SETTLING
-    while True:
-        problem = _shard_problem(inventory.collection(name), record)
-        if not problem:
-            return
-        if clock.monotonic() > end:
-            raise RestoreError(f"{shown(name)}: {problem}", "`--via points` restores the points one by one.")
+    found = _settled(inventory, name, lambda: _shard_problem(inventory.collection(name), record), clock)
+    if found:
+        raise RestoreError(f"{shown(name)}: {found}", "`--via points` restores the points one by one.")
+
+
+def _settled(inventory: Inventory, name: str, problem: Callable[[], str], clock: Clock) -> str:
+    """What is wrong and stays so; empty when nothing is.
+
+    Servers before 1.19 apply the end of their log after they say that they are ready. Those since 1.17 tell how much is left.
+    """
+    begun = clock.monotonic()
+    latest, since = "", begun
+    while found := problem():
+        now = clock.monotonic()
+        if found != latest:
+            latest, since = found, now
+        left = max((_left_to_apply(node.server, name) for node in inventory.nodes), default=0)
+        patience = _SETTLING if left else _QUIET
+        if now - since >= patience or now - begun > _MOVING:
+            return found
         clock.sleep(_POLL)
+    return ""
+
+
+def _left_to_apply(server: Server, name: str) -> int:
+    """Updates that a server has still to apply; -1 where it tells none."""
+    queue = server.get(at("collections", name)).get("update_queue")
+    return int(queue.get("length", -1)) if isinstance(queue, dict) else -1
 
 
 def _shard_problem(found: Collection, record: CollectionRecord) -> str:
@@ -177,7 +216,7 @@ def _shard_problem(found: Collection, record: CollectionRecord) -> str:
         if shard.key != recorded.key or type(shard.key) is not type(recorded.key):
             return f"shard {shard.id} has the key {shard.key!r}, recorded is {recorded.key!r}"
         for replica in shard.replicas:
-            if replica.points is not None and replica.points != recorded.points:
+            if replica.points is not None and replica.points != recorded.points >= 0:
                 return f"shard {shard.id} has {replica.points:,} of {recorded.points:,} points (peer {replica.peer})"
     return ""
 

@@ -17,25 +17,27 @@ from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._restore_intents import Intents, Keeping, Making, Replacing, left_behind
 from recoup.sources.qdrant._restore_making import creation
 from recoup.sources.qdrant._switching import aliases_of, take_name
-from recoup.system.clock import Clock
+from recoup.system.clock import Clock, SystemClock
 from recoup.system.tempdirs import remove_tree
 
 
-def cleanup(servers: Sequence[Server], clock: Clock, *, dry_run: bool = False) -> tuple[str, ...]:
+def cleanup(servers: Sequence[Server], clock: Clock | None = None, *, dry_run: bool = False) -> tuple[str, ...]:
     """Removes, or finishes, what killed restores left on a server; returns a sentence for each thing done.
 
     Args:
         servers: the server; the first node is asked.
-        clock: time.
+        clock: time; the system's by default.
         dry_run: only says what would be done.
 
     Raises:
         ServerError: the server cannot be asked.
         RestoreError: a deleted collection's name could not be given to the restored one.
     """
-    sentences: list[str] = []
+    from recoup.sources.qdrant._drilling import remove_abandoned
+
+    sentences = list(remove_abandoned(servers[0], dry_run=dry_run))
     for intents in left_behind():
-        sentences += settle(intents, servers[0], clock, dry_run=dry_run)
+        sentences += settle(intents, servers[0], clock or SystemClock(), dry_run=dry_run)
     return tuple(sentences)
 
 

@@ -1,6 +1,6 @@
 """What a restore to a server would do, for the plan that a person reads before agreeing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from recoup.model.names import shown
 from recoup.model.part import Part
@@ -9,6 +9,7 @@ from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import restoring
 from recoup.sources.qdrant._inventory import look
 from recoup.sources.qdrant._preflight import Undertaking
+from recoup.sources.qdrant._record import CollectionRecord
 from recoup.sources.qdrant._restore import by_collection, undertakings
 from recoup.sources.qdrant._restore_options import RestoreOptions
 
@@ -22,10 +23,11 @@ def foresee(parts: Iterable[Part], options: RestoreOptions, servers: Sequence[Se
     """
     with restoring():
         inventory = look(servers, allow_remote=site.allow_remote)
-        plans = undertakings((record for record, _ in by_collection(parts)), options, inventory, site.clock)
+        sizes: dict[str, int] = {}
+        plans = undertakings(_measured(parts, sizes), options, inventory, site.clock)
     lines = [f"{shown(plan.record.name)}: {step}" for plan in plans for step in plan.steps]
     if plans:
-        lines.append(_room(plans))
+        lines.append(_room(sum(sizes[plan.record.name] for plan in plans)))
     return Existing(inventory.server.url, bool(_touched(plans)), _described(plans), _consequence(plans), tuple(lines))
 
 
@@ -56,14 +58,13 @@ def _consequence(plans: Sequence[Undertaking]) -> str:
     return " ".join(sentences) or "Nothing that is there is touched."
 
 
-def _room(plans: Sequence[Undertaking]) -> str:
-    """Qdrant does not tell its free space; what it needs is known."""
-    held = sum(
-        sum(segment.files.values()) for plan in plans for s in plan.record.shards for segment in s.segments.values()
-    )
-    if not held:
-        return "the server's free disk space cannot be asked; see that it is enough"
-    return (
-        f"the server needs about {3 * held:,} bytes of free disk space at its peak (three times the shards); "
-        "it does not tell what it has"
-    )
+def _measured(parts: Iterable[Part], sizes: dict[str, int]) -> Iterator[CollectionRecord]:
+    """The records; how many bytes each collection has is noted on the way."""
+    for record, rest in by_collection(parts):
+        sizes[record.name] = sum(part.size or 0 for part in rest)
+        yield record
+
+
+def _room(size: int) -> str:
+    """Qdrant does not tell its free space; what it needs is known: the upload, what is unpacked, and what is there."""
+    return f"the server needs about {3 * size:,} bytes of free disk space at its peak; it does not tell what it has"

@@ -21,9 +21,10 @@ from recoup.sources.qdrant._checking import check, points_of, wait_until_whole
 from recoup.sources.qdrant._cleanup import take_back
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import restoring
+from recoup.sources.qdrant._gathering import read_record
 from recoup.sources.qdrant._inventory import Inventory, look
 from recoup.sources.qdrant._preflight import Standing, Undertaking, chosen, undertaking
-from recoup.sources.qdrant._record import RECORD, CollectionRecord, decode
+from recoup.sources.qdrant._record import RECORD, CollectionRecord
 from recoup.sources.qdrant._restore_intents import Intents, Making
 from recoup.sources.qdrant._restore_keeping import copy_away
 from recoup.sources.qdrant._restore_kept import Switched, keep
@@ -35,8 +36,6 @@ from recoup.sources.qdrant._restore_upload import upload_shards
 from recoup.sources.qdrant._switching import Ready, aliases_of, move_aliases, replace
 from recoup.system.clock import Clock
 from recoup.system.tempdirs import temporary_folder
-
-_LARGEST_RECORD = 256 << 20  # bytes of a `collection.json`: a million segments' files stay below
 
 Copying = Callable[[str], AbstractContextManager[Capture]]
 """Captures one collection of the server: how `replace` takes the copy of what it deletes."""
@@ -64,6 +63,7 @@ def restore_collections(
         with temporary_folder("qdrant-restore", site.staging) as folder:
             run = Run(options, inventory, site, folder, copying)
             try:
+                run.warn_of_lost_nodes()
                 for record, rest in by_collection(parts):
                     run.prepare(record, rest)
                 return run.switch()
@@ -84,7 +84,7 @@ def by_collection(parts: Iterable[Part]) -> Iterator[tuple[CollectionRecord, Ite
         folder, _, name = following.name.partition("/")
         if name != RECORD:
             raise DamagedError(f"{shown(following.name)} in the set does not follow its collection's {RECORD}")
-        record = decode(_whole(stream(following)), following.name)
+        record = read_record(stream(following))
         following = None
 
         def rest(prefix: str = f"{folder}/") -> Iterator[StreamPart]:
@@ -99,16 +99,6 @@ def by_collection(parts: Iterable[Part]) -> Iterator[tuple[CollectionRecord, Ite
         yield record, remaining
         for _ in remaining:  # what nobody wanted
             pass
-
-
-def _whole(part: StreamPart) -> bytes:
-    data = bytearray()
-    with part.content.open() as reader:
-        while block := reader.read(1 << 20):
-            data += block
-            if len(data) > _LARGEST_RECORD:
-                raise DamagedError(f"{shown(part.name)} is longer than {_LARGEST_RECORD:,} bytes")
-    return bytes(data)
 
 
 class Run:
@@ -143,6 +133,12 @@ class Run:
 
     def _tell(self, name: str, message: str, level: Level = Level.INFO, **fields: object) -> None:
         self._site.emit(Event(name, self._clock.now(), message, level, fields=fields))
+
+    def warn_of_lost_nodes(self) -> None:
+        """Says which nodes cannot be reached, so that nothing is checked there."""
+        for peer, reason in self._inventory.lost.items():
+            message = f"copies on peer {peer} are neither waited for nor checked: {reason}"
+            self._tell("node_unreachable", message, Level.WARNING, peer=str(peer))
 
     # --- each collection, beside what is there ------------------------------------------------------------------------
 

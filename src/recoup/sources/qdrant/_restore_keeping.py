@@ -43,10 +43,10 @@ def copy_away(
     """
     parent = copies_folder() if parent is None else (site.base / parent.expanduser())
     folder = parent / f"{folder_of(collection)}-{site.clock.now():%Y%m%d_%H%M%S}"
-    make_private_folder(parent)
-    folder.mkdir(mode=0o700)
     intents.add(Keeping(url, str(folder)))
     try:
+        make_private_folder(parent)
+        folder.mkdir(mode=0o700)
         with copying(collection) as capture:
             for part in capture.parts():
                 _write(part, folder)

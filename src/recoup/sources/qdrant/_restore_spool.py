@@ -14,6 +14,7 @@ from typing import BinaryIO
 from recoup.errors import DamagedError, NoSpaceError
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
+from recoup.sources.qdrant._gathering import differences
 from recoup.sources.qdrant._record import CollectionRecord, ShardRecord
 from recoup.sources.qdrant._shard_tar import Contents, SnapshotCheck
 from recoup.sources.qdrant._tar import BLOCK
@@ -95,18 +96,9 @@ def require_recorded(record: CollectionRecord, part: str, contents: Contents) ->
     Raises:
         DamagedError: something is missing.
     """
-    shards = [shard for shard in record.shards if shard.part == part]
-    for shard in shards:
-        held = contents.shards.get(shard.id)
-        if held is None or not held.local:
-            raise DamagedError(f"{shown(part)} does not hold shard {shard.id} of {shown(record.name)}")
-        for segment, recorded in shard.segments.items():
-            if dict(recorded.files) != held.segments.get(segment):
-                raise DamagedError(
-                    f"{shown(part)} does not hold segment {segment} of shard {shard.id} as it was captured",
-                    "Restore from another set; `recoup verify` finds damaged ones.",
-                )
-    return shards
+    for lacking in differences(record, part, contents):
+        raise DamagedError(f"{shown(part)} {lacking}", "Restore from another set; `recoup verify` finds damaged ones.")
+    return [shard for shard in record.shards if shard.part == part]
 
 
 def require_all(record: CollectionRecord, seen: set[str]) -> None:

@@ -23,9 +23,9 @@ from recoup.sources.qdrant._faults import UnreachableError
 from recoup.sources.qdrant._inventory import Collection, Inventory, choose, look
 from recoup.sources.qdrant._leftovers import take_back
 from recoup.sources.qdrant._options import Options
-from recoup.sources.qdrant._restore_options import RestoreOptions
+from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
 
-__all__ = ["Options", "QdrantSource", "RestoreOptions", "connect"]
+__all__ = ["DrillOptions", "Options", "QdrantSource", "RestoreOptions", "connect", "drilled"]
 
 _POINT = 350  # bytes of a point beside its vectors: payload, ids, indexes; a guess
 _SHARD = 200_000  # bytes of an empty shard
@@ -177,9 +177,9 @@ class QdrantSource:
 
         with contextlib.ExitStack() as stack:
             servers = [stack.enter_context(server) for server in self._servers()]
-            return restore_collections(parts, _restore_options(options), servers, self._site, self._copying)
+            return restore_collections(parts, _restore_options(options), servers, self._site, self.copying)
 
-    def _copying(self, name: str) -> contextlib.AbstractContextManager[ServerCapture]:
+    def copying(self, name: str) -> contextlib.AbstractContextManager[ServerCapture]:
         """Captures one collection, whatever the settings choose."""
         return self._captured([name])
 
@@ -188,6 +188,17 @@ class QdrantSource:
         from recoup.sources.qdrant._twin import scratch
 
         return scratch(self._options, self._site, folder)
+
+    def drilled_on(self, url: str) -> "QdrantSource":
+        """The same source, whose twin is on a running server."""
+        from recoup.sources.qdrant._drilling import OnServer
+
+        return OnServer(self._options, self._site, url)
+
+
+def drilled(source: QdrantSource, options: DrillOptions) -> QdrantSource:
+    """The source whose twin a drill makes: in a folder, or on the server that was asked for."""
+    return source.drilled_on(options.server) if options.server else source
 
 
 def _restore_options(options: BaseModel) -> RestoreOptions:

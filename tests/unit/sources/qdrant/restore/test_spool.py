@@ -84,7 +84,7 @@ def test_a_snapshot_without_a_recorded_segment_is_found(tmp_path: Path) -> None:
     good = dataclasses.replace(one, shards=(dataclasses.replace(one.shards[0], segments=segments),))
     assert [shard.id for shard in require_recorded(good, "docs/shard-0.snapshot", found)] == [0]
     del found.shards[0].segments[next(iter(segments))]
-    with pytest.raises(DamagedError, match="does not hold segment"):
+    with pytest.raises(DamagedError, match="lacks segment"):
         require_recorded(good, "docs/shard-0.snapshot", found)
 
 

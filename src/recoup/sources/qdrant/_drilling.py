@@ -1,0 +1,189 @@
+"""A drill on a running server: a set restored under scratch names, captured again, compared, and removed.
+
+What is compared are the facts of a capture: everything passes through the server twice, and nothing that it only claims counts.
+"""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from recoup.errors import RestoreError
+from recoup.model.facts import Facts, Value
+from recoup.model.names import shown
+from recoup.model.part import Part, StreamPart
+from recoup.sources._base import Placement, Site, Source
+from recoup.sources.qdrant._addresses import at
+from recoup.sources.qdrant._client import Server
+from recoup.sources.qdrant._faults import MissingError, ServerError
+from recoup.sources.qdrant._gathering import read_record
+from recoup.sources.qdrant._options import Options
+from recoup.sources.qdrant._record import RECORD, CollectionRecord, encode
+from recoup.sources.qdrant._restore_options import RestoreOptions
+from recoup.sources.qdrant.server import QdrantSource
+from recoup.system.journal import Journal, abandoned
+from recoup.system.tempdirs import remove_tree
+
+PURPOSE = "qdrant-drill"
+"""Name of the journals."""
+
+KEY = "QDRANT_API_KEY"
+"""Variable of the environment with the key of a server that is not the source's own."""
+
+
+class OnServer(QdrantSource):
+    """A source whose twin is on a server.
+
+    Args:
+        options: of the source.
+        site: of the source.
+        url: of the server.
+    """
+
+    def __init__(self, options: Options, site: Site, url: str) -> None:
+        super().__init__(options, site)
+        self._url = url
+
+    @contextlib.contextmanager
+    def scratch(self, folder: Path) -> Iterator[Source]:
+        """A twin on the server; its collections are removed on leaving."""
+        staging = Path(tempfile.mkdtemp(prefix="qdrant-", dir=folder))
+        site = dataclasses.replace(self._site, staging=staging)
+        key = self._options.api_key if self._url.rstrip("/") == self._options.url.rstrip("/") else _key()
+        changed = {"url": self._url, "api_key": key, "nodes": (), "quiesce": None, "allow_empty": True}
+        twin = ServerTwin(self._options.model_copy(update=changed), site)
+        try:
+            yield twin
+        finally:
+            twin.remove()
+            remove_tree(staging)
+
+
+def _key() -> SecretStr | None:
+    found = os.environ.get(KEY, "")
+    return SecretStr(found) if found else None
+
+
+class ServerTwin(QdrantSource):
+    """Collections under scratch names on a server."""
+
+    def __init__(self, options: Options, site: Site) -> None:
+        super().__init__(options, site)
+        self._prefix = f"recoup_drill_{secrets.token_hex(8)}"
+        self._journal = Journal.begin(PURPOSE)
+        self._names: dict[str, CollectionRecord] = {}
+
+    def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:  # noqa: ARG002 - a drill's are its own
+        """Restores every collection under a scratch name."""
+        return super().restore(self._renamed(parts), RestoreOptions())
+
+    def _renamed(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            if part.name.rpartition("/")[2] != RECORD or not isinstance(part, StreamPart):
+                yield part
+                continue
+            record = read_record(part)
+            name = f"{self._prefix}_{len(self._names)}"
+            self._journal.add({"url": self._options.without_secrets()["url"], "name": name})
+            self._names[name] = record
+            aliases = tuple(f"{name}_{number}" for number in range(len(record.aliases)))
+            changed = dataclasses.replace(record, name=name, aliases=aliases)
+            yield StreamPart(part.name, _Bytes(encode(changed)))
+
+    def facts(self) -> Facts:
+        """What a capture of the scratch collections shows, under their own names.
+
+        Raises:
+            SourceError: they cannot be captured.
+        """
+        methods = {record.method for record in self._names.values()}
+        options = self._options.model_copy(
+            update={"collections": (f"{self._prefix}_*",), "method": methods.pop() if len(methods) == 1 else "auto"}
+        )
+        with QdrantSource(options, self._site).capture() as capture:
+            for _ in capture.parts():
+                pass
+            found = capture.facts()
+            doubts = [finding for finding in capture.findings() if not finding.harmless]
+        if doubts:
+            raise RestoreError(f"what was restored cannot be read back: {doubts[0].message}")
+        values = {self._own(subject): self._own_values(subject, of) for subject, of in found.values.items()}
+        probes = tuple(
+            dataclasses.replace(probe, collection=self._names[probe.collection].name) for probe in found.probes
+        )
+        return Facts(values, probes, found.seed)
+
+    def _own(self, subject: str) -> str:
+        """A subject with the collection's own name instead of the scratch one."""
+        word, _, rest = subject.partition(" ")
+        name, separator, more = rest.partition(" ")
+        return f"{word} {self._names[name].name}{separator}{more}" if name in self._names else subject
+
+    def _own_values(self, subject: str, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Values with the aliases' own names instead of the scratch ones, where just the expected ones lead there."""
+        name = subject.split(" ")[1] if " " in subject else ""
+        record = self._names.get(name)
+        own = dict(values)
+        if record is not None and "aliases" in own:
+            expected = ", ".join(sorted(f"{name}_{number}" for number in range(len(record.aliases))))
+            if own["aliases"] == expected:
+                own["aliases"] = ", ".join(record.aliases)
+        return own
+
+    def remove(self) -> None:
+        """Deletes the scratch collections; what cannot be deleted now, the next cleanup does."""
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(self._servers()[0].again())
+            try:
+                for name in self._names:
+                    _delete(server, name)
+            except ServerError:
+                return
+        self._journal.forget()
+
+
+def _delete(server: Server, name: str) -> None:
+    with contextlib.suppress(MissingError):
+        server.delete(at("collections", name))
+
+
+def remove_abandoned(server: Server, *, dry_run: bool = False) -> Iterator[str]:
+    """Deletes the scratch collections of drills that were killed; a sentence for each."""
+    present = {str(one["name"]) for one in (server.get(at("collections")) or {}).get("collections", ())}
+    for journal in abandoned(PURPOSE):
+        intents = list(journal.intents())
+        here = [intent["name"] for intent in intents if intent.get("url") == server.url and "name" in intent]
+        for name in here:
+            if name in present:
+                if not dry_run:
+                    _delete(server, name)
+                yield f"the scratch collection {shown(name)} of a drill was removed"
+        if not dry_run and len(here) == len(intents):
+            journal.forget()
+
+
+class _Reader:
+    changed = False
+
+    def __init__(self, data: bytes) -> None:
+        self.read = BytesIO(data).read
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bytes:
+    """Bytes as a part's content."""
+
+    data: bytes
+    local_path: None = None
+    disposable: bool = False
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[_Reader]:
+        """Opens from the beginning."""
+        yield _Reader(self.data)
