@@ -194,7 +194,7 @@ def openings(folder: Path, points: int, copies: int) -> list[Pair]:
 
     def extract() -> Run:
         Path(out).unlink(missing_ok=True)
-        return looked("extract", "latest", "--ids", ids, "--output", out)()
+        return looked("extract", "latest", "--ids", ids, "--to", out)()
 
     pairs = []
     for what, ours in (("open and count", looked("count", "latest")), (f"extract {CHOSEN} points", extract)):
