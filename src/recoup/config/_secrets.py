@@ -188,12 +188,16 @@ def resolve(model: type[BaseModel], node: Node, base: Path, path: KeyPath) -> Re
     secrets: list[str] = []
     warnings: list[str] = []
     for name in secret_fields(model):
-        given = [key for key in (name, name + FILE_SUFFIX, name + COMMAND_SUFFIX) if key in entries]
+        keys = (name, name + FILE_SUFFIX, name + COMMAND_SUFFIX)
+        given = [key for key in keys if key in entries and entries[key].value is not None]
         if len(given) > 1:
             raise ConfigError(
                 f"{entries[given[1]].place}: `{dotted((*path, given[1]))}` and `{given[0]}` are both given.",
                 "Keep one of them.",
             )
+        for key in keys[1:]:
+            if key not in given:
+                entries.pop(key, None)  # null is the default
         if not given or given[0] == name:
             continue
         found = entries.pop(given[0])

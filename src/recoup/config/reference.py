@@ -69,22 +69,26 @@ def _sources(whole: _schemas.Schema) -> Iterator[str]:
     yield "What is backed up. `kind` says which keys there are besides.\n"
     for name in kinds:
         yield f"### `kind: {name.removeprefix('source-')}`\n"
-        yield _table(_fields.of(whole, whole["$defs"][name]))
+        fields = _fields.of(whole, whole["$defs"][name])
+        yield _table(fields)
+        for below in fields:
+            if below.group is not None:
+                yield from _group(whole, below, f"sources.<name>.{below.key}", level=4)
 
 
-def _group(whole: _schemas.Schema, field: _fields.Field, path: str) -> Iterator[str]:
+def _group(whole: _schemas.Schema, field: _fields.Field, path: str, level: int = 2) -> Iterator[str]:
     """The section of a group of keys, then those of the groups inside it."""
     group = field.group or {}
     if field.named:
         path += ".<name>"
         group = next(_schemas.variants(whole, group["additionalProperties"]))
     fields = _fields.of(whole, group)
-    yield f"## `{path}`\n"
+    yield f"{'#' * level} `{path}`\n"
     yield f"{field.meaning}\n"
     yield _table(fields)
     for below in fields:
         if below.group is not None:
-            yield from _group(whole, below, f"{path}.{below.key}")
+            yield from _group(whole, below, f"{path}.{below.key}", level)
 
 
 def _table(fields: list[_fields.Field]) -> str:

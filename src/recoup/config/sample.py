@@ -61,10 +61,13 @@ def _sources(whole: _schemas.Schema, field: _fields.Field) -> Iterator[str]:
         yield f"{_INDENT * 2}kind: {kind}"
         for key in _fields.of(whole, definition):
             if key.key != "kind":
-                yield from _source_key(key, kind)
+                yield from _source_key(whole, key, kind)
 
 
-def _source_key(field: _fields.Field, kind: str) -> Iterator[str]:
+def _source_key(whole: _schemas.Schema, field: _fields.Field, kind: str) -> Iterator[str]:
+    if field.group is not None:
+        yield from _entry(whole, field, f"sources.my-{kind}.{field.key}", 2)
+        return
     yield from _comment(field.meaning, 2)
     value = f"data/{kind}" if field.key == "path" else f"my-{field.key}"
     yield f"{_INDENT * 2}{field.key}: {value}" if field.required else f"{_INDENT * 2}# {field.key}: {field.default}"

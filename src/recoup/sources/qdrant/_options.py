@@ -23,9 +23,14 @@ class Call(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Call":
-        if bool(self.command) == bool(self.url):
+        if self.command and self.url:
             raise ValueError("give either `command` or `url`")
         return self
+
+    @property
+    def given(self) -> bool:
+        """Whether there is something to call."""
+        return bool(self.command or self.url)
 
 
 class Quiesce(BaseModel):
@@ -41,6 +46,12 @@ class Quiesce(BaseModel):
     limit: float = Field(
         60.0, gt=0, description="Seconds after which writing is resumed in any case; the source is suspicious then."
     )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Quiesce":
+        if self.stop.given != self.resume.given:
+            raise ValueError("give both `stop` and `resume`")
+        return self
 
 
 class Options(SourceOptions):
@@ -65,9 +76,10 @@ class Options(SourceOptions):
     )
     method: Chosen = Field(
         "auto",
-        description="stream: each shard streamed, nothing stored on the server. stored: each shard's snapshot made there, "
-        "downloaded, deleted there. collection: one snapshot of each collection (and node). scroll: the points one by one. "
-        "auto: stream where it can be checked and all shards can be asked at once, else stored.",
+        description="How collections are taken. `stream` reads each shard as a stream, and stores nothing on the server; "
+        "`stored` has each shard's snapshot made there, downloads it and deletes it there; `collection` does so with one "
+        "snapshot of each collection (and node); `scroll` reads the points one by one. `auto` streams where that can be "
+        "checked and all shards can be asked at once, and else takes `stored`.",
     )
     allow_scroll: bool = Field(
         False,

@@ -42,7 +42,7 @@ def paused(quiesce: Quiesce | None, base: Path) -> Iterator[Pause]:
         SourceError: the application could not be stopped; it was told to go on.
     """
     pause = Pause()
-    if quiesce is None:
+    if quiesce is None or not quiesce.stop.given:
         yield pause
         return
     arguments = (_told(quiesce.stop), _told(quiesce.resume), quiesce.timeout, quiesce.limit, str(base))
