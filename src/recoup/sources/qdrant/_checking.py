@@ -6,6 +6,7 @@ thirds are missing. So everything is counted and compared with what was recorded
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from recoup.errors import RestoreError
@@ -15,7 +16,7 @@ from recoup.model.names import shown
 from recoup.sources._point_ids import IdDigest
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
-from recoup.sources.qdrant._faults import MissingError, UnreachableError
+from recoup.sources.qdrant._faults import MissingError, ServerError, UnreachableError
 from recoup.sources.qdrant._inventory import ACTIVE, Collection, Inventory, collection
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.system.clock import Clock
@@ -83,6 +84,10 @@ def _missing(inventory: Inventory, name: str) -> _Missing | None:
             return _Missing(f"it is not there{where}")
         except UnreachableError as error:
             return _Missing(error.message, away=True)
+        except ServerError as error:  # a shard without an active copy cannot be asked
+            if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return _Missing(error.text or error.message)
         for shard in view.shards:
             for replica in shard.replicas:
                 if replica.state != ACTIVE and replica.peer not in inventory.lost:

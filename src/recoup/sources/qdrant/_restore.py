@@ -171,9 +171,10 @@ class Run:
         self._ready.append(Ready(plan, mark))
 
     def _require_whole(self, plan: Undertaking) -> None:
+        clock, emit, shards = self._clock, self._site.emit, len(plan.record.shards)
+        wait_until_whole(self._inventory, plan.into, shards, clock, emit, self._options.timeout)
         index_payload(self._server, plan.into, plan.record.payload_schema)
-        clock, emit = self._clock, self._site.emit
-        wait_until_whole(self._inventory, plan.into, len(plan.record.shards), clock, emit, self._options.timeout)
+        wait_until_whole(self._inventory, plan.into, shards, clock, emit, self._options.timeout)
         check(self._inventory, plan.into, plan.record, clock, emit, by_shard=not plan.points)
         if last := finishing(plan.record.config):
             self._server.patch(at("collections", plan.into), last, wait=None)
