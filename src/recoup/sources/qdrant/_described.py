@@ -110,6 +110,8 @@ def _collection_values(shards: Mapping[int, Mapping[str, Any]], told: Mapping[st
         "ids": f"{sum(int(one['ids'], 16) for one in shards.values()) % MODULUS:064x}",
         "vectors": readable(_layout(told["vectors"], told["sparse_vectors"])),
     }
+    for name, points in told["having"].items():
+        values[f"points with the vector {name}" if name else "points with a vector"] = points
     if told["sound"] is not None:
         values["index finds neighbours"] = told["sound"]
     return values

@@ -128,11 +128,23 @@ def _same(given: Any) -> Any:
     return given
 
 
+def _match_value(given: Any) -> Any:
+    """The engine's binding takes a `bool` of Python's for a number, and one of numpy's for what it is."""
+    import numpy as np
+    import qdrant_edge as edge
+
+    value: Any = np.bool_(given) if isinstance(given, bool) else given
+    made = edge.MatchValue(value)
+    if type(made.value) is not type(given):
+        raise _wrong("the engine here cannot compare with true or false; numpy 2 is needed")
+    return made
+
+
 def _match(given: Any) -> Any:
     import qdrant_edge as edge
 
     kinds: dict[str, Callable[[Any], Any]] = {
-        "value": edge.MatchValue,
+        "value": _match_value,
         "text": edge.MatchText,
         "text_any": edge.MatchTextAny,
         "phrase": edge.MatchPhrase,

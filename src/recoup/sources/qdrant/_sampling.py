@@ -35,7 +35,8 @@ def describe(shards: Shards, seed: int) -> dict[str, Any]:
 
     Returns:
         `shards`: number to values; `probes`: vector, point, neighbours; `indexed`: vector to overlap of indexed with exact
-        search, where something is indexed; `sound`: whether that is as it should be; `vectors` and `sparse_vectors`: parameters.
+        search, where something is indexed; `sound`: whether that is as it should be; `having`: vector to the points that have it;
+        `vectors` and `sparse_vectors`: their parameters.
     """
     everyone = Choice(seed, PROBES)
     values = {shard: _shard_values(shards, shard, seed, everyone) for shard in sorted(shards.opened)}
@@ -52,6 +53,7 @@ def describe(shards: Shards, seed: int) -> dict[str, Any]:
         "shards": values,
         "probes": probes,
         "indexed": indexed,
+        "having": {name: shards.having(name) for name in (*sorted(shards.vectors), *sorted(shards.sparse))},
         "sound": all(overlap >= _AGREEING for overlap in indexed.values()) if indexed else None,
         "vectors": shards.vectors,
         "sparse_vectors": shards.sparse,

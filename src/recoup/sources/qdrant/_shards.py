@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from recoup.errors import DamagedError, UsageError
+from recoup.errors import DamagedError, RecoupError, UsageError
 from recoup.model.names import shown
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant._filter import filter_of
@@ -70,16 +70,20 @@ class Shards:
         with _engine():
             return self.opened[shard].count(edge.CountRequest(exact=True, filter=_wanted(filter)))
 
+    def having(self, name: str) -> int:
+        """Points of all shards that have a vector, exactly."""
+        return sum(self.count(shard, {"must": [{"has_vector": name}]}) for shard in self.opened)
+
     def ids(self, shard: int, filter: Mapping[str, Any] | None = None) -> Iterator[str]:  # noqa: A002 - Qdrant's word
         """Ids of a shard's points as text, in their order."""
         import qdrant_edge as edge
 
         offset: Any = None
         while True:
-            request = edge.ScrollRequest(
-                offset=offset, limit=_PAGE, filter=_wanted(filter), with_payload=False, with_vector=False
-            )
             with _engine():
+                request = edge.ScrollRequest(
+                    offset=offset, limit=_PAGE, filter=_wanted(filter), with_payload=False, with_vector=False
+                )
                 records, offset = self.opened[shard].scroll(request)
             for record in records:
                 yield canonical_id(record.id)
@@ -98,10 +102,10 @@ class Shards:
         """A page of a shard's points in their order: as JSON text, as their number varies with their size."""
         import qdrant_edge as edge
 
-        request = edge.ScrollRequest(
-            offset=offset, limit=limit, filter=_wanted(filter), with_payload=payload, with_vector=vectors
-        )
         with _engine():
+            request = edge.ScrollRequest(
+                offset=offset, limit=limit, filter=_wanted(filter), with_payload=payload, with_vector=vectors
+            )
             records, following = self.opened[shard].scroll(request)
         points, size = [], 0
         for record in records:
@@ -160,15 +164,15 @@ class Shards:
         """Score, point and shard of the nearest of all shards, best first, equal ones by their ids."""
         import qdrant_edge as edge
 
-        request = edge.SearchRequest(
-            query=edge.Query.Nearest(vector, using=name or None),
-            limit=limit,
-            filter=_wanted(filter),
-            params=edge.SearchParams(exact=exact),
-            with_payload=payload,
-            with_vector=vectors,
-        )
         with _engine():
+            request = edge.SearchRequest(
+                query=edge.Query.Nearest(vector, using=name or None),
+                limit=limit,
+                filter=_wanted(filter),
+                params=edge.SearchParams(exact=exact),
+                with_payload=payload,
+                with_vector=vectors,
+            )
             found = [
                 (point.score, point, number) for number, shard in self.opened.items() for point in shard.search(request)
             ]
@@ -218,6 +222,8 @@ def _engine() -> Iterator[None]:
     """What the engine refuses is the question's fault; everything else is the data's."""
     try:
         yield
+    except RecoupError:
+        raise
     except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"the engine refuses the question: {_said(error)}") from None
     except Exception as error:  # noqa: BLE001 - the engine's errors have no class of their own
