@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,7 @@ from qdrant_server.standin.tar_writing import Member
 COLLECTION_VERSION = b"0.4.2"
 """`version.info` of a collection: of Qdrant's crate `collection`, not of the server."""
 
-_WAL_SIZE = 32 << 20
 _SHARD_CONFIG = b'{"type":"ReplicaSet"}'
-
-
-def empty_wal(folder: Path, operations: int) -> None:
-    """Leaves a WAL without operations, as snapshots of single shards hold it.
-
-    Args:
-        folder: the WAL's folder; it is emptied.
-        operations: number of the operation that would come next.
-    """
-    for entry in folder.iterdir():
-        entry.unlink()
-    with (folder / f"closed-{operations}").open("wb") as writer:
-        writer.write(b"wal\0" + struct.pack("<I", int.from_bytes(os.urandom(4), "little")))
-        writer.truncate(_WAL_SIZE)
 
 
 def segment_folders(frozen: Path) -> list[Path]:

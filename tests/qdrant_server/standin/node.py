@@ -27,7 +27,7 @@ class Node:
         peer: its peer id.
         peers: URL by peer id, itself included; alone: itself.
         running: snapshots that are being made or recovered, by (kind, collection).
-        created: snapshots made, by collection.
+        created: how often a collection's snapshot was asked for, by the name that was given.
         ready: whether it has found the others.
         send_failures: how often another node did not answer, by its URL.
     """
@@ -46,7 +46,7 @@ class Node:
         self.ready = False
         self._lock = threading.RLock()
         self._changing: dict[str, threading.RLock] = {}
-        self._opened = OpenShards()
+        self._opened = OpenShards(settings.storage / "tmp" / "empty")
         self._shards: dict[tuple[str, int], ShardData] = {}
 
     def _own_peer(self) -> int:

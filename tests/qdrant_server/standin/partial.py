@@ -24,9 +24,8 @@ def checked(manifest: Any) -> Manifest:
         for segment in manifest.values():
             if not isinstance(segment, Mapping):
                 kind = f"integer `{segment}`" if isinstance(segment, int) else "value"
-                raise Refused(
-                    400, f"Json deserialize error: invalid type: {kind}, expected struct SegmentManifest", plain=True
-                )
+                words = f"invalid type: {kind}, expected struct SegmentManifest at line 1 column 10"
+                raise Refused(400, f"Json deserialize error: {words}", plain=True)
         return manifest
     raise Refused(400, "Json deserialize error: expected a map", plain=True)
 

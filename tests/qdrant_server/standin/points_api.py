@@ -36,7 +36,8 @@ def _listed(body: Mapping[str, Any]) -> list[Any]:
 
 
 def retrieve(node: Node, request: Request) -> Result:
-    return Result(Points(node, request.collection).retrieve(request.json()))
+    """Points by their ids; without payload where nothing is said, other than `scroll`."""
+    return Result(Points(node, request.collection).retrieve({"with_payload": False, **request.json()}))
 
 
 def get(node: Node, request: Request) -> Result:

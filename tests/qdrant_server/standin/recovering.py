@@ -63,10 +63,15 @@ def upload(node: Node, request: Request) -> Answer:
     with stored.scratch(node, "upload-") as folder:
         file, told = file_of(node, request, folder)
         _compare(file, checksum)
-        kept = stored.folder_of(node, name) / (Path(told).name or "upload.snapshot")
+        kept = stored.folder_of(node, request.collection) / (Path(told).name or "upload.snapshot")
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, kept)
-    return _done(request, True, lambda: recover_collection(node, name, kept, priority))
+
+    def work() -> None:
+        with node.counted("recovery", request.collection):
+            recover_collection(node, name, kept, priority)
+
+    return _done(request, True, work)
 
 
 def recover(node: Node, request: Request) -> Answer:
@@ -76,7 +81,7 @@ def recover(node: Node, request: Request) -> Answer:
     name = node.meta.aliases.get(request.collection, request.collection)
 
     def work() -> None:
-        with stored.scratch(node, f"recover-{name}-") as folder:
+        with node.counted("recovery", request.collection), stored.scratch(node, f"recover-{name}-") as folder:
             file = _located(node, body, folder)
             _compare(file, checksum)
             recover_collection(node, name, file, priority)
@@ -183,7 +188,7 @@ def recover_collection(node: Node, name: str, file: Path, priority: str) -> None
     """
     node.switches.pass_step("recover")
     node.pause(node.switches.on.recover_delay)
-    with node.counted("recovery", name), stored.scratch(node, f"col-{name}-recovery-") as folder:
+    with stored.scratch(node, f"col-{name}-recovery-") as folder:
         _unpacked(file, folder)
         config = _json(folder / "config.json", folder)
         shards = _checked_shards(node, folder, config)

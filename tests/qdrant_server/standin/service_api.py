@@ -18,7 +18,8 @@ def ready(node: Node, request: Request) -> Bare:
 
 
 def metrics(node: Node, request: Request) -> Bare:
-    """What concerns snapshots; without a content type, as the server answers."""
+    """What concerns snapshots."""
+    names = sorted({*node.meta.collections, *node.created, *(name for _, name in [*node.running])})
     lines = [
         *("# HELP app_info information about qdrant server", "# TYPE app_info gauge"),
         f'app_info{{name="qdrant",version="{node.settings.version}"}} 1',
@@ -28,11 +29,10 @@ def metrics(node: Node, request: Request) -> Bare:
         ("recovery", "amount of snapshot recovery operations currently running"),
     ):
         lines += [f"# HELP snapshot_{kind}_running {words}", f"# TYPE snapshot_{kind}_running gauge"]
-        running = sorted(node.running.items())
-        lines += [f'snapshot_{kind}_running{{id="{name}"}} {count}' for (of, name), count in running if of == kind]
+        lines += [f'snapshot_{kind}_running{{id="{name}"}} {node.running[kind, name]}' for name in names]
     lines += [
         "# HELP snapshot_created_total total amount of snapshots created",
         "# TYPE snapshot_created_total counter",
     ]
-    lines += [f'snapshot_created_total{{id="{name}"}} {count}' for name, count in sorted(node.created.items()) if name]
+    lines += [f'snapshot_created_total{{id="{name}"}} {node.created[name]}' for name in names]
     return Bare("\n".join(lines) + "\n")

@@ -3,6 +3,8 @@
 Only so many shards are open at once that a thousand collections cost no thousand sets of files and threads.
 """
 
+import hashlib
+import json
 import shutil
 import threading
 from collections import OrderedDict
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import qdrant_edge as edge
 
@@ -20,11 +23,30 @@ _OPEN = 48
 
 
 class OpenShards:
-    """Which shards are open, the latest used last."""
+    """Which shards of a node are open, the latest used last, and empty ones to begin others with.
 
-    def __init__(self) -> None:
+    Args:
+        folder: where the empty ones are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._lock = threading.Lock()
+        self._creating = threading.Lock()
         self._order: OrderedDict[int, ShardData] = OrderedDict()
+
+    def empty_shard(self, config: Mapping[str, Any]) -> Path:
+        """Folder of an empty shard of a configuration: creating one waits for the disk, copying does not."""
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        folder = self._folder / digest
+        with self._creating:
+            if not folder.exists():
+                new = folder.with_suffix(".new")
+                shutil.rmtree(new, ignore_errors=True)
+                new.mkdir(parents=True)
+                edge.EdgeShard.create(str(new), configs.engine_config(config)).close()
+                new.rename(folder)
+        return folder
 
     def used(self, shard: "ShardData") -> None:
         with self._lock:
@@ -99,18 +121,12 @@ class ShardData:
             shard.flush()
             return dict(shard.snapshot_manifest())
 
-    def freeze(self, folder: Path) -> None:
-        """Copies the shard as it is at one moment; changes wait for that."""
-        with self.writing, self._open() as shard:
-            shard.flush()
+    def frozen_manifest(self, folder: Path) -> dict[str, Any]:
+        """Copies the shard as it is at one moment, for which changes wait, and gives the manifest of just that moment."""
+        with self.writing, self._open():
+            manifest = self.manifest()
             sparsely.copy_tree(self.present / "segments", folder / "segments")
             sparsely.copy_tree(self.present / "wal", folder / "wal")
-
-    def frozen_manifest(self, folder: Path) -> dict[str, Any]:
-        """Freezes the shard and gives the manifest of just that moment."""
-        with self.writing:
-            manifest = self.manifest()
-            self.freeze(folder)
             return manifest
 
     def merge(self, snapshot: Path) -> None:
@@ -141,7 +157,7 @@ class ShardData:
         with self.writing:
             old = self.present
             new = self.folder / str(int(old.name) + 1)
-            self._create(new).close()
+            self._create(new)
             self._forget()
             shutil.rmtree(old, ignore_errors=True)
 
@@ -205,7 +221,8 @@ class ShardData:
     def _create(self, folder: Path) -> Any:
         new = folder.with_name("new")
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        edge.EdgeShard.create(str(new), configs.engine_config(self._config())).close()
+        sparsely.copy_tree(self._opened.empty_shard(self._config()), new)
+        for segment in (new / "segments").iterdir():
+            segment.rename(segment.with_name(str(uuid4())))
         new.rename(folder)
         return edge.EdgeShard.load(str(folder))

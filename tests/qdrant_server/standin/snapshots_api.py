@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from qdrant_server.standin import layout, partial, stored
+from qdrant_server.standin import layout, partial, stored, wals
 from qdrant_server.standin.answers import Accepted, Answer, Download, Request, Result, Stream, Unchanged
 from qdrant_server.standin.errors import Refused
 from qdrant_server.standin.node import Node
@@ -37,6 +37,7 @@ def listed(node: Node, request: Request) -> Answer:
 
 
 def create(node: Node, request: Request) -> Answer:
+    node.created[request.collection] += 1
     name = node.resolved(request.collection)
     return _done(request, lambda: stored.create_collection(node, name))
 
@@ -123,7 +124,7 @@ def _stream(node: Node, request: Request, name: str, choose: _Chosen) -> Stream:
     try:
         frozen = folder / "shard"
         manifest = node.shard(name, request.shard).frozen_manifest(frozen)
-        layout.empty_wal(frozen / "wal", stored.next_operation(manifest))
+        wals.without_operations(frozen / "wal", stored.next_operation(manifest))
         if faults.lose_segment:
             _lose_biggest(frozen)
         members = stored.shard_members(node, name, request.shard, frozen, choose(frozen, manifest))

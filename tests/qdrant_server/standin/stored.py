@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qdrant_server.standin import layout
+from qdrant_server.standin import layout, wals
 from qdrant_server.standin.errors import bad_input, internal, not_found
 from qdrant_server.standin.node import Node
 from qdrant_server.standin.tar_writing import Member, tar
@@ -104,7 +104,7 @@ def create_collection(node: Node, collection: str) -> dict[str, Any]:
     name = f"{collection}-{node.peer}-{now():{_STAMP}}.snapshot"
     with node.counted("creation", collection), node.changing(f"snapshot {collection}"), scratch(node, name) as folder:
         members = collection_members(node, collection, folder)
-        return _keep(node, tar(members), folder_of(node, collection) / name, collection)
+        return _keep(node, tar(members), folder_of(node, collection) / name)
 
 
 def create_shard(node: Node, collection: str, shard: int) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def create_shard(node: Node, collection: str, shard: int) -> dict[str, Any]:
     ):
         frozen = freeze(node, collection, shard, folder)
         members = shard_members(node, collection, shard, frozen, layout.regular_segments(frozen, ""))
-        return _keep(node, tar(members), folder_of(node, collection, shard) / name, collection)
+        return _keep(node, tar(members), folder_of(node, collection, shard) / name)
 
 
 def create_full(node: Node) -> dict[str, Any]:
@@ -128,13 +128,14 @@ def create_full(node: Node) -> dict[str, Any]:
     mapping = {}
     with scratch(node, name) as folder:
         for collection in sorted(node.meta.collections):
+            node.created[collection] += 1
             made = create_collection(node, collection)["name"]
             os.replace(folder_of(node, collection) / made, folder / made)
             members.append(Member(made, file=folder / made))
             mapping[collection] = made
         told = {"collections_mapping": mapping, "collections_aliases": node.meta.aliases}
         members.append(Member("config.json", data=json.dumps(told).encode()))
-        return _keep(node, tar(members), folder_of(node) / name, "")
+        return _keep(node, tar(members), folder_of(node) / name)
 
 
 def freeze(node: Node, collection: str, shard: int, folder: Path) -> Path:
@@ -145,7 +146,7 @@ def freeze(node: Node, collection: str, shard: int, folder: Path) -> Path:
     """
     frozen = folder / f"shard-{shard}"
     manifest = node.shard(collection, shard).frozen_manifest(frozen)
-    layout.empty_wal(frozen / "wal", next_operation(manifest))
+    wals.without_operations(frozen / "wal", next_operation(manifest))
     return frozen
 
 
@@ -173,7 +174,8 @@ def collection_members(node: Node, collection: str, folder: Path) -> list[Member
     for shard in sorted(map(int, state["shards"])):
         if shard in node.own_shards(collection):
             frozen = folder / f"shard-{shard}"
-            node.shard(collection, shard).freeze(frozen)
+            manifest = node.shard(collection, shard).frozen_manifest(frozen)
+            wals.with_operations(frozen / "wal", next_operation(manifest))
             members += layout.regular_segments(frozen, f"{shard}/")
             members.append(layout.clocks_member(node.peer, 1, f"{shard}/"))
             members += layout.wal_members(frozen, f"{shard}/")
@@ -192,7 +194,7 @@ def key_mapping(state: dict[str, Any]) -> list[dict[str, Any]]:
 _keeping = threading.Lock()
 
 
-def _keep(node: Node, pieces: Iterable[bytes], path: Path, collection: str) -> dict[str, Any]:
+def _keep(node: Node, pieces: Iterable[bytes], path: Path) -> dict[str, Any]:
     """Writes a snapshot beside the others; one of the same name is replaced."""
     node.switches.pass_step("create")
     node.pause(node.switches.on.create_delay)
@@ -211,7 +213,6 @@ def _keep(node: Node, pieces: Iterable[bytes], path: Path, collection: str) -> d
     with _keeping:
         os.replace(written, path)
         path.with_name(f"{path.name}.checksum").write_text(digest.hexdigest())
-        node.created[collection] += 1
     return described(node, path)
 
 

@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(answer, Accepted):
             self._json(202, {"status": "accepted", "time": _since(request.started)})
         elif isinstance(answer, Bare):
-            self._bare(answer, request)
+            self._bare(answer)
         elif isinstance(answer, Unchanged):
             self._unchanged(answer)
         elif isinstance(answer, Stream):
@@ -189,12 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._download(answer, request)
 
-    def _bare(self, answer: Bare, request: Request) -> None:
+    def _bare(self, answer: Bare) -> None:
         if not isinstance(answer.value, str):
             self._json(answer.status, answer.value)
         else:
-            kind = {} if request.path == "/metrics" else {"Content-Type": _TEXT}
-            self._write(answer.status, kind, answer.value.encode())
+            self._write(answer.status, {"Content-Type": _TEXT}, answer.value.encode())
 
     def _unchanged(self, answer: Unchanged) -> None:
         """Sends the text although nothing may follow, and leaves it in the way of the next answer."""
