@@ -8,7 +8,7 @@ deleted.
 import contextlib
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from recoup.model.names import shown
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import MissingError, ServerError, UnreachableError
+from recoup.sources.qdrant._metrics import creations
 from recoup.system.journal import Journal, abandoned
 
 PURPOSE = "qdrant-snapshots"
@@ -43,11 +44,13 @@ class Request:
         server: URL of the node.
         folder: path of the list that it appears in, e.g. `/collections/docs/shards/0/snapshots`.
         names: names that it can get, and that nothing had before.
+        collection: whose it is.
     """
 
     server: str
     folder: str
     names: tuple[str, ...]
+    collection: str
 
 
 class Ours:
@@ -63,7 +66,7 @@ class Ours:
         with self._lock:
             if self._journal is None:
                 self._journal = Journal.begin(PURPOSE)
-            self._journal.add({"server": request.server, "folder": request.folder, "names": list(request.names)})
+            self._journal.add(asdict(request))
             self._open[request] = ""
 
     def made(self, request: Request, name: str) -> None:
@@ -101,8 +104,10 @@ class Ours:
             limit = 1.0 if hurry else None
             with servers[request.server].again(timeout=limit, connect_timeout=limit) as server:
                 try:
-                    _take_back(server, request.folder, name, request.names)
-                    self.gone(request)
+                    if _take_back(server, request.folder, name, request.names) or name:
+                        self.gone(request)
+                    else:
+                        failed.append(f"{shown(request.names[0])} may still be made by {request.server}")
                 except (ServerError, InterruptedRunError) as error:
                     failed.append(f"{shown(name or request.names[0])} stays on {request.server} for now: {error}")
                     if hurry:
@@ -145,11 +150,17 @@ def take_back(servers: Mapping[str, Server]) -> tuple[str, ...]:
         if not all(one.server in servers for one in left):
             continue  # it belongs to another server, whose own run will find it
         with contextlib.suppress(ServerError):
-            for one in left:
-                deleted = _take_back(servers[one.server], one.folder, one.made, one.names)
-                told += [f"deleted {shown(n)} on {one.server}, which a killed backup had left there" for n in deleted]
-            journal.forget()
+            settled = [_settled(one, servers[one.server], told) for one in left]
+            if all(settled):
+                journal.forget()
     return tuple(told)
+
+
+def _settled(one: "_Left", server: Server, told: list[str]) -> bool:
+    """Deletes what one request left; False while the server may still be making it."""
+    deleted = _take_back(server, one.folder, one.made, one.names)
+    told += [f"deleted {shown(name)} on {one.server}, which a killed backup had left there" for name in deleted]
+    return bool(deleted or one.made or not creations([server], [one.collection]))
 
 
 @dataclass
@@ -159,6 +170,7 @@ class _Left:
     server: str
     folder: str
     names: tuple[str, ...]
+    collection: str
     made: str = ""
 
 
@@ -167,7 +179,7 @@ def _left(intents: Iterable[Mapping[str, Any]]) -> list[_Left]:
     for intent in intents:
         server, folder = str(intent.get("server")), str(intent.get("folder"))
         if "names" in intent:
-            left.append(_Left(server, folder, tuple(map(str, intent["names"]))))
+            left.append(_Left(server, folder, tuple(map(str, intent["names"])), str(intent.get("collection"))))
             continue
         for one in reversed(left):
             if (one.server, one.folder) == (server, folder):

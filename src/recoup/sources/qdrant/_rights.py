@@ -11,6 +11,7 @@ _WRITE_ONE = "write access to the collection (the full key, or a token with acce
 _MANAGE = "manage access (the full key, or a token with access `m`)"
 
 _NEEDED = (
+    (r"(POST|DELETE) /snapshots(/.*)?", _MANAGE),
     (r"\w+ /(cluster|metrics|telemetry|snapshots)(/.*)?", _READ),
     (r"GET .*/snapshot/partial/manifest", _READ),
     (r"GET .*/snapshot", _WRITE_ONE),

@@ -48,7 +48,7 @@ class Stored:
     def freeze(self) -> None:
         """Has it made."""
         server, clock = self._node.server, self._around.site.clock
-        request = self._request = Request(server.url, self._folder, self._free_names())
+        request = self._request = Request(server.url, self._folder, self._free_names(), self._item.collection.name)
         self._around.ours.asked(request)
         self._first = clock.now()
         try:
