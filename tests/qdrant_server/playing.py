@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from qdrant_server.asking import Answer, ask, multipart
 from qdrant_server.comparing import Comparison
-from qdrant_server.recordings import Exchange
+from qdrant_server.recordings import Exchange, vanishes
 from qdrant_server.starting import Started
 
 _PATIENCE = 15.0  # seconds to wait for what comes by itself: indexing, replication, a snapshot made in the background
@@ -71,9 +71,12 @@ class Playing:
                 yield from (f"{exchange}: {difference}" for difference in self._judged(exchange, answer))
 
     def _wait_for_next_second(self, exchange: Exchange) -> None:
-        """Names have the second of their creation: within the same one, the later snapshot takes the earlier one's place."""
+        """Names have the second of their creation: within the same one, the later snapshot takes the earlier one's place.
+
+        A snapshot of everything makes one of each collection and moves it away.
+        """
         place = (exchange.node, exchange.path.partition("?")[0])
-        while int(time.time()) == self._created.get(place):
+        while int(time.time()) in (self._created.values() if place[1] == "/snapshots" else [self._created.get(place)]):
             time.sleep(0.02)
         self._created[place] = int(time.time())
 
@@ -119,9 +122,19 @@ class Playing:
             )
             self._known[str(recorded["peer_id"])] = str(found["peer_id"])
         if exchange.creates and "name" in recorded and "name" in found:
+            earlier = self._known.pop(recorded["name"], found["name"])
+            if earlier != found["name"]:
+                self._remove(exchange, earlier)
             self._known = {recorded["name"]: found["name"], **self._known}
             if "checksum" in recorded and "checksum" in found:
                 self._known[recorded["checksum"]] = found["checksum"]
+            if vanishes(exchange):
+                self._remove(exchange, found["name"])
+
+    def _remove(self, exchange: Exchange, name: str) -> None:
+        """Deletes a snapshot that was not there any more when recorded: it vanished, or one of its second took its place."""
+        folder = exchange.path.partition("?")[0]
+        self.server(exchange).ask("DELETE", f"{folder}/{quote(name, safe='')}", wait="true")
 
 
 def _parsed(content: bytes) -> Any:

@@ -74,6 +74,18 @@ def exchanges(recording: str) -> tuple[Exchange, ...]:
     return tuple(sorted(found, key=_moment)) if recording == "cluster" else found
 
 
+def vanishes(exchange: Exchange) -> bool:
+    """Whether the snapshot that was made is not in the next list of its folder: it was deleted without being written down."""
+    folder, name = exchange.path.partition("?")[0], exchange.response["json"]["result"]["name"]
+    later = [each for each in exchanges(exchange.recording) if each.node == exchange.node]
+    for each in later[later.index(exchange) + 1 :]:
+        if each.path == f"{folder}/{name}" and each.method == "DELETE":
+            return False
+        if each.path == folder and each.method == "GET" and each.status == 200:
+            return all(entry["name"] != name for entry in each.response["json"]["result"])
+    return False
+
+
 def _moment(exchange: Exchange) -> tuple[float, bool, int, int]:
     """When it happened: the cluster's nodes were written down one after the other, though asked in turns.
 

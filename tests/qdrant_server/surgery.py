@@ -75,10 +75,10 @@ def cut_after(data: bytes, name: str) -> bytes:
 
 
 def flipped(data: bytes, *places: int) -> bytes:
-    """The same bytes with the lowest bit of some turned."""
+    """The same bytes with all bits of some turned."""
     changed = bytearray(data)
     for place in places:
-        changed[place] ^= 1
+        changed[place] ^= 0xFF
     return bytes(changed)
 
 

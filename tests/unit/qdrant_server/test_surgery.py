@@ -49,4 +49,4 @@ def test_a_place_in_a_file_of_a_segment_is_where_its_bytes_are() -> None:
         content = file.read()
     place = place_in(data, BIG, "vector_storage/matrix.dat")
     assert data[place : place + 64] == content[len(content) // 2 :][:64]
-    assert flipped(data, place)[place] == data[place] ^ 1
+    assert flipped(data, place)[place] == data[place] ^ 0xFF
