@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from qdrant_server.running import Qdrant
+
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "examples/docmind/README.md", "README.md"]
 
@@ -83,7 +85,7 @@ def sources(folder: Path) -> None:
 SETUPS: dict[str, Callable[[Path], None]] = {"demo": demo_stack, "docmind": docmind, "sources": sources}
 
 
-def run(block: Block, folder: Path) -> None:
+def run(block: Block, folder: Path, **settings: str) -> None:
     if block.order == "setup":
         SETUPS[block.value](folder)
     elif block.order == "file":
@@ -92,6 +94,7 @@ def run(block: Block, folder: Path) -> None:
     elif block.order != "not run" and block.language in ("sh", "python"):
         command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("RECOUP")}
+        environ |= {"XDG_STATE_HOME": str(folder.with_name("state")), **settings}
         environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
         done = subprocess.run(
             [*command, block.code], cwd=folder, env=environ, capture_output=True, text=True, check=False
@@ -106,6 +109,32 @@ def test_the_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     assert any(block.language in ("sh", "python") for block in found)
     for block in found:
         run(block, tmp_path)
+
+
+@pytest.fixture
+def documents(qdrant: Qdrant) -> Qdrant:
+    """The collection of the page on Qdrant."""
+    vectors = {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 2}
+    points = [
+        {"id": n, "vector": [n / 10, 1.0, n % 7, -0.5], "payload": {"n": n, "kind": ("page", "note")[n % 2]}}
+        for n in range(200)
+    ]
+    qdrant.ask("PUT", "/collections/documents", vectors)
+    qdrant.ask("PUT", "/collections/documents/points", {"points": points}, wait="true")
+    index = {"field_name": "kind", "field_schema": "keyword"}
+    qdrant.ask("PUT", "/collections/documents/index", index, wait="true")
+    alias = {"create_alias": {"collection_name": "documents", "alias_name": "search"}}
+    qdrant.ask("POST", "/collections/aliases", {"actions": [alias]})
+    return qdrant
+
+
+@pytest.mark.requirement("DM-14")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
+def test_the_page_on_qdrant_runs_as_it_stands(documents: Qdrant, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    for block in blocks((ROOT / "docs/howto/qdrant.md").read_text(encoding="utf-8")):
+        run(block, folder, QDRANT_URL=documents.url)
 
 
 ALL_PAGES = sorted(path for place in (".", "docs/**", "examples/*") for path in ROOT.glob(f"{place}/*.md"))

@@ -43,15 +43,17 @@ class Progress:
 
     Attributes:
         work: what is being done, e.g. `backup cache`.
-        done: bytes done.
+        done: bytes done, or what `unit` says.
         total: bytes to do, None when unknown.
         finished: True for the last one of this work.
+        unit: what is counted, e.g. `points`; empty for bytes.
     """
 
     work: str
     done: int
     total: int | None = None
     finished: bool = False
+    unit: str = ""
 
 
 News = Event | Progress

@@ -43,12 +43,14 @@ class Options:
     clock: Clock = field(default_factory=SystemClock)
 
 
-def amount(count: int) -> str:
-    """Bytes for people, in IEC units: `512 B`, `1.5 MiB`."""
-    value, unit = float(count), 0
-    while abs(value) >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{count} B" if unit == 0 else f"{value:.{0 if value >= 99.95 else 1}f} {_UNITS[unit]}"
+def amount(count: int, unit: str = "") -> str:
+    """Bytes for people, in IEC units: `512 B`, `1.5 MiB`; or, with a unit, a number of those: `1,200 points`."""
+    if unit:
+        return f"{count:,} {unit}"
+    value, step = float(count), 0
+    while abs(value) >= 999.5 and step < len(_UNITS) - 1:
+        value, step = value / 1024, step + 1
+    return f"{count} B" if step == 0 else f"{value:.{0 if value >= 99.95 else 1}f} {_UNITS[step]}"
 
 
 def duration(seconds: float) -> str:
@@ -100,14 +102,20 @@ class _Lines:
 
 def _how_far(news: Progress, seconds: float) -> str:
     rate = news.done / seconds if seconds > 0 else 0.0
-    pace = f", {amount(round(rate))}/s" if rate else ""
+    pace = f", {amount(round(rate), news.unit)}/s" if rate else ""
+    done = amount(news.done, news.unit)
     if news.finished:
-        return f"{amount(news.done)} in {duration(seconds)}{pace}"
+        return f"{done} in {duration(seconds)}{pace}"
     if not news.total:
-        return f"{amount(news.done)}{pace}"
+        return f"{done}{pace}"
     share = min(100, 100 * news.done // news.total)
     left = f", {duration((news.total - news.done) / rate)} left" if rate and news.total > news.done else ""
-    return f"{amount(news.done)} of {amount(news.total)}, {share} %{pace}{left}"
+    return f"{done} of {amount(news.total, news.unit)}, {share} %{pace}{left}"
+
+
+def _done_of(news: Progress) -> str:
+    done = amount(news.done, news.unit)
+    return f"{done} of {amount(news.total, news.unit)}" if news.total else done
 
 
 class _Terminal:
@@ -148,8 +156,8 @@ class _Terminal:
         work = one_line(self._masker(news.work))
         task = self._tasks.get(work)
         if task is None:
-            task = self._tasks[work] = bars.add_task(work, total=news.total)
-        bars.update(task, completed=news.done, total=news.total)
+            task = self._tasks[work] = bars.add_task(work, total=news.total, amount="", unit=news.unit)
+        bars.update(task, completed=news.done, total=news.total, amount=_done_of(news))
         if news.finished:
             bars.remove_task(self._tasks.pop(work))
             if not self._tasks:
@@ -162,13 +170,21 @@ class _Terminal:
 
     def _start(self) -> "Bars":
         from rich import progress
+        from rich.text import Text
+
+        class Pace(progress.ProgressColumn):
+            """How fast it goes, in what is counted."""
+
+            def render(self, task: progress.Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text(f"{amount(round(speed), task.fields['unit'])}/s" if speed else "")
 
         columns = (
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(bar_width=None),
             progress.TaskProgressColumn(),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
+            progress.TextColumn("{task.fields[amount]}", markup=False),
+            Pace(),
             progress.TimeRemainingColumn(compact=True),
         )
         self._bars = progress.Progress(*columns, console=self._console(), transient=True, redirect_stdout=False)

@@ -51,7 +51,7 @@ def wait_until_whole(inventory: Inventory, name: str, copies: int, clock: Clock,
     begun = seen = clock.monotonic()
     nudged = False
     while (missing := _missing(inventory, name)) is not None:
-        emit(Progress(f"wait for {name}", 0, copies))
+        emit(Progress(f"wait for {name}", 0, copies, unit="copies of shards"))
         now = clock.monotonic()
         seen = seen if missing.away else now
         if now - begun > timeout or now - seen > _AWAY:
@@ -63,7 +63,7 @@ def wait_until_whole(inventory: Inventory, name: str, copies: int, clock: Clock,
             inventory.server.patch(at("collections", name), {"optimizers_config": {}})
             nudged = True
         clock.sleep(_POLL)
-    emit(Progress(f"wait for {name}", copies, copies, finished=True))
+    emit(Progress(f"wait for {name}", copies, copies, finished=True, unit="copies of shards"))
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ def _check_ids(server: Server, name: str, record: CollectionRecord, emit: Emit) 
     for point_id in ids(server, name):
         digest.add(point_id)
         if digest.count % PAGE == 0:
-            emit(Progress(f"check {name}", digest.count, total))
-    emit(Progress(f"check {name}", digest.count, total, finished=True))
+            emit(Progress(f"check {name}", digest.count, total, unit="points"))
+    emit(Progress(f"check {name}", digest.count, total, finished=True, unit="points"))
     if digest.count != total or digest.hex() != ids_of(record):
         raise RestoreError(
             f"{shown(name)} has other points than the set: {digest.count:,} were listed on {server.url}, "

@@ -51,8 +51,23 @@ class Told:
     moment: datetime
 
 
-def parts_of(paths: list[Path], told: Told, staging: Path) -> list[StreamPart]:
-    """The record of a collection and its files, as a restore wants them.
+@dataclass(frozen=True)
+class Foreign:
+    """Files as the parts of a set.
+
+    Attributes:
+        record: what is known of the collection.
+        parts: the record, then the files, as a restore wants them.
+        guessed: True when the files do not say which version made them.
+    """
+
+    record: CollectionRecord
+    parts: tuple[StreamPart, ...]
+    guessed: bool
+
+
+def adopted(paths: list[Path], told: Told, staging: Path) -> Foreign:
+    """Looks into files, and makes them parts.
 
     Args:
         paths: as for `SnapshotFile`.
@@ -66,10 +81,17 @@ def parts_of(paths: list[Path], told: Told, staging: Path) -> list[StreamPart]:
     pieces = _only(found(paths), told.name)
     record = pieces.record or _record(pieces, told, staging)
     names = _part_names(pieces, record.name)
-    return [
+    parts = (
         StreamPart(record_part(record.name), _Bytes(encode(record))),
-        *(StreamPart(names[piece.name], _PieceContent(piece)) for piece in pieces.pieces),
-    ]
+        *(StreamPart(names[piece.name], _PieceContent(piece), _size(piece)) for piece in pieces.pieces),
+    )
+    return Foreign(record, parts, guessed=pieces.record is None and not pieces.pieces[0].points)
+
+
+def _size(piece: Piece) -> int | None:
+    """Its length in bytes; None where it is compressed."""
+    compressed = piece.path.suffix in (".zst", ".gz") and not piece.points
+    return None if compressed else piece.path.stat().st_size
 
 
 def _only(listed: tuple[Pieces, ...], name: str) -> Pieces:
@@ -110,7 +132,7 @@ def _record(pieces: Pieces, told: Told, staging: Path) -> CollectionRecord:
     return CollectionRecord(
         name=name,
         method=_method(pieces),
-        server=told.server or header.server,
+        server=header.server or told.server,
         config=header.config,
         payload_schema=header.payload_schema,
         aliases=(),

@@ -48,11 +48,11 @@ def write_points(
             points,
             site.clock,
             rate=rate,
-            passing=lambda count: site.emit(Progress(f"write points to {plan.into}", count, total)),
+            passing=lambda count: site.emit(Progress(f"write points to {plan.into}", count, total, unit="points")),
         )
     finally:
         remove_tree(work)
-    site.emit(Progress(f"write points to {plan.into}", written, total, finished=True))
+    site.emit(Progress(f"write points to {plan.into}", written, total, finished=True, unit="points"))
     if counted(record) and written != total:
         raise DamagedError(f"the set holds {written:,} points of {shown(record.name)}, recorded are {total:,}")
 
