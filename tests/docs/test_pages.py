@@ -128,6 +128,7 @@ def documents(qdrant: Qdrant) -> Qdrant:
     return qdrant
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("DM-14")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
 def test_the_page_on_qdrant_runs_as_it_stands(documents: Qdrant, tmp_path: Path) -> None:
