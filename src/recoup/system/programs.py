@@ -102,6 +102,11 @@ class Program:
             raise BrokenPipeError(f"{self.name} reads nothing")
         self._process.stdin.write(data)
 
+    def flush(self) -> None:
+        """Hands on to its stdin what was written and still waits here."""
+        if self._process.stdin:
+            self._process.stdin.flush()
+
     def end_input(self) -> None:
         """Tells it that nothing more comes."""
         if self._process.stdin:
