@@ -1,10 +1,12 @@
 """The servers as pytest fixtures: started once for a session, made fresh before each test that asks for one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from qdrant_server.choosing import VARIABLE, Keys, chosen
+from qdrant_server.places import quick_folder
 from qdrant_server.running import Qdrant
 from qdrant_server.starting import Cluster, Started, start, start_cluster
 
@@ -20,10 +22,16 @@ def _skip_elsewhere(what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def _qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Qdrant]:
+def _qdrant_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with quick_folder(tmp_path_factory.mktemp("qdrant")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def _qdrant(_qdrant_folder: Path) -> Iterator[Qdrant]:
     choice = chosen()
     if not choice.url:
-        started = start(choice, tmp_path_factory.mktemp("qdrant"), Keys())
+        started = start(choice, _qdrant_folder / "alone", Keys())
         yield started
         started.close()
         return
@@ -48,10 +56,10 @@ def qdrant(_qdrant: Qdrant) -> Qdrant:
 
 
 @pytest.fixture(scope="session")
-def _qdrant_with_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+def _qdrant_with_keys(_qdrant_folder: Path) -> Iterator[Started]:
     _skip_elsewhere("a server with keys")
     keys = Keys(full="full-key-of-the-tests", read_only="read-only-key-of-the-tests")
-    started = start(chosen(), tmp_path_factory.mktemp("qdrant-keys"), keys)
+    started = start(chosen(), _qdrant_folder / "keys", keys)
     yield started
     started.close()
 
@@ -64,9 +72,9 @@ def qdrant_with_keys(_qdrant_with_keys: Started) -> Started:
 
 
 @pytest.fixture(scope="session")
-def _qdrant_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def _qdrant_cluster(_qdrant_folder: Path) -> Iterator[Cluster]:
     _skip_elsewhere("a cluster")
-    cluster = start_cluster(chosen(), tmp_path_factory.mktemp("qdrant-cluster"))
+    cluster = start_cluster(chosen(), _qdrant_folder / "cluster")
     yield cluster
     cluster.close()
 

@@ -41,6 +41,7 @@ class Playing:
         self._substitutes = substitutes
         self._headers = headers
         self._known: dict[str, str] = {"http://127.0.0.1:6333": nodes[0].url, "/qdrant/": f"{nodes[0].folder}/"}
+        self._names: dict[tuple[int, str], str] = {}
         self._created: dict[tuple[int, str], int] = {}
 
     def play(self, exchanges: Sequence[Exchange]) -> Iterator[str]:
@@ -86,7 +87,7 @@ class Playing:
 
     def send(self, exchange: Exchange) -> Answer:
         """Sends a recorded request to its node."""
-        path, body, headers = self._here(exchange.path), None, dict(self._headers(exchange))
+        path, body, headers = self._here(exchange.path, exchange), None, dict(self._headers(exchange))
         if exchange.uploads:
             ((field, (name, _)),) = exchange.request["multipart"].items()
             data = self._substitutes[exchange.recording, exchange.number](self)
@@ -95,13 +96,16 @@ class Playing:
         elif "json" in exchange.request:
             substitute = self._substitutes.get((exchange.recording, exchange.number))
             value = exchange.request["json"] if substitute is None else substitute(self)
-            body, headers["Content-Type"] = self._here(json.dumps(value)).encode(), "application/json"
+            body, headers["Content-Type"] = self._here(json.dumps(value), exchange).encode(), "application/json"
         answer = ask(self.server(exchange).url, exchange.method, path, headers, body)
         self.answers[exchange.recording, exchange.number] = answer
         return answer
 
-    def _here(self, text: str) -> str:
-        for recorded, actual in self._known.items():
+    def _here(self, text: str, exchange: Exchange) -> str:
+        """A recorded text with names, checksums, peers and places of this server."""
+        own = {name: actual for (node, name), actual in self._names.items() if node == exchange.node}
+        others = {name: actual for (node, name), actual in self._names.items() if node != exchange.node}
+        for recorded, actual in (others | own | self._known).items():
             text = text.replace(recorded, actual).replace(quote(recorded, safe=""), quote(actual, safe=""))
         return text
 
@@ -122,10 +126,10 @@ class Playing:
             )
             self._known[str(recorded["peer_id"])] = str(found["peer_id"])
         if exchange.creates and "name" in recorded and "name" in found:
-            earlier = self._known.pop(recorded["name"], found["name"])
+            earlier = self._names.get((exchange.node, recorded["name"]), found["name"])
             if earlier != found["name"]:
                 self._remove(exchange, earlier)
-            self._known = {recorded["name"]: found["name"], **self._known}
+            self._names[exchange.node, recorded["name"]] = found["name"]
             if "checksum" in recorded and "checksum" in found:
                 self._known[recorded["checksum"]] = found["checksum"]
             if vanishes(exchange):

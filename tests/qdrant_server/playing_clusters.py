@@ -5,6 +5,7 @@ from itertools import permutations
 from typing import Any
 from urllib.parse import unquote
 
+from qdrant_server.asking import Answer
 from qdrant_server.playing import Playing
 from qdrant_server.recordings import Exchange, exchanges
 from qdrant_server.starting import Started
@@ -34,6 +35,31 @@ class ClusterPlaying(Playing):
     def node(self, collection: str, number: int) -> Started:
         """The server that is node `number` for a collection."""
         return self.nodes[self._roles(collection)[number]]
+
+    def send(self, exchange: Exchange) -> Answer:
+        """Sends a recorded request; one that makes a collection from another one's snapshot until its shards lie as that one's.
+
+        Where they lie is the server's choice: each further collection makes it choose anew.
+        """
+        answer = super().send(exchange)
+        name = _collection(exchange)
+        if not exchange.uploads or name not in _SOURCES or exchange.node != 0:
+            return answer
+        fillers: list[str] = []
+        while self._places(name) != self._places(_SOURCES[name]) and self._places(name) and len(fillers) < 60:
+            fillers.append(f"filler-{len(fillers)}")
+            self.nodes[0].ask("DELETE", f"/collections/{name}")
+            self.nodes[0].ask("PUT", f"/collections/{fillers[-1]}", {"vectors": {"size": 1, "distance": "Dot"}})
+            answer = super().send(exchange)
+        for filler in fillers:
+            self.nodes[0].ask("DELETE", f"/collections/{filler}")
+        return answer
+
+    def _places(self, collection: str) -> list[frozenset[int]]:
+        """The shards that each node holds; empty where there are none."""
+        answers = [node.ask("GET", f"/collections/{collection}/cluster") for node in self.nodes]
+        held = [_held(answer) for answer in answers]
+        return held if any(held) else []
 
     def _judged(self, exchange: Exchange, answer: Any) -> list[str]:
         roles = self._roles(_collection(exchange))

@@ -245,13 +245,17 @@ class Cluster:
                 node.wait()
         for node in self.nodes:
             node.wait()
-        self._meet()
+        everyone = len(self.nodes)
+        self._agree(
+            lambda node: len(node.ask("GET", "/cluster").get("peers", ())) == everyone, "do not find each other"
+        )
 
-    def _meet(self) -> None:
+    def _agree(self, reached: Callable[[Started], bool], fault: str) -> None:
+        """Waits until each node says so: they hear of a change one after the other."""
         latest = time.monotonic() + PATIENCE
-        while any(len(node.ask("GET", "/cluster").get("peers", ())) < len(self.nodes) for node in self.nodes):
+        while not all(reached(node) for node in self.nodes):
             if time.monotonic() > latest:
-                raise RuntimeError(f"the nodes {', '.join(self.urls)} do not find each other:\n{self.nodes[-1].log()}")
+                raise RuntimeError(f"the nodes {', '.join(self.urls)} {fault}:\n{self.nodes[-1].log()}")
             time.sleep(0.05)
 
     def freshen(self) -> None:
@@ -261,6 +265,7 @@ class Cluster:
             for node in self.nodes:
                 node.drop_snapshots()
             self.nodes[0].clean()
+            self._agree(lambda node: not node.collections(), "do not forget what was dropped")
         except (AssertionError, RuntimeError, httpx.HTTPError):
             for node in self.nodes:
                 node.empty_storage()

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from qdrant_server.standin import replicating
 from qdrant_server.standin.admin import AdminServer
 from qdrant_server.standin.node import Node
 from qdrant_server.standin.settings import Settings
@@ -36,6 +37,7 @@ def main() -> None:
     for each in (server, admin):
         threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     node.join()
+    threading.Thread(target=replicating.catch_up, args=(node,), daemon=True).start()
     threading.Thread(target=node.optimize_for_ever, args=(ended,), daemon=True).start()
     threading.Thread(target=_serve_grpc, args=(node.settings.url, arguments.grpc_port, ended), daemon=True).start()
     node.ready = True

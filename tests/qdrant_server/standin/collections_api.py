@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from qdrant_server.standin import configs, indexes
 from qdrant_server.standin.answers import Request, Result
@@ -50,7 +51,7 @@ def create_collection(node: Node, name: str, body: Mapping[str, Any]) -> None:
     custom = body.get("sharding_method") == "custom"
     number = body.get("shard_number") or (1 if custom else len(node.peers))
     config = configs.completed(body, number)
-    state: dict[str, Any] = {"config": config, "schema": {}, "keys": [], "shards": {}}
+    state: dict[str, Any] = {"born": uuid4().hex, "config": config, "schema": {}, "keys": [], "shards": {}}
     if not custom:
         state["shards"] = placed(node, range(number), config["params"]["replication_factor"], None)
     node.decide({"step": "put", "name": name, "state": state})

@@ -14,7 +14,7 @@ Step = Mapping[str, Any]
 """`{"step": ..., ...}`; the functions below `Meta` say with which arguments."""
 
 State = dict[str, Any]
-"""One collection: `config`, `schema` (field to index parameters), `keys` (shard keys in their order) and `shards`: id as text
+"""One collection: `born` (unlike that of another of the same name), `config`, `schema` (field to index parameters), `keys` (shard keys in their order) and `shards`: id as text
 to `key` and `replicas` (peer id as text to state)."""
 
 

@@ -158,7 +158,10 @@ class Node:
         for name in set(self.meta.collections) - set(meta["collections"]):
             self.take({"step": "drop", "name": name})
         for name, state in meta["collections"].items():
-            if name in self.meta.collections:
+            known = self.meta.collections.get(name)
+            if known and known["born"] != state["born"]:
+                self.take({"step": "drop", "name": name})
+            if known and known["born"] == state["born"]:
                 self.meta.collections[name] = state
             else:
                 self.take({"step": "put", "name": name, "state": state})

@@ -171,15 +171,18 @@ class Points:
         if not change.get("points", True):
             return 0
         done = 0
+        lost = []
         for peer, url in self._copies(shard, _WRITABLE):
             try:
                 done = max(done, self._write_to(peer, url, shard, change))
             except peers.Unreachable:
-                step = {"step": "replica", "name": self.name, "shard": shard, "peer": peer, "state": "Dead"}
                 self.node.send_failures[url] += 1
-                self.node.decide(step)
+                lost.append(peer)
         if not done:
             raise internal(f"The replica set for shard {shard} on peer {self.node.peer} has no active replica")
+        for peer in lost:
+            step = {"step": "replica", "name": self.name, "shard": shard, "peer": peer, "state": "Dead"}
+            self.node.decide(step)
         return done
 
     def _write_to(self, peer: int, url: str, shard: int, change: Json) -> int:

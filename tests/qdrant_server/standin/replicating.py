@@ -48,6 +48,18 @@ def _set(node: Node, name: str, shard: int, peer: int, state: str) -> None:
     node.decide({"step": "replica", "name": name, "shard": shard, "peer": peer, "state": state})
 
 
+def catch_up(node: Node) -> None:
+    """Brings the copies that died while this node was away, from nodes where they live."""
+    for name in list(node.meta.collections):
+        for shard in node.own_shards(name):
+            states = node.state(name)["shards"][str(shard)]["replicas"]
+            sources = [int(peer) for peer, state in states.items() if state == "Active" and int(peer) != node.peer]
+            if states[str(node.peer)] == "Dead" and sources:
+                with suppress(Refused, peers.Unreachable):
+                    _set(node, name, shard, node.peer, "Recovery")
+                    bring(node, name, shard, node.peers[sources[0]])
+
+
 def bring(node: Node, name: str, shard: int, url: str) -> bool:
     """Replaces this node's copy by another node's and makes it active."""
     _bring(node, name, shard, url)

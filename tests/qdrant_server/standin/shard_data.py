@@ -17,9 +17,13 @@ from uuid import uuid4
 import qdrant_edge as edge
 
 from qdrant_server.standin import configs, reading, sparsely, updates
+from qdrant_server.standin.meta import write_json
 
-_OPEN = 48
+_OPEN = 128
 """How many shards one node keeps open."""
+
+_BLANK = "blank.json"
+"""Beside the data of a shard that nobody has touched: its manifest, so that the engine need not open it to be asked."""
 
 
 class OpenShards:
@@ -44,7 +48,10 @@ class OpenShards:
                 new = folder.with_suffix(".new")
                 shutil.rmtree(new, ignore_errors=True)
                 new.mkdir(parents=True)
-                edge.EdgeShard.create(str(new), configs.engine_config(config)).close()
+                created = edge.EdgeShard.create(str(new), configs.engine_config(config))
+                created.flush()
+                write_json(new / _BLANK, dict(created.snapshot_manifest()))
+                created.close()
                 new.rename(folder)
         return folder
 
@@ -93,6 +100,8 @@ class ShardData:
 
     def ask(self, question: str, json: Mapping[str, Any]) -> Any:
         """The answer of `reading.answer`; changes may happen meanwhile."""
+        if self._blank_manifest() is not None:
+            return reading.of_nothing(question)
         with self._open() as shard:
             return reading.answer(shard, question, json)
 
@@ -117,13 +126,16 @@ class ShardData:
 
     def manifest(self) -> dict[str, Any]:
         """Segments with their files and the files' versions."""
+        blank = self._blank_manifest()
+        if blank is not None:
+            return blank
         with self.writing, self._open() as shard:
             shard.flush()
             return dict(shard.snapshot_manifest())
 
     def frozen_manifest(self, folder: Path) -> dict[str, Any]:
         """Copies the shard as it is at one moment, for which changes wait, and gives the manifest of just that moment."""
-        with self.writing, self._open():
+        with self.writing:
             manifest = self.manifest()
             sparsely.copy_tree(self.present / "segments", folder / "segments")
             sparsely.copy_tree(self.present / "wal", folder / "wal")
@@ -157,7 +169,7 @@ class ShardData:
         with self.writing:
             old = self.present
             new = self.folder / str(int(old.name) + 1)
-            self._create(new)
+            self._put_blank(new)
             self._forget()
             shutil.rmtree(old, ignore_errors=True)
 
@@ -216,13 +228,29 @@ class ShardData:
         for entry in self.folder.iterdir():
             if entry != present:
                 shutil.rmtree(entry)  # left by a kill in the middle of a replacement
-        return edge.EdgeShard.load(str(present)) if (present / "segments").is_dir() else self._create(present)
+        if not present.is_dir():
+            self._put_blank(present)
+        (present / _BLANK).unlink(missing_ok=True)
+        return edge.EdgeShard.load(str(present))
 
-    def _create(self, folder: Path) -> Any:
+    def _blank_manifest(self) -> dict[str, Any] | None:
+        """The manifest of a shard that nobody has touched; None of another."""
+        with self._guard:
+            if self._shard is not None:
+                return None
+            if not self.present.is_dir():
+                self._put_blank(self.present)
+            path = self.present / _BLANK
+            return dict(json.loads(path.read_text())) if path.exists() else None
+
+    def _put_blank(self, folder: Path) -> None:
         new = folder.with_name("new")
         shutil.rmtree(new, ignore_errors=True)
         sparsely.copy_tree(self._opened.empty_shard(self._config()), new)
-        for segment in (new / "segments").iterdir():
-            segment.rename(segment.with_name(str(uuid4())))
+        blank = {}
+        for told in json.loads((new / _BLANK).read_text()).values():
+            name = str(uuid4())
+            blank[name] = {**told, "segment_id": name}
+            (new / "segments" / told["segment_id"]).rename(new / "segments" / name)
+        write_json(new / _BLANK, blank)
         new.rename(folder)
-        return edge.EdgeShard.load(str(folder))

@@ -98,15 +98,20 @@ def test_damaged_snapshots_are_taken_and_refused_as_they_were(fresh: Callable[[K
     assert list(playing.play(recorded[len(before) :])) == []
 
 
-def test_a_full_snapshots_folder_is_told_as_it_was(fresh: Callable[[Keys], Started]) -> None:
-    server = fresh(Keys())
-    if server.real:
-        pytest.skip("the folder of a real server is not made small")
+def fill_disk(server: Started) -> None:
+    """A collection whose snapshot is bigger than the room in the snapshots folder."""
     server.ask("PUT", "/collections/d", {"vectors": {"size": 1024, "distance": "Dot"}})
     for first in range(0, 2500, 500):
         found = [{"id": number, "vector": [number / 7, 1.0] * 512} for number in range(first, first + 500)]
         server.ask("PUT", "/collections/d/points", {"points": found}, wait="true")
     server.faults.set(snapshots_quota=8_000_000)
+
+
+def test_a_full_snapshots_folder_is_told_as_it_was(fresh: Callable[[Keys], Started]) -> None:
+    server = fresh(Keys())
+    if server.real:
+        pytest.skip("the folder of a real server is not made small")
+    fill_disk(server)
     playing = Playing([server], SUBSTITUTES, plain_headers)
     assert list(playing.play(served("disk-full"))) == []
 
