@@ -176,7 +176,9 @@ def captured(
         around = Surroundings(options, site, folder, ours, Passing(site))
         counts = Counts(inventory.server)
         if names is None:
-            names = choose(inventory.names, options.collections, allow_empty=options.allow_empty)
+            names = choose(
+                inventory.names, options.collections, allow_empty=options.allow_empty, aliases=inventory.aliases
+            )
         chosen, gone = _choose(names, inventory, around, counts, shared=shared)
         jobs = [job for one in chosen for job in one.jobs]
         pool = ThreadPoolExecutor(_choosing.workers(options, len(jobs)), "qdrant")

@@ -322,28 +322,39 @@ def _shards(views: Iterable[Mapping[str, Any]]) -> tuple[Shard, ...]:
     )
 
 
-def choose(names: Iterable[str], patterns: Sequence[str], *, allow_empty: bool) -> list[str]:
-    """The collections that patterns name: shell patterns, a leading `!` excludes.
+def choose(
+    names: Iterable[str], patterns: Sequence[str], *, allow_empty: bool, aliases: Mapping[str, str] | None = None
+) -> list[str]:
+    """The collections that patterns name, by their own names or by an alias: shell patterns, a leading `!` excludes.
+
+    A restore may have made an alias of a collection's former name, and clients, as settings, go on using it.
 
     Args:
         names: all there are.
         patterns: of the settings.
         allow_empty: whether a pattern may match nothing.
+        aliases: alias to collection.
 
     Raises:
         EmptySourceError: a pattern matches nothing, or nothing is left.
     """
-    names = sorted(names)
+    called = {name: [name] for name in sorted(names)}
+    for alias, name in (aliases or {}).items():
+        called.get(name, []).append(alias)
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
     unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     for pattern in wanted:
-        if not allow_empty and not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            there = ", ".join(shown(name) for name in names[:20]) or "none"
+        if not allow_empty and not any(_matches(one, [pattern]) for ones in called.values() for one in ones):
+            there = ", ".join(shown(name) for name in list(called)[:20]) or "none"
             raise EmptySourceError(
                 f"no collection matches {shown(pattern)!r}",
                 f"There are: {there}. Correct the pattern, or set allow_empty: true.",
             )
-    chosen = [name for name in names if _matches(name, wanted) and not _matches(name, unwanted)]
+    chosen = [
+        name
+        for name, ones in called.items()
+        if any(_matches(one, wanted) for one in ones) and not any(_matches(one, unwanted) for one in ones)
+    ]
     if not chosen and not allow_empty:
         raise EmptySourceError("the patterns leave no collection", "Correct them, or set allow_empty: true.")
     return chosen

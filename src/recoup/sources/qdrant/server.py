@@ -106,7 +106,7 @@ class QdrantSource:
 
     def _chosen(self, inventory: Inventory) -> Iterator[Collection]:
         patterns, allow_empty = self._options.collections, self._options.allow_empty
-        for name in choose(inventory.names, patterns, allow_empty=allow_empty):
+        for name in choose(inventory.names, patterns, allow_empty=allow_empty, aliases=inventory.aliases):
             yield inventory.collection(name)
 
     # --- capture -----------------------------------------------------------------------------------------------------

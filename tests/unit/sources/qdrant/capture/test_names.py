@@ -85,6 +85,14 @@ def test_patterns_choose_and_exclude() -> None:
     assert choose(names, ["!docs"], allow_empty=False) == ["chat", "scratch_1"]
 
 
+def test_a_collection_is_chosen_by_an_alias_too_which_a_restore_may_have_made_of_its_name() -> None:
+    names, aliases = ["chat", "docs__restore_20261121_020000"], {"docs": "docs__restore_20261121_020000", "gone": "x"}
+    assert choose(names, ["docs"], allow_empty=False, aliases=aliases) == ["docs__restore_20261121_020000"]
+    assert choose(names, ["*", "!docs"], allow_empty=False, aliases=aliases) == ["chat"]
+    with pytest.raises(EmptySourceError):
+        choose(names, ["gone"], allow_empty=False, aliases=aliases)
+
+
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_a_path_has_as_many_steps_as_it_was_given(steps: list[str]) -> None:
     path = at(*steps)
