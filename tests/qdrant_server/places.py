@@ -1,4 +1,4 @@
-"""Where the servers of the tests keep their files: in memory where that can be, because the engine waits for a disk at every step."""
+"""Where the servers of the tests keep their files: in memory where that can be, because the engine waits for disks a lot."""
 
 import os
 import shutil

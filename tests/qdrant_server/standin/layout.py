@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qdrant_server.standin.sparsely import stored_size
 from qdrant_server.standin.tar_writing import Member
 
 COLLECTION_VERSION = b"0.4.2"
@@ -20,7 +21,7 @@ def segment_folders(frozen: Path) -> list[Path]:
 
 
 def _stored(folder: Path) -> int:
-    return sum(file.stat().st_blocks for file in files_below(folder))
+    return sum(stored_size(file) for file in files_below(folder))
 
 
 def files_below(folder: Path) -> list[Path]:

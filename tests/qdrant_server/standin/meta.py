@@ -14,8 +14,8 @@ Step = Mapping[str, Any]
 """`{"step": ..., ...}`; the functions below `Meta` say with which arguments."""
 
 State = dict[str, Any]
-"""One collection: `born` (unlike that of another of the same name), `config`, `schema` (field to index parameters), `keys` (shard keys in their order) and `shards`: id as text
-to `key` and `replicas` (peer id as text to state)."""
+"""One collection: `born` (unlike that of another of the same name), `config`, `schema` (field to index parameters), `keys` (shard
+keys in their order) and `shards`: id as text to `key` and `replicas` (peer id as text to state)."""
 
 
 class Meta:

@@ -6,15 +6,48 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _BLOCK = 1 << 20
+_PAGE = 4096
+_ZEROS = bytes(_PAGE)
 
 
-def extents(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Offset and length of what is no hole, in bytes.
+def extents(file: int, size: int) -> list[tuple[int, int]]:
+    """Offset and length of what is no hole, in bytes; pages of zeros count as holes, as some file systems fill these when read.
 
     Args:
         file: descriptor.
         size: the file's length.
     """
+    found: list[tuple[int, int]] = []
+    for start, length in _stored(file, size):
+        at = start
+        for data in blocks(file, start, length):
+            for page, written in _pages(data, at):
+                if found and found[-1][0] + found[-1][1] == page:
+                    found[-1] = (found[-1][0], found[-1][1] + written)
+                else:
+                    found.append((page, written))
+            at += len(data)
+    return found
+
+
+def stored_size(path: Path) -> int:
+    """Bytes of a file that are no hole."""
+    with path.open("rb") as reader:
+        return sum(length for _, length in extents(reader.fileno(), os.fstat(reader.fileno()).st_size))
+
+
+def _pages(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of the pages that are not zeros."""
+    if data.count(0) == len(data):
+        return
+    for start in range(0, len(data), _PAGE):
+        page = data[start : start + _PAGE]
+        if page != _ZEROS[: len(page)]:
+            yield at + start, len(page)
+
+
+def _stored(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """What the file system stores."""
     end = 0
     while end < size:
         try:

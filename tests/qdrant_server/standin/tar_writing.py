@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from qdrant_server.standin.sparsely import blocks, extents
@@ -57,7 +58,7 @@ class Member:
 
     def _file_head(self, name: bytes, path: Path) -> Iterator[bytes]:
         status = path.stat()
-        stretches = self._stretches()
+        stretches = self._stretches
         if stretches == [(0, status.st_size)] or status.st_size == 0:
             yield _header(name, status.st_size, mode=status.st_mode, mtime=int(status.st_mtime), kind=b"0")
             return
@@ -67,14 +68,15 @@ class Member:
         for start in range(_IN_HEADER, len(table), _IN_EXTENSION):
             yield _extension(table[start : start + _IN_EXTENSION], more=start + _IN_EXTENSION < len(table))
 
+    @cached_property
     def _stretches(self) -> list[tuple[int, int]]:
         assert self.file is not None
         with self.file.open("rb") as reader:
-            return list(extents(reader.fileno(), os.fstat(reader.fileno()).st_size))
+            return extents(reader.fileno(), os.fstat(reader.fileno()).st_size)
 
     def _content_size(self) -> int:
         if self.file is not None:
-            return sum(length for _, length in self._stretches())
+            return sum(length for _, length in self._stretches)
         if self.data is not None:
             return len(self.data)
         return sum(member.size() for member in self.nested) + len(END) if self.nested else 0
@@ -82,7 +84,7 @@ class Member:
     def _content(self) -> Iterator[bytes]:
         if self.file is not None:
             with self.file.open("rb") as reader:
-                for start, length in self._stretches():
+                for start, length in self._stretches:
                     yield from blocks(reader.fileno(), start, length)
         elif self.data is not None:
             yield self.data
