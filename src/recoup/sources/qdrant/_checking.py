@@ -94,7 +94,9 @@ def _missing(inventory: Inventory, name: str) -> _Missing | None:
                     return _Missing(f"a copy of shard {shard.id} is {replica.state}{where}")
         if view.transfers:
             return _Missing(f"{view.transfers} shards are being copied{where}")
-        if view.status != "green":
+        if view.status != "green" and not (
+            inventory.lost and view.status == "yellow"
+        ):  # yellow for the copies there, too
             return _Missing(f"it is {view.status}{where}", grey=view.status == "grey")
     return None
 
