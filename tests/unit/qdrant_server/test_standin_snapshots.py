@@ -198,9 +198,3 @@ def test_a_server_dies_at_a_step_and_comes_back_with_what_it_had(qdrant: Qdrant,
         server.http.post("/collections/aliases", json={"actions": []})
     server.restart()
     assert count(server, "docs") == 100
-
-
-def test_many_collections_are_kept_apart(qdrant: Qdrant) -> None:
-    for number in range(60):
-        fill(qdrant, f"many {number}", range(number % 7 + 1))
-    assert [count(qdrant, f"many {number}") for number in range(60)] == [number % 7 + 1 for number in range(60)]
