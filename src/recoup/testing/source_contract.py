@@ -400,7 +400,7 @@ def _shown_by(twin: Source, taken: Taken) -> list[str]:
     """How a drill would notice damage: by an engine's error or by other facts."""
     try:
         return differences(taken.facts, twin.facts())
-    except SourceError as error:
+    except (SourceError, DamagedError) as error:
         return [error.message]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from recoup.errors import DamagedError, ExitCode, RecoupError, UsageError
+from recoup.errors import DamagedError, ExitCode, NoSpaceError, RecoupError, UsageError
 from recoup.model.names import shown
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant import _engine
@@ -22,6 +22,7 @@ from recoup.sources.qdrant._points_file import Point, unpacked
 from recoup.sources.qdrant._record import ShardKey
 from recoup.sources.qdrant._shards import PointId, order
 from recoup.system.clock import SystemClock
+from recoup.system.filesystem import free_bytes
 from recoup.system.memory import private_memory
 from recoup.system.subprocesses import Child, ChildFailedError, child
 
@@ -33,6 +34,7 @@ _WATCHED = 0.1  # seconds between two looks at the child's memory
 _SECONDS = 300.0
 _MEMORY = 2 << 30
 _RATE = 4 << 20  # bytes a second, which the slowest disk reads
+_ROOM = 1 << 20  # bytes: with less the engine cannot fill the holes that it writes to, and dies of SIGBUS
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # no damaged file raises these
 _SEGMENT_VERSION = (0, 6, 0)  # `version.info` of segments that qdrant-edge-py 0.9.0 writes
 _KNOWN = ".".join(map(str, _SEGMENT_VERSION))
@@ -104,7 +106,8 @@ def opened(
         UnreadableError: it was written by a server that is too old or too new.
     """
     size = sum(allocated(folder) for folder in shards.values())
-    with child(_engine.serve) as process, _Watch(process, limits.of(size), what) as watch:
+    places = tuple(shards.values())
+    with child(_engine.serve) as process, _Watch(process, limits.of(size), what, places) as watch:
         watch.answer(process.answer, "to start")
         found = OpenShards(process, watch, what, keys)
         for shard, folder in sorted(shards.items()):
@@ -283,10 +286,11 @@ class _Watch:
         process: the child.
         limits: both given.
         what: what is opened.
+        places: its folders.
     """
 
-    def __init__(self, process: Child, limits: Limits, what: str) -> None:
-        self._process, self._limits, self._what = process, limits, what
+    def __init__(self, process: Child, limits: Limits, what: str, places: Sequence[Path]) -> None:
+        self._process, self._limits, self._what, self._places = process, limits, what, places
         self._clock = SystemClock()
         self._left = threading.Event()
         self._asked_at: float | None = None
@@ -348,6 +352,10 @@ class _Watch:
             return LimitError(
                 f"the engine was ended while it read {subject}, by the system or by somebody",
                 "See whether there was enough memory.",
+            )
+        if error.code == -signal.SIGBUS and any(free_bytes(place) < _ROOM for place in self._places):
+            return NoSpaceError(
+                f"the disk became full while the engine read {subject}", "Set `staging:` to a larger disk."
             )
         if error.kind:
             return DamagedError(f"{shown(self._what)}: {error.message}", error.hint)
