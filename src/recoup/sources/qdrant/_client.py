@@ -128,6 +128,14 @@ class Server:
             raise SourceError(f"what answers at {self.url} is not a Qdrant server", "See whether the URL is right.")
         return str(answer.get("version", ""))
 
+    def answers(self) -> bool:
+        """Whether somebody answers there now; asked once, without waiting for a server that may be starting."""
+        try:
+            self._json("GET", "/", {}, None, safe=False)
+        except UnreachableError:
+            return False
+        return True
+
     def get(self, path: str, **params: object) -> Any:
         """The `result` of a GET; asked again where that may help."""
         return self._result("GET", path, params, None, safe=True)

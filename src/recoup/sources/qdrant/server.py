@@ -63,10 +63,7 @@ class QdrantSource:
         """Whether somebody answers there."""
         require_allowed(self._options.url, allow_remote=self._site.allow_remote)
         with self._server() as server:
-            try:
-                return bool(server.version)
-            except UnreachableError:
-                return False
+            return server.answers() and bool(server.version)
 
     def estimate(self) -> int:
         """Bytes of the chosen collections, from their points and vectors; nothing is read."""
