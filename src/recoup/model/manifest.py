@@ -18,6 +18,7 @@ VERSION = 1
 
 Compression = Literal["none", "zstd", "gzip"]
 Pack = Literal["tree", "tar", "tar.zst", "tar.gz"]
+Sealed = Literal["gpg", "age"]
 Outcome = Literal["complete", "suspicious", "incomplete"]
 SourceOutcome = Literal["complete", "suspicious", "incomplete", "failed", "absent"]
 
@@ -58,6 +59,36 @@ class MemberList:
 
 
 @dataclass(frozen=True)
+class StoredFile:
+    """A file of a set that is no part.
+
+    Attributes:
+        path: relative to the set.
+        bytes: its length, as it lies there.
+        sha256: SHA-256 of it, as it lies there, hex.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """How an encrypted set is opened (`docs/format.md`, Encrypted sets).
+
+    Attributes:
+        method: the format of its files.
+        recipients: who can open it: public keys of age, fingerprints of OpenPGP; empty for a passphrase.
+        keys: the file with the set's key and its facts, itself encrypted.
+    """
+
+    method: Sealed
+    recipients: tuple[str, ...]
+    keys: StoredFile
+
+
+@dataclass(frozen=True)
 class StoredAttributes:
     """A file's mode (permission bits) and modification time (ns since the epoch), as they come back at restore."""
 
@@ -78,11 +109,13 @@ class StoredPart:
         bytes: what the part holds, plain; for a tree the sum of its files.
         stored_bytes: what it takes in the repository.
         sha256: SHA-256 of the stored file, hex; for pack `tree` that of the member list.
-        content_sha256: SHA-256 of a stream's plain bytes, hex; empty for a tree.
+        content_sha256: SHA-256 of a stream's plain bytes, hex; empty for a tree, and where it is encrypted.
         compression: of a stream.
         pack: of a tree.
         attributes: of a stream that is a file.
         members: of a tree.
+        sealed: how it is encrypted; None for an open one.
+        content_hmac: HMAC-SHA256 of an encrypted stream's plain bytes under the set's key, hex; empty for all others.
     """
 
     name: str
@@ -96,6 +129,8 @@ class StoredPart:
     pack: Pack | None = None
     attributes: StoredAttributes | None = None
     members: MemberList | None = None
+    sealed: Sealed | None = None
+    content_hmac: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +224,7 @@ class Manifest:
         time_zone: IANA name or offset of the host, for people.
         tags: given by the user.
         note: given by the user.
+        sealing: how to open it; None for an open set.
     """
 
     id: str
@@ -205,6 +241,7 @@ class Manifest:
     time_zone: str = "UTC"
     tags: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    sealing: Sealing | None = None
     format: Literal["recoup-set"] = "recoup-set"
     version: int = VERSION
 
@@ -341,6 +378,8 @@ def _check_times(manifest: Manifest, origin: str) -> None:
 def _check_names(manifest: Manifest) -> None:
     if SetName.parse(manifest.name) is None:
         checked_relative(manifest.name)
+    if manifest.sealing is not None:
+        checked_relative(manifest.sealing.keys.path)
     for name, source in manifest.sources.items():
         checked_relative(name)
         for part in source.parts:

@@ -168,6 +168,23 @@ class Repository(Protocol):
 
         Raises:
             RefusedError: its manifest is damaged or of an unknown version.
+            WrongKeyError: its manifest is encrypted, and what is configured does not open it.
+        """
+        ...
+
+    def whole(self, manifest: Manifest) -> Manifest:
+        """A manifest with the facts that are encrypted in its set; that of an open set as it is.
+
+        Raises:
+            WrongKeyError: what is configured does not open them.
+        """
+        ...
+
+    def can_open(self, name: SetName) -> bool:
+        """Whether this host has what it takes to read a set's parts; True for an open set.
+
+        Raises:
+            WrongKeyError: not even its manifest can be opened.
         """
         ...
 

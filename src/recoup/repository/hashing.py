@@ -1,19 +1,42 @@
 """SHA-256 beside the reading and writing: large streams are hashed in a thread, since hashlib lets others run meanwhile."""
 
 import hashlib
+import hmac
 import queue
 import threading
+from typing import Protocol
 
 _INLINE = 4 * 1024 * 1024  # bytes hashed before a thread pays off
 _WAITING = 4  # buffers that may wait, so that memory stays bounded
 
 
-class Hasher:
-    """SHA-256 of a stream of buffers, and their count. A buffer handed in must not be changed afterwards."""
+class Digest(Protocol):
+    """What adds up to a digest: of hashlib, or of hmac."""
 
-    def __init__(self) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Appends a buffer."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The digest of all buffers."""
+        ...
+
+
+def digest(key: bytes | None = None) -> Digest:
+    """SHA-256, with a key HMAC-SHA256 (RFC 2104)."""
+    return hashlib.sha256() if key is None else hmac.new(key, digestmod=hashlib.sha256)
+
+
+class Hasher:
+    """SHA-256 of a stream of buffers, and their count. A buffer handed in must not be changed afterwards.
+
+    Args:
+        key: makes it an HMAC.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
         self.bytes = 0
-        self._hash = hashlib.sha256()
+        self._hash = digest(key)
         self._queue: queue.Queue[bytes | memoryview | None] | None = None
         self._thread: threading.Thread | None = None
 

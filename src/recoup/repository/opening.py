@@ -1,14 +1,26 @@
 """From settings to a repository."""
 
+from pathlib import Path
+
 from recoup.model.manifest import Compression, Pack
 from recoup.repository.plain.repository import PlainRepository
 from recoup.repository.plain.writing import Style
+from recoup.repository.sealing._base import Sealing
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
 
 def open_repository(
-    name: str, storage: Storage, pack: Pack, compression: Compression, level: int | None, clock: Clock
+    name: str,
+    storage: Storage,
+    pack: Pack,
+    compression: Compression,
+    level: int | None,
+    clock: Clock,
+    sealing: Sealing | None = None,
+    *,
+    seal_manifest: bool = False,
+    spool: Path | None = None,
 ) -> PlainRepository:
     """The repository on a storage; it need not be there yet.
 
@@ -19,5 +31,10 @@ def open_repository(
         compression: of new streams.
         level: the compression's own level; its usual default when None.
         clock: time.
+        sealing: encrypts every stored file, and opens what is encrypted.
+        seal_manifest: whether manifests are encrypted, too.
+        spool: folder where large members of an archive wait when files are encrypted; the system's temporary one when None.
     """
-    return PlainRepository(name, storage, Style(pack, compression, level), clock)
+    if sealing is not None and pack == "tree":
+        pack = "tar"  # each file by itself would show its name and size
+    return PlainRepository(name, storage, Style(pack, compression, level, sealing, seal_manifest, spool), clock)

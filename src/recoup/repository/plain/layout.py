@@ -6,6 +6,7 @@ from recoup.model.names import SetName, checked_relative
 REPOSITORY = "recoup-repository.json"
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
+SEALED = "sealed.json"
 MARKS = "marks"
 TRASH = ".trash"
 PARTIAL = ".partial"

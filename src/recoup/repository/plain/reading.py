@@ -2,16 +2,17 @@
 
 import base64
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from recoup.errors import DamagedError, RefusedError
-from recoup.model.manifest import Compression, MemberList, StoredAttributes, StoredPart
+from recoup.model.manifest import Compression, MemberList, Sealed, StoredAttributes, StoredPart
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Member, Part, Reader, StreamPart, TreePart
 from recoup.repository.compressing import decompressed
+from recoup.repository.hashing import digest
 from recoup.repository.plain import layout, members
 from recoup.repository.plain.packing import ChunkReader, entries
 from recoup.storage._base import Storage
@@ -36,22 +37,48 @@ def stored_chunks(storage: Storage, key: str, item: str) -> Iterator[bytes]:
         raise DamagedError(f"{shown(item)} cannot be read: {error.strerror or error}", _HINT) from None
 
 
-def checked(chunks: Iterator[bytes], item: str, size: int | None, sha256: str) -> Iterator[bytes]:
+class Keys(Protocol):
+    """What it takes to read the encrypted files of one set."""
+
+    def opened(self, method: Sealed, chunks: Iterator[bytes], item: str) -> Iterator[bytes]:
+        """The plain bytes of a file.
+
+        Raises:
+            WrongKeyError: what is configured does not open it.
+        """
+        ...
+
+    @property
+    def hmac_key(self) -> bytes:
+        """The set's own key. Raises as `opened` does."""
+        ...
+
+
+def checked(
+    chunks: Iterator[bytes], item: str, size: int | None, sha256: str, key: bytes | None = None
+) -> Iterator[bytes]:
     """Passes bytes on and compares them with what the manifest says.
+
+    Args:
+        chunks: the bytes.
+        item: what to call them in an error.
+        size: how many there have to be; None where unknown.
+        sha256: their digest.
+        key: makes the digest an HMAC.
 
     Raises:
         DamagedError: too many, too few, or other bytes; at the latest at the end.
     """
-    digest, count = hashlib.sha256(), 0
+    running, count = digest(key), 0
     for chunk in chunks:
-        digest.update(chunk)
+        running.update(chunk)
         count += len(chunk)
         if size is not None and count > size:
             raise DamagedError(f"{shown(item)} is longer than the manifest says ({size:,} bytes)", _HINT)
         yield chunk
     if size is not None and count != size:
         raise DamagedError(f"{shown(item)} is cut short: {count:,} of {size:,} bytes", _HINT)
-    if digest.hexdigest() != sha256:
+    if running.hexdigest() != sha256:
         raise DamagedError(f"{shown(item)} is not what was stored: its SHA-256 differs", _HINT)
 
 
@@ -87,17 +114,40 @@ def _opened(begin: Callable[[], Iterator[bytes]]) -> Iterator[Reader]:
     yield _ChunkedReader(begin())
 
 
-def part_of(storage: Storage, prefix: str, part: StoredPart) -> Part:
+@dataclass(frozen=True)
+class Place:
+    """Where a set's parts are read from.
+
+    Attributes:
+        storage: where the set lies.
+        prefix: the set's key.
+        keys: opens what is encrypted.
+    """
+
+    storage: Storage
+    prefix: str
+    keys: Keys
+
+    def stored(self, path: str, size: int, sha256: str) -> Iterator[bytes]:
+        """The bytes of a file as they lie there, compared with the manifest."""
+        return checked(stored_chunks(self.storage, f"{self.prefix}/{path}", path), path, size, sha256)
+
+    def plain(self, path: str, size: int, sha256: str, sealed: Sealed | None) -> Iterator[bytes]:
+        """The bytes of a file, opened where they are encrypted."""
+        stored = self.stored(path, size, sha256)
+        return stored if sealed is None else self.keys.opened(sealed, stored, path)
+
+
+def part_of(place: Place, part: StoredPart) -> Part:
     """A stored part as a part to restore.
 
     Args:
-        storage: where the set lies.
-        prefix: the set's key.
+        place: where its set is.
         part: what the manifest says of it.
     """
     if part.kind == "stream":
-        return StreamPart(part.name, _stream(storage, prefix, part), part.bytes, _attributes(part.attributes))
-    return TreePart(part.name, _members(storage, prefix, part), part.bytes)
+        return StreamPart(part.name, _stream(place, part), part.bytes, _attributes(part.attributes))
+    return TreePart(part.name, _members(place, part), part.bytes)
 
 
 def _attributes(stored: StoredAttributes | None) -> Attributes | None:
@@ -107,14 +157,15 @@ def _attributes(stored: StoredAttributes | None) -> Attributes | None:
     return Attributes(stored.mode & 0o7777, stored.mtime_ns, xattrs)
 
 
-def _stream(storage: Storage, prefix: str, part: StoredPart) -> StoredContent:
+def _stream(place: Place, part: StoredPart) -> StoredContent:
     def chunks() -> Iterator[bytes]:
-        stored = checked(
-            stored_chunks(storage, f"{prefix}/{part.path}", part.path), part.path, part.stored_bytes, part.sha256
-        )
-        if part.compression == "none":
+        stored = place.plain(part.path, part.stored_bytes, part.sha256, part.sealed)
+        if part.compression == "none" and part.sealed is None:
             return stored
-        return checked(_named(stored, part.path, part.compression), part.path, part.bytes, part.content_sha256)
+        plain = _named(stored, part.path, part.compression)
+        if part.sealed is None:
+            return checked(plain, part.path, part.bytes, part.content_sha256)
+        return checked(plain, part.path, part.bytes, part.content_hmac, place.keys.hmac_key)
 
     return StoredContent(chunks)
 
@@ -126,16 +177,15 @@ def _named(stored: Iterator[bytes], item: str, compression: Compression) -> Iter
         raise DamagedError(f"{shown(item)}: {error.message}", _HINT) from None
 
 
-def member_lines(storage: Storage, prefix: str, part: StoredPart) -> Iterator[members.Line]:
+def member_lines(place: Place, part: StoredPart) -> Iterator[members.Line]:
     """A tree's members from its list, which is checked to its end.
 
     Raises:
         DamagedError: the list is not what was stored.
     """
     listed = _list_of(part)
-    chunks = stored_chunks(storage, f"{prefix}/{listed.path}", listed.path)
     count = 0
-    for line in members.decode(checked(chunks, listed.path, listed.bytes, listed.sha256)):
+    for line in members.decode(place.plain(listed.path, listed.bytes, listed.sha256, part.sealed)):
         count += 1
         yield line
     if count != listed.count:
@@ -148,40 +198,37 @@ def _list_of(part: StoredPart) -> MemberList:
     return part.members
 
 
-def _members(storage: Storage, prefix: str, part: StoredPart) -> Iterator[Member]:
-    lines = member_lines(storage, prefix, part)
+def _members(place: Place, part: StoredPart) -> Iterator[Member]:
+    lines = member_lines(place, part)
     if part.pack == "tree":
         for line in lines:
-            yield _member(line, _tree_file(storage, prefix, part, line))
+            yield _member(line, _tree_file(place, part, line))
     else:
-        yield from _archived(storage, prefix, part, lines)
+        yield from _archived(place, part, lines)
 
 
 def _member(line: members.Line, content: StoredContent | None) -> Member:
     return Member(line.name, line.kind, line.attributes, line.bytes, line.link, content)
 
 
-def _tree_file(storage: Storage, prefix: str, part: StoredPart, line: members.Line) -> StoredContent | None:
+def _tree_file(place: Place, part: StoredPart, line: members.Line) -> StoredContent | None:
     if line.kind != "file":
         return None
     path = layout.member_path(part, line.name)
-    return StoredContent(
-        lambda: checked(stored_chunks(storage, f"{prefix}/{path}", path), path, line.bytes, line.sha256)
-    )
+    return StoredContent(lambda: place.plain(path, line.bytes, line.sha256, None))
 
 
-def archive_chunks(storage: Storage, prefix: str, part: StoredPart) -> Iterator[bytes]:
+def archive_chunks(place: Place, part: StoredPart) -> Iterator[bytes]:
     """The plain bytes of a tree's archive; the stored ones are compared with the manifest on the way."""
     listed = _list_of(part)
-    size = part.stored_bytes - listed.bytes
-    stored = checked(stored_chunks(storage, f"{prefix}/{part.path}", part.path), part.path, size, part.sha256)
+    stored = place.plain(part.path, part.stored_bytes - listed.bytes, part.sha256, part.sealed)
     kinds: dict[str | None, Compression] = {"tar.zst": "zstd", "tar.gz": "gzip"}
     return _named(stored, part.path, kinds.get(part.pack, "none"))
 
 
-def _archived(storage: Storage, prefix: str, part: StoredPart, lines: Iterator[members.Line]) -> Iterator[Member]:
+def _archived(place: Place, part: StoredPart, lines: Iterator[members.Line]) -> Iterator[Member]:
     """Members with their bytes from the archive, whose files must come in the order of the list."""
-    chunks = archive_chunks(storage, prefix, part)
+    chunks = archive_chunks(place, part)
     files = ((info, data) for info, data in entries(chunks) if data is not None)
     for line in lines:
         if line.kind != "file":

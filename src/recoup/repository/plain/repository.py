@@ -15,9 +15,12 @@ from recoup.model.part import Part
 from recoup.repository import locking
 from recoup.repository._base import Lock, LockMode, SetWriter, Subset, Verification
 from recoup.repository.plain import layout
+from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.reading import part_of
+from recoup.repository.plain.sealed import is_header, whole
 from recoup.repository.plain.verifying import PlainVerification
 from recoup.repository.plain.writing import Style, new_set, remove_abandoned
+from recoup.repository.sealing._base import prove
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 from recoup.system.host import this_host
@@ -50,6 +53,7 @@ class PlainRepository:
     def __init__(self, name: str, storage: Storage, style: Style, clock: Clock) -> None:
         self.name = name
         self._storage, self._style, self._clock = storage, style, clock
+        self._opened: dict[SetName, Manifest] = {}
 
     @property
     def location(self) -> str:
@@ -119,7 +123,26 @@ class PlainRepository:
             raise NoSuchSetError(
                 f"there is no set {name} in {self.name}", "`recoup list` shows those there are."
             ) from None
-        return decode(data, f"{name}/{layout.MANIFEST}")
+        if not is_header(data):
+            return decode(data, f"{name}/{layout.MANIFEST}")
+        if name not in self._opened:  # opening takes a program, and a set never changes
+            self._opened[name] = self._keys(name).manifest_in(data)
+        return self._opened[name]
+
+    def whole(self, manifest: Manifest) -> Manifest:
+        """A manifest with the facts that are encrypted in its set; that of an open set as it is."""
+        if manifest.sealing is None:
+            return manifest
+        keys = SetKeys(self._storage, manifest.name, self._style.sealing)
+        return whole(manifest, keys.secrets_of(manifest))
+
+    def can_open(self, name: SetName) -> bool:
+        """Whether this host has what it takes to read a set's parts; True for an open set."""
+        sealing = self.manifest(name).sealing
+        return self._keys(name).can_open(sealing.method if sealing else None)
+
+    def _keys(self, name: SetName) -> SetKeys:
+        return SetKeys(self._storage, str(name), self._style.sealing)
 
     def marks(self, name: SetName) -> Sequence[Mark]:
         """What was learned about a set; one that cannot be read might be a pin, so it counts as one."""
@@ -149,6 +172,8 @@ class PlainRepository:
     def begin(self, moment: datetime) -> Iterator[SetWriter]:
         """Begins a set."""
         self.check()
+        if self._style.sealing is not None:
+            prove(self._style.sealing)
         remove_abandoned(self._storage)
         name = SetName.at(moment)
         taken = set(self.names())
@@ -159,11 +184,11 @@ class PlainRepository:
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
         """A stored part; reading it checks its bytes."""
-        return part_of(self._storage, str(name), part)
+        return part_of(self._keys(name).place, part)
 
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Compares stored bytes with the manifest."""
-        return PlainVerification(self._storage, name, subset, advance or (lambda _: None))
+        return PlainVerification(self._storage, name, self._keys(name), subset, advance or (lambda _: None))
 
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
@@ -221,6 +246,9 @@ class PlainRepository:
 
     @property
     def staging(self) -> str | None:
-        """A folder on the same file system for staged copies, so that storing one is a rename; None on other storages."""
+        """A folder on the same file system for staged copies, so that storing one is a rename; None on other storages, and
+        where files are encrypted: the copies are not."""
+        if self._style.sealing is not None:
+            return None
         root = self._storage.properties.local_root
         return None if root is None else str(root / layout.STAGING)

@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Callable, Iterator
 
-from recoup.errors import RecoupError
-from recoup.model.manifest import Manifest, StoredPart, decode
+from recoup.errors import RecoupError, WrongKeyError
+from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import TreePart
 from recoup.model.reports import Damage
 from recoup.repository._base import Subset
 from recoup.repository.plain import layout, sums
+from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.reading import member_lines, part_of, stored_chunks
+from recoup.repository.plain.sealed import decode_header, is_header, stored_file
 from recoup.repository.plain.writing import tree_sums
 from recoup.storage._base import Storage
 
@@ -27,9 +29,11 @@ class PlainVerification:
         total_bytes: stored bytes of the set, as far as the manifest can be read.
     """
 
-    def __init__(self, storage: Storage, name: SetName, subset: Subset, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, storage: Storage, name: SetName, keys: SetKeys, subset: Subset, advance: Callable[[int], None]
+    ) -> None:
         self._advance, self._told = advance, 0
-        self._storage, self._name, self._subset = storage, str(name), subset
+        self._storage, self._name, self._keys, self._subset = storage, str(name), keys, subset
         self._expected: set[int] = set()
         self._folders: set[int] = set()
         self.files = 0
@@ -41,9 +45,14 @@ class PlainVerification:
         manifest, data = None, b""
         try:
             data = self._storage.get(f"{self._name}/{layout.MANIFEST}")
-            manifest = decode(data, layout.MANIFEST)
+            if is_header(data) and not self._keys.can_open(decode_header(data, layout.MANIFEST).method):
+                yield from self._by_sums(data)
+                return
+            manifest = self._keys.manifest_in(data)
         except FileNotFoundError:
             yield Damage(layout.MANIFEST, "missing", "the manifest is missing")
+        except WrongKeyError:
+            raise
         except RecoupError as error:
             yield Damage(layout.MANIFEST, "manifest", error.message)
         if manifest is None:
@@ -52,8 +61,45 @@ class PlainVerification:
             yield Damage(layout.MANIFEST, "manifest", f"the manifest belongs to the set {manifest.name}")
         for part in (part for source in manifest.sources.values() for part in source.parts):
             yield from self._part(part)
+        for file in self._beside(manifest, data):
+            self.total_bytes += file.bytes
+            yield from self._file(file.path, file.bytes, file.sha256)
         yield from self._sums(manifest, data)
         yield from self._extra()
+
+    def _beside(self, manifest: Manifest, data: bytes) -> list[StoredFile]:
+        """The files of an encrypted set that are no parts."""
+        found = [] if manifest.sealing is None else [manifest.sealing.keys]
+        return [*found, decode_header(data, layout.MANIFEST).manifest] if is_header(data) else found
+
+    def _by_sums(self, data: bytes) -> Iterator[Damage]:
+        """Without a key to its manifest, SHA256SUMS says what a set has to hold."""
+        header = decode_header(data, layout.MANIFEST)
+        named = {layout.MANIFEST: hashlib.sha256(data).hexdigest(), header.manifest.path: header.manifest.sha256}
+        self._expected.update((hash(layout.MANIFEST), hash(layout.SUMS)))
+        self.files += 2
+        try:
+            for digest, path in sums.read(self._storage.get(f"{self._name}/{layout.SUMS}")):
+                if named.pop(path, digest) != digest:
+                    yield Damage(layout.SUMS, "changed", f"SHA256SUMS and {layout.MANIFEST} contradict each other")
+                elif path != layout.MANIFEST:
+                    yield from self._listed(path, digest)
+        except FileNotFoundError:
+            yield Damage(layout.SUMS, "missing", "SHA256SUMS is missing")
+        except RecoupError as error:
+            yield Damage(layout.SUMS, "changed", error.message)
+        for path in named:
+            yield Damage(layout.SUMS, "changed", f"SHA256SUMS does not name {path}")
+        yield from self._extra()
+
+    def _listed(self, path: str, sha256: str) -> Iterator[Damage]:
+        """A file whose length nobody says."""
+        try:
+            size = self._storage.size(f"{self._name}/{path}")
+        except (OSError, RecoupError):
+            size = 0  # named below
+        self.total_bytes += size
+        yield from self._file(path, size, sha256)
 
     def _part(self, part: StoredPart) -> Iterator[Damage]:
         self.total_bytes += part.stored_bytes
@@ -74,12 +120,12 @@ class PlainVerification:
         archive_bytes = part.stored_bytes - part.members.bytes
         damaged += (found := list(self._file(part.path, archive_bytes, part.sha256)))
         yield from found
-        if not damaged and self._chosen(part.path):
+        if not damaged and self._chosen(part.path) and self._keys.can_open(part.sealed):
             yield from self._archive(part)
 
     def _tree(self, part: StoredPart) -> Iterator[Damage]:
         try:
-            for line in member_lines(self._storage, self._name, part):
+            for line in member_lines(self._keys.place, part):
                 path = layout.member_path(part, line.name)
                 if line.kind == "file":
                     yield from self._file(path, line.bytes, line.sha256)
@@ -89,11 +135,13 @@ class PlainVerification:
             yield Damage(part.path, "manifest", error.message)
 
     def _archive(self, part: StoredPart) -> Iterator[Damage]:
-        tree = part_of(self._storage, self._name, part)
+        tree = part_of(self._keys.place, part)
         try:
             if isinstance(tree, TreePart):
                 for _ in tree.members:
                     pass
+        except WrongKeyError:
+            raise
         except RecoupError as error:
             yield Damage(part.path, "changed", error.message)
 
@@ -163,7 +211,8 @@ class PlainVerification:
                 yield sums.line(part.sha256, part.path)
                 if part.members:
                     yield sums.line(part.members.sha256, part.members.path)
-        yield sums.line(hashlib.sha256(data).hexdigest(), layout.MANIFEST)
+        for file in (*self._beside(manifest, data), stored_file(layout.MANIFEST, data)):
+            yield sums.line(file.sha256, file.path)
 
     def _extra(self) -> Iterator[Damage]:
         for found in self._storage.list(self._name):

@@ -1,27 +1,22 @@
 """Writing a set: parts first, hashed and compressed on the way, the manifest last, one rename."""
 
 import contextlib
-import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recoup.errors import RefusedError
-from recoup.model.manifest import (
-    Compression,
-    Manifest,
-    MemberList,
-    Pack,
-    StoredPart,
-    encode,
-)
+from recoup.model.manifest import Compression, Manifest, MemberList, Pack, Sealed, StoredFile, StoredPart, encode
+from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import SetName, checked_relative, shown
 from recoup.model.part import Content, Member
 from recoup.repository.compressing import SUFFIX, compressor
 from recoup.repository.hashing import Hasher
 from recoup.repository.plain import layout, members, sums
 from recoup.repository.plain.packing import TarWriter
+from recoup.repository.plain.sealed import Header, Secrets, facts_of, open_part, sealed_path, stored_file
+from recoup.repository.sealing._base import Seal, Sealing, seal_bytes
 from recoup.storage._base import Storage, Writer
 from recoup.system.host import holder_token, token_is_dead
 
@@ -37,37 +32,53 @@ class Style:
         pack: of trees.
         compression: of streams.
         level: of the compression; its usual default when None.
+        sealing: encrypts every stored file; None leaves them open.
+        seal_manifest: whether the manifest is encrypted, too.
+        spool: folder where large members of an archive wait when files are encrypted; the system's temporary one when None.
     """
 
     pack: Pack = "tree"
     compression: Compression = "none"
     level: int | None = None
+    sealing: Sealing | None = None
+    seal_manifest: bool = False
+    spool: Path | None = None
 
 
 class _HashedFile:
-    """A stored file being written, with its SHA-256 and length."""
+    """A stored file being written, encrypted where that is the style, with the SHA-256 and length of what is stored."""
 
-    def __init__(self, storage: Storage, key: str) -> None:
-        self._storage, self._key = storage, key
+    def __init__(self, storage: Storage, key: str, sealing: Sealing | None) -> None:
+        self._storage, self._key, self._sealing = storage, key, sealing
         self._writer: Writer | None = None
+        self._seal: Seal | None = None
         self.hasher = Hasher()
 
-    def write(self, data: bytes | memoryview) -> None:
+    def _begin(self) -> Writer:
         if self._writer is None:
             self._writer = self._storage.writer(self._key, hidden=True)
+            self._seal = self._sealing.seal(self._put) if self._sealing is not None else None
+        return self._writer
+
+    def _put(self, data: bytes | memoryview) -> None:
         self.hasher.update(data)
-        self._writer.write(data)
+        self._begin().write(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._begin()
+        (self._put if self._seal is None else self._seal.write)(data)
 
     def hole(self, length: int) -> None:
-        if self._writer is None:
-            self._writer = self._storage.writer(self._key, hidden=True)
+        writer = self._begin()
         for start in range(0, length, _BLOCK):
-            self.hasher.update(bytes(min(_BLOCK, length - start)))
-        self._writer.hole(length)
+            zeros = bytes(min(_BLOCK, length - start))
+            (self.hasher.update if self._seal is None else self._seal.write)(zeros)
+        if self._seal is None:
+            writer.hole(length)
 
     def adopt(self, content: Content) -> bool:
-        """Takes a local file over and hashes it where it then lies."""
-        if content.local_path is None or self._writer is not None:
+        """Takes a local file over and hashes it where it then lies; never where files are encrypted."""
+        if content.local_path is None or self._writer is not None or self._sealing is not None:
             return False
         if not self._storage.adopt(self._key, Path(content.local_path), move=content.disposable):
             return False
@@ -77,13 +88,17 @@ class _HashedFile:
         return True
 
     def finish(self) -> str:
-        if self._writer is None and self.hasher.bytes == 0:
-            self._writer = self._storage.writer(self._key, hidden=True)
+        if self.hasher.bytes == 0:
+            self._begin()
+        if self._seal is not None:
+            self._seal.finish()
         if self._writer is not None:
             self._writer.commit()
         return self.hasher.hexdigest()
 
     def abort(self) -> None:
+        if self._seal is not None:
+            self._seal.abort()
         self.hasher.close()
         if self._writer is not None:
             self._writer.abort()
@@ -96,11 +111,12 @@ class PlainStreamSink:
     def __init__(self, owner: "PlainSetWriter", source: str, name: str, style: Style) -> None:
         self._owner, self._source, self._name = owner, source, name
         self._compression: Compression = style.compression
-        self._path = layout.stream_path(source, name, SUFFIX[style.compression])
+        self._path = owner.final(layout.stream_path(source, name, SUFFIX[style.compression]))
         owner.claim(self._path)
-        self._file = _HashedFile(owner.storage, owner.key(self._path))
+        self._file = owner.file(self._path)
         self._compressor = compressor(style.compression, style.level)
-        self._plain = Hasher() if style.compression != "none" else self._file.hasher
+        open_as_it_is = style.compression == "none" and owner.hmac_key is None
+        self._plain = self._file.hasher if open_as_it_is else Hasher(owner.hmac_key)
         self._open = True
 
     def write(self, data: bytes | memoryview, /) -> None:
@@ -131,6 +147,7 @@ class PlainStreamSink:
             self._file.write(rest)
         digest = self._file.finish()
         plain = self._plain.hexdigest()
+        sealed = self._owner.method
         self._owner.stored(self._source, self._path, digest)
         return StoredPart(
             name=self._name,
@@ -139,8 +156,10 @@ class PlainStreamSink:
             bytes=self._plain.bytes,
             stored_bytes=self._file.hasher.bytes,
             sha256=digest,
-            content_sha256=plain,
+            content_sha256="" if sealed else plain,
             compression=self._compression,
+            sealed=sealed,
+            content_hmac=plain if sealed else "",
         )
 
     def abort(self) -> None:
@@ -157,11 +176,11 @@ class _TreeBase:
 
     def __init__(self, owner: "PlainSetWriter", source: str, name: str, pack: Pack) -> None:
         self.owner, self.source, self.name, self.pack = owner, source, name, pack
-        self.path = layout.tree_path(source, name, pack)
-        self._list_path = layout.members_path(source, name)
+        self.path = owner.final(layout.tree_path(source, name, pack))
+        self._list_path = owner.final(layout.members_path(source, name))
         for taken in (self.path, self._list_path):
             owner.claim(taken)
-        self._list = _HashedFile(owner.storage, owner.key(self._list_path))
+        self._list = owner.file(self._list_path)
         self._buffer = bytearray()
         self._count = 0
         self._seen: set[int] = set()
@@ -254,7 +273,7 @@ class PlainMemberSink:
 
     def __init__(self, tree: PlainTreeSink, member: Member) -> None:
         self._tree, self._member = tree, member
-        self._file = _HashedFile(tree.owner.storage, tree.owner.key(f"{tree.path}/{member.name}"))
+        self._file = tree.owner.file(f"{tree.path}/{member.name}")
         self._open = True
         self.write = self._file.write
         self.hole = self._file.hole
@@ -285,7 +304,7 @@ class PlainTarSink(_TreeBase):
 
     def __init__(self, owner: "PlainSetWriter", source: str, name: str, style: Style) -> None:
         super().__init__(owner, source, name, style.pack)
-        self._stored = _HashedFile(owner.storage, owner.key(self.path))
+        self._stored = owner.file(self.path)
         kind: Compression = {"tar.zst": "zstd", "tar.gz": "gzip"}.get(style.pack, "none")  # type: ignore[assignment]
         self._compressor = compressor(kind, style.level)
         self.tar = TarWriter(self._emit)
@@ -324,6 +343,7 @@ class PlainTarSink(_TreeBase):
             sha256=digest,
             pack=self.pack,
             members=listed,
+            sealed=self.owner.method,
         )
 
     def abort(self) -> None:
@@ -384,6 +404,7 @@ class PlainSetWriter:
         self._name = name
         self._taken: set[str] = {layout.MANIFEST, layout.SUMS}
         self._sums: dict[str, list[tuple[str, str, bool]]] = {}
+        self._secrets = Secrets() if style.sealing is not None else None
 
     @property
     def name(self) -> SetName:
@@ -392,13 +413,34 @@ class PlainSetWriter:
 
     @property
     def spool_folder(self) -> str | None:
-        """Where large members of an archive wait; the system's temporary folder where the storage is no folder."""
+        """Where large members of an archive wait; the system's temporary folder where the storage is no folder, and never
+        the repository when files are encrypted: they wait as they are."""
+        if self._style.sealing is not None:
+            return None if self._style.spool is None else str(self._style.spool)
         root = self.storage.properties.local_root
         return None if root is None else str(root / self._prefix)
+
+    @property
+    def method(self) -> Sealed | None:
+        """How files are encrypted."""
+        return None if self._style.sealing is None else self._style.sealing.method
+
+    @property
+    def hmac_key(self) -> bytes | None:
+        """What digests of plain contents are keyed with, where files are encrypted."""
+        return None if self._secrets is None else self._secrets.key
 
     def key(self, path: str) -> str:
         """The present key of a path inside the set."""
         return f"{self._prefix}/{path}"
+
+    def final(self, path: str) -> str:
+        """A path as it is on the storage: with what encryption puts behind it."""
+        return path if self.method is None else sealed_path(path, self.method)
+
+    def file(self, path: str) -> _HashedFile:
+        """Begins a file at a final path."""
+        return _HashedFile(self.storage, self.key(path), self._style.sealing)
 
     def claim(self, path: str) -> None:
         """Takes a path for one part.
@@ -446,10 +488,9 @@ class PlainSetWriter:
 
     def commit(self, manifest: Manifest) -> None:
         """Writes checksums and manifest, makes all durable, then lets the set appear under the next free name."""
+        manifest = self._with_secrets_apart(manifest)
         while True:
-            data = encode(replace(manifest, name=str(self._name)))
-            self._write_sums(data)
-            self.storage.put(self.key(layout.MANIFEST), data)
+            self._write_manifest(encode(replace(manifest, name=str(self._name))), manifest.sealing)
             self.storage.sync(self._prefix)
             try:
                 self.storage.move(self._prefix, str(self._name))
@@ -458,13 +499,39 @@ class PlainSetWriter:
                 continue
             return
 
-    def _write_sums(self, manifest: bytes) -> None:
+    def _with_secrets_apart(self, manifest: Manifest) -> Manifest:
+        """Of an encrypted set: stores what is secret of it, and returns the rest."""
+        sealing = self._style.sealing
+        if sealing is None or self._secrets is None:
+            return manifest
+        found = replace(self._secrets, facts=facts_of(manifest))
+        keys = self._put_sealed(sealing, layout.SEALED, found.encode())
+        return replace(open_part(manifest), sealing=SealingRecord(sealing.method, sealing.recipients, keys))
+
+    def _put_sealed(self, sealing: Sealing, path: str, data: bytes) -> StoredFile:
+        stored = seal_bytes(sealing, data)
+        file = stored_file(self.final(path), stored)
+        self.storage.put(self.key(file.path), stored)
+        return file
+
+    def _write_manifest(self, data: bytes, record: SealingRecord | None) -> None:
+        """Writes the manifest, or what stands open of it, and the checksums of all."""
+        beside = [] if record is None else [record.keys]
+        if self._style.sealing is not None and record is not None and self._style.seal_manifest:
+            file = self._put_sealed(self._style.sealing, layout.MANIFEST, data)
+            beside.append(file)
+            data = Header(record.method, record.recipients, file).encode()
+        self._write_sums(beside, data)
+        self.storage.put(self.key(layout.MANIFEST), data)
+
+    def _write_sums(self, beside: Sequence[StoredFile], manifest: bytes) -> None:
         self.storage.delete(self.key(layout.SUMS))
         writer = self.storage.writer(self.key(layout.SUMS), hidden=True)
         try:
             for chunk in self._sum_lines():
                 writer.write(chunk)
-            writer.write(sums.line(hashlib.sha256(manifest).hexdigest(), layout.MANIFEST))
+            for file in (*beside, stored_file(layout.MANIFEST, manifest)):
+                writer.write(sums.line(file.sha256, file.path))
             writer.commit()
         except BaseException:
             writer.abort()
