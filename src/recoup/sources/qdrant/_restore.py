@@ -37,8 +37,8 @@ from recoup.sources.qdrant._switching import Ready, aliases_of, move_aliases, re
 from recoup.system.clock import Clock
 from recoup.system.tempdirs import temporary_folder
 
-Copying = Callable[[str], AbstractContextManager[Capture]]
-"""Captures one collection of the server: how `replace` takes the copy of what it deletes."""
+Copying = Callable[[str, Path], AbstractContextManager[Capture]]
+"""Captures one collection of the server, staged in a folder: how `replace` takes the copy of what it deletes."""
 
 
 def restore_collections(
@@ -60,7 +60,7 @@ def restore_collections(
     """
     with restoring():
         inventory = look(servers, allow_remote=site.allow_remote)
-        with temporary_folder("qdrant-restore", site.staging) as folder:
+        with temporary_folder("restore", site.staging) as folder:
             run = Run(options, inventory, site, folder, copying)
             try:
                 run.warn_of_lost_nodes()
@@ -212,7 +212,10 @@ class Run:
         return Placement(self._target(), self._kept(copies))
 
     def _copy(self, plan: Undertaking) -> Path:
-        return copy_away(plan.name, self._server.url, self._copying, self._options.keep, self._intents, self._site)
+        def copying() -> AbstractContextManager[Capture]:
+            return self._copying(plan.name, self._folder)
+
+        return copy_away(plan.name, self._server.url, copying, self._options.keep, self._intents, self._site)
 
     def _note(self, plan: Undertaking, aliases: dict[str, str], copies: dict[str, Path]) -> Path | None:
         """Writes down how to go back, before it is needed."""

@@ -1,6 +1,7 @@
 """The copy of a collection that is about to be deleted: a capture like that of a backup, in a folder of the user's."""
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,7 +24,7 @@ _PIECE = 1 << 20  # bytes
 def copy_away(
     collection: str,
     url: str,
-    copying: Callable[[str], AbstractContextManager[Capture]],
+    copying: Callable[[], AbstractContextManager[Capture]],
     parent: Path | None,
     intents: Intents,
     site: Site,
@@ -42,12 +43,12 @@ def copy_away(
         RestoreError: it could not be copied whole.
     """
     parent = copies_folder() if parent is None else (site.base / parent.expanduser())
-    folder = parent / f"{folder_of(collection)}-{site.clock.now():%Y%m%d_%H%M%S}"
+    folder = parent / f"{folder_of(collection)}-{site.clock.now():%Y%m%d_%H%M%S}-{secrets.token_hex(2)}"
     intents.add(Keeping(url, str(folder)))
     try:
         make_private_folder(parent)
         folder.mkdir(mode=0o700)
-        with copying(collection) as capture:
+        with copying() as capture:
             for part in capture.parts():
                 _write(part, folder)
             findings = [finding for finding in capture.findings() if not finding.harmless]

@@ -5,6 +5,7 @@ what is there and switches names (`_restore`); a drill needs no server (`_twin`)
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,9 +177,10 @@ class QdrantSource:
             servers = [stack.enter_context(server) for server in self._servers()]
             return restore_collections(parts, _restore_options(options), servers, self._site, self.copying)
 
-    def copying(self, name: str) -> contextlib.AbstractContextManager[ServerCapture]:
-        """Captures one collection, whatever the settings choose."""
-        return self._captured([name])
+    def copying(self, name: str, staging: Path) -> contextlib.AbstractContextManager[ServerCapture]:
+        """Captures one collection, whatever the settings choose, staged in a folder."""
+        site = dataclasses.replace(self._site, staging=staging)
+        return QdrantSource(self._options, site)._captured([name])  # noqa: SLF001 - of its own kind
 
     def scratch(self, folder: Path) -> contextlib.AbstractContextManager[Source]:
         """A twin without a server, in a folder."""

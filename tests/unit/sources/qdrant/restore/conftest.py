@@ -116,14 +116,14 @@ class Rig:
     def events(self, name: str) -> list[Event]:
         return [one for one in self.news if isinstance(one, Event) and one.name == name]
 
-    def leaves_nothing(self) -> bool:
+    def leaves_nothing(self, *, staging: bool = True) -> bool:
         """Whether there is nothing half made: no marks, no journals, no files in the staging folder."""
         marks = [alias for alias in self.aliases() if alias.startswith("recoup_")]
         journals = [
             *(self.folder / "state").rglob("qdrant-restore-*"),
             *(self.folder / "state").rglob("qdrant-drill-*"),
         ]
-        return not marks and not journals and not [*(self.folder / "staging").iterdir()]
+        return not marks and not journals and not (staging and [*(self.folder / "staging").iterdir()])
 
     def stays_equal_after_upserting_again(self, name: str, key: str | int | None = None, some: Any = None) -> bool:
         """Writes points that are there once more: where shards have other numbers, some become double."""

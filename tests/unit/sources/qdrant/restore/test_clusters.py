@@ -103,7 +103,11 @@ def test_numbers_that_cannot_be_made_again_send_the_points_one_by_one_to_their_k
     a_set = cluster.take(tmp_path / "set")
     mixed: dict[int, str | int] = {1: "eu", 2: "us", 3: "us", 4: "eu", 5: 7, 6: 7}
     kept = {record.id: record for record in a_set.record("docs").shards}
-    of_key: dict[str | int, list[ShardRecord]] = {"eu": [kept[1], kept[2]], "us": [kept[3], kept[4]], 7: [kept[5], kept[6]]}
+    of_key: dict[str | int, list[ShardRecord]] = {
+        "eu": [kept[1], kept[2]],
+        "us": [kept[3], kept[4]],
+        7: [kept[5], kept[6]],
+    }
 
     def renumbered(record: CollectionRecord) -> CollectionRecord:
         shards = [dataclasses.replace(of_key[key].pop(), id=number, key=key) for number, key in mixed.items()]
