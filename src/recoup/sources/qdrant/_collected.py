@@ -12,7 +12,7 @@ from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Site
 from recoup.sources._staged import StagedFile
-from recoup.sources.qdrant._described import describe, recorded, subject
+from recoup.sources.qdrant._described import Described, describe, recorded, subject
 from recoup.sources.qdrant._gathering import Gathering
 from recoup.sources.qdrant._inventory import Collection, Shard
 from recoup.sources.qdrant._job import Job
@@ -95,6 +95,8 @@ def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Sit
     taken = [job.taken for job in jobs if job.taken]
     findings = [_failure(job) for job in jobs if not job.taken]
     findings += _remarks(jobs, taken)
+    if not collection.told:
+        findings.append(_untold(collection))
     method = taken[0].method if taken else "stored"
     bare = CollectionRecord(
         name=collection.name,
@@ -111,7 +113,9 @@ def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Sit
     whole = not findings or all(finding.harmless for finding in findings)
     collected = Collected(replace(bare, shards=shards), files, findings)
     try:
-        collected = _described(collected, taken, site, folder)
+        described = _described(collected, taken, site, folder)
+        if not collection.told:
+            _take_schema(collected, described)
     except (RecoupError, ChildFailedError) as error:
         collected.findings.append(_unopened(collection, error))
     else:
@@ -119,6 +123,14 @@ def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Sit
     about = subject(collection.name)
     collected.values[about] = {**collected.values.get(about, {}), **recorded(collected.record)}
     return collected
+
+
+def _untold(collection: Collection) -> Finding:
+    message = "the server cannot tell about it while a shard has no copy: "
+    message += (
+        "its payload schema is that of the shards" if collection.config else "its configuration is not in the set"
+    )
+    return Finding("unreadable", f"collection {shown(collection.name)}", message)
 
 
 def _failure(job: Job) -> Finding:
@@ -207,7 +219,13 @@ def _states(shard: Shard) -> dict[str, str]:
     return {str(copy.peer): copy.state for copy in shard.replicas}
 
 
-def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path) -> Collected:
+def _take_schema(collected: Collected, described: Described) -> None:
+    """The payload schema as the opened shards have it, where the server could not tell it."""
+    schema = next(iter(described.payload_schema.values()), {})
+    collected.record = replace(collected.record, payload_schema=dict(schema))
+
+
+def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path) -> Described:
     """With the facts of the opened shards; what was unpacked for that is removed."""
     record = collected.record
     root = folder / "opened"
@@ -222,8 +240,8 @@ def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder:
     )
     probes = tuple(described.probes)
     collected.record = replace(record, shards=shards, probes=probes, seed=site.seed if probes else None)
-    collected.values = {subject: dict(values) for subject, values in described.values.items()}
-    return collected
+    collected.values = {about: dict(values) for about, values in described.values.items()}
+    return described
 
 
 def _gathered(record: CollectionRecord, taken: Sequence[Taken], root: Path) -> Gathering:

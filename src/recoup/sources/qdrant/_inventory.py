@@ -4,6 +4,7 @@ In a cluster every node knows all shards but serves only its own, so each has to
 listed in the settings are looked for at the host that the cluster names, with the first node's port.
 """
 
+import contextlib
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,8 @@ class Collection:
         transfers: shards being moved between nodes now.
         aliases: names that lead to it, sorted.
         shards_known: False when the key may not ask for the shards.
+        told: False when the server could not tell all of it, because nobody has one of its shards: its payload schema is
+            not known then, and its configuration only where the telemetry has it.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Collection:
     transfers: int = 0
     aliases: tuple[str, ...] = ()
     shards_known: bool = True
+    told: bool = True
 
     @property
     def shard_keys(self) -> tuple[ShardKey, ...]:
@@ -263,7 +267,7 @@ def collection(nodes: Sequence[Node], name: str, aliases: Mapping[str, str]) -> 
         ServerError: the first node does not answer.
     """
     first = nodes[0].server
-    about = first.get(at("collections", name))
+    about, told = _about(first, name)
     leading = tuple(sorted(alias for alias, target in aliases.items() if target == name))
     common = Collection(
         name,
@@ -273,6 +277,7 @@ def collection(nodes: Sequence[Node], name: str, aliases: Mapping[str, str]) -> 
         int(about.get("points_count") or 0),
         int(about.get("segments_count") or 0),
         aliases=leading,
+        told=told,
     )
     try:
         views = _views(nodes, name)
@@ -280,6 +285,21 @@ def collection(nodes: Sequence[Node], name: str, aliases: Mapping[str, str]) -> 
         return replace(common, shards_known=False)
     transfers = max(len(view.get("shard_transfers") or ()) for view in views)
     return replace(common, shards=_shards(views), transfers=transfers)
+
+
+def _about(server: Server, name: str) -> tuple[Mapping[str, Any], bool]:
+    """What a server says of a collection, and whether it could say all of it: it cannot while a shard has no copy at all."""
+    try:
+        return server.get(at("collections", name)), True
+    except ServerError as error:
+        if error.status != 500:
+            raise
+    with contextlib.suppress(ServerError):
+        telemetry = server.get(at("telemetry"), details_level=2)
+        for one in (telemetry.get("collections") or {}).get("collections") or ():
+            if one.get("id") == name and one.get("config"):
+                return {"config": one["config"]}, False
+    return {}, False
 
 
 def _views(nodes: Sequence[Node], name: str) -> list[Mapping[str, Any]]:

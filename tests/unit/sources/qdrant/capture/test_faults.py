@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,14 @@ from .taking import fill, keep, left_on
 
 Make = Callable[..., QdrantSource]
 
-STREAM_FAULTS = {
+STREAM_FAULTS: dict[str, dict[str, Any]] = {
     "the connection drops": {"cut": 20_000},
     "it ends early, as if that were all": {"cut_member": 9},
     "it ends early without an end of archive": {"cut_normally": 20_000},
     "a segment is left out": {"lose_segment": True},
     "the server answers with an error": {"answer_status": 500},
 }
-STORED_FAULTS = {
+STORED_FAULTS: dict[str, dict[str, Any]] = {
     "the connection drops": {"cut": 20_000},
     "a byte is turned over": {"flip": 20_000},
     "the server answers with an error": {"answer_status": 500},

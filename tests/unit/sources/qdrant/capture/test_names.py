@@ -1,6 +1,7 @@
 """Collections of any name, number and size."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,10 +31,10 @@ def test_names_with_spaces_unicode_and_percent_signs(qdrant: Qdrant, source: Mak
         assert kept.facts.values[f"collection {name}"]["points"] == number + 1
 
 
-def test_one_collection_is_copied_by_its_very_name(qdrant: Qdrant, source: Make) -> None:
+def test_one_collection_is_copied_by_its_very_name(qdrant: Qdrant, source: Make, staging: Path) -> None:
     for name in ODD:
         fill(qdrant, name, 1)
-    with source(qdrant, collections=["nothing"]).copying("!excluded") as capture:
+    with source(qdrant, collections=["nothing"]).copying("!excluded", staging) as capture:
         assert next(part.name for part in capture.parts()) == "%21excluded/collection.json"
 
 
@@ -50,7 +51,8 @@ def test_an_empty_collection_one_point_and_many_shards(qdrant: Qdrant, source: M
     assert kept.records["many"].method == "stored", "more shards than workers: all stand still first"
 
 
-def test_custom_sharding_keeps_the_keys_with_their_shards(qdrant: Qdrant, source: Make) -> None:
+def test_custom_sharding_keeps_the_keys_with_their_shards(qdrant_distributed: Qdrant, source: Make) -> None:
+    qdrant = qdrant_distributed
     fill(qdrant, "keyed", 0, sharding_method="custom", shards=2)
     for key in ("eu", 7, "7"):
         qdrant.ask("PUT", "/collections/keyed/shards", {"shard_key": key})
