@@ -1,10 +1,13 @@
 """Makes the data of a small document assistant: the same on every run.
 
 Usage: python make_data.py [FOLDER]     (default: the folder of this script)
+
+The vectors go to the Qdrant server at DOCMIND_QDRANT__URL (default http://127.0.0.1:6333), if one answers there.
 """
 
 import json
 import math
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -12,7 +15,9 @@ from pathlib import Path
 
 import duckdb
 from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ResponseHandlingException
 
+URL = os.environ.get("DOCMIND_QDRANT__URL", "http://127.0.0.1:6333")
 COLLECTION = "docmind_docs"
 DIMENSIONS = 32
 TOPICS = ("invoices", "contracts", "travel", "recipes", "garden", "letters", "manuals", "taxes")
@@ -29,23 +34,28 @@ DOCMIND_DATABASE_PASSWORD=made-up-password-51
 def main() -> None:
     """Makes everything below the folder that the command line names."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    make(folder)
+    rows = passages()
+    make(folder, rows)
     print(f"data made in {folder}")
+    print(make_vectors(URL, rows))
 
 
-def make(folder: Path) -> None:
-    """Makes cache, storage, analytics, uploads, vectors, logs and `.env`; what it made before is made anew."""
+def passages() -> list[tuple[int, str, str, str]]:
+    """Number, topic, document and text of each passage."""
     chunks = [
         (n, topic, f"{topic}/{n % 5}.pdf", f"Page {n // 5} about {topic}: passage {n}.")
         for topic in TOPICS
         for n in range(CHUNKS)
     ]
-    rows = [(number, *chunk[1:]) for number, chunk in enumerate(chunks)]
+    return [(number, *chunk[1:]) for number, chunk in enumerate(chunks)]
+
+
+def make(folder: Path, rows: list[tuple[int, str, str, str]]) -> None:
+    """Makes cache, storage, analytics, uploads, logs and `.env`; what it made before is made anew."""
     make_cache(folder / "cache/docmind.duckdb", rows)
     make_analytics(folder / "data/analytics/analytics.duckdb")
     make_storage(folder / "data/storage", rows)
     make_uploads(folder / "data/uploads")
-    make_vectors(folder / "data/qdrant", rows)
     fresh(folder / "logs/docmind.log").write_text(
         "".join(f"2026-11-{d:02} INFO indexed {d} documents\n" for d in range(1, 21))
     )
@@ -102,16 +112,23 @@ def make_uploads(folder: Path) -> None:
             (folder / topic / f"{number}.pdf").write_bytes(b"%PDF-1.4\n" + f"{topic} {number}\n".encode() * 200)
 
 
-def make_vectors(folder: Path, rows: list[tuple[int, str, str, str]]) -> None:
-    """One point for each passage, in Qdrant's local mode."""
-    with closing(QdrantClient(path=str(fresh(folder)))) as client:
+def make_vectors(url: str, rows: list[tuple[int, str, str, str]]) -> str:
+    """One point for each passage on the Qdrant server, and says what was done."""
+    key = os.environ.get("DOCMIND_QDRANT__API_KEY") or None
+    with closing(QdrantClient(url=url, api_key=key, timeout=60, check_compatibility=False)) as client:
+        try:
+            client.delete_collection(COLLECTION)
+        except ResponseHandlingException:
+            return f"no Qdrant server answers at {url}: no vectors were made"
         client.create_collection(
             COLLECTION, vectors_config=models.VectorParams(size=DIMENSIONS, distance=models.Distance.COSINE)
         )
+        client.create_payload_index(COLLECTION, "document", models.PayloadSchemaType.KEYWORD)
         client.upsert(
             COLLECTION,
             [models.PointStruct(id=row[0], vector=vector(row[0]), payload={"document": row[2]}) for row in rows],
         )
+    return f"{len(rows)} vectors made in {COLLECTION} at {url}"
 
 
 def vector(number: int) -> list[float]:

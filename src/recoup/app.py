@@ -171,6 +171,15 @@ class Stack:
         """Names of the configured sources."""
         return tuple(self._loaded.sources)
 
+    def present(self, source: str) -> bool:
+        """Whether a configured source is there: a file, a folder, a server that answers.
+
+        Raises:
+            UsageError: no source is configured under this name.
+        """
+        (name,) = self._chosen_sources([source])
+        return self._source(name, Path(tempfile.gettempdir())).present()
+
     # --- backup -----------------------------------------------------------------------------------------------------
 
     def plan_backup(
@@ -828,7 +837,7 @@ class Stack:
         plug = load("recoup.sources", options.kind)
         if where is not None:
             place = str(checked_destination(where, self._cwd)) if options.place == "path" else where
-            options = type(options).model_validate({**options.model_dump(), options.place: place})
+            options = options.moved(place)
         site = Site(
             name=name,
             base=self._loaded.base,
@@ -838,6 +847,7 @@ class Stack:
             emit=emit or self._listener,
             allow_remote=self.settings.allow_remote,
             shared=shared,
+            compresses=self._repository_names != [] and self._compresses,
         )
         source: Source = plug.connect(options, site)
         return source

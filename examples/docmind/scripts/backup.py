@@ -28,7 +28,7 @@ def create_backup(arguments: argparse.Namespace) -> int:
     """Takes one cut of the chosen sources; prunes older sets if it is complete."""
     stack = open_stack(arguments)
     stack.create_repositories()
-    report = stack.backup(sources=chosen(arguments))
+    report = stack.backup(sources=chosen(arguments, stack))
     for source, error in report.errors.items():
         print(f"{source}: {error}", file=sys.stderr)
     if report.manifest is None:
@@ -57,11 +57,11 @@ def open_stack(arguments: argparse.Namespace) -> recoup.Stack:
     return recoup.open(ROOT / "recoup.yaml", overrides=overrides)
 
 
-def chosen(arguments: argparse.Namespace) -> list[str]:
+def chosen(arguments: argparse.Namespace, stack: recoup.Stack) -> list[str]:
     """Names of the sources to back up."""
     vectors = arguments.qdrant_snapshot
     if vectors is None:
-        vectors = (ROOT / "data/qdrant/meta.json").is_file()
+        vectors = stack.present("vectors")
     asked = {
         "env": arguments.include_env,
         "uploads": arguments.include_uploads,
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument("--include-analytics", action="store_true", help="also data/analytics/analytics.duckdb")
     create.add_argument("--include-logs", action="store_true", help="also logs/")
     create.add_argument("--include-env", action=switch, default=True, help="also .env")
-    create.add_argument("--qdrant-snapshot", action=switch, help="also the vectors (default: if they are there)")
+    create.add_argument("--qdrant-snapshot", action=switch, help="also the vectors (default: if Qdrant answers)")
     create.set_defaults(run=create_backup)
 
     prune = commands.add_parser("prune-backups", parents=[common], help="remove all but the newest backups")

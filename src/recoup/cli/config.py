@@ -55,6 +55,9 @@ def sample(context: typer.Context) -> ExitCode:
 def schema(
     context: typer.Context,
     manifest: Annotated[bool, typer.Option("--manifest", help="That of manifest.json instead.")] = False,
+    collection: Annotated[
+        bool, typer.Option("--collection", help="That of a Qdrant collection's collection.json instead.")
+    ] = False,
 ) -> ExitCode:
     """Print the JSON schema of recoup.yaml, for editors."""
     import json
@@ -63,6 +66,10 @@ def schema(
         from recoup.model.manifest import schema as manifest_schema
 
         text = json.dumps(manifest_schema(), indent=1)
+    elif collection:
+        from recoup.sources.qdrant._record import schema as collection_schema
+
+        text = json.dumps(collection_schema(), indent=1)
     else:
         from recoup.config.schema import schema as config_schema
 

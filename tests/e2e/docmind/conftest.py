@@ -1,24 +1,37 @@
 """The example as its user has it: a copy of the folder with its data made, and its script run as a program."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qdrant_server.running import Qdrant
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "docmind"
+
+
+NOBODY = "http://127.0.0.1:9"
+"""Where no Qdrant answers."""
 
 
 @dataclass(frozen=True)
 class DocMind:
-    """A copy of the example."""
+    """A copy of the example.
+
+    Attributes:
+        root: its folder.
+        url: where it looks for Qdrant.
+    """
 
     root: Path
+    url: str = NOBODY
 
     @property
     def backups(self) -> Path:
@@ -31,9 +44,10 @@ class DocMind:
         return self.start([sys.executable, "-m", "recoup", *arguments], **environ)
 
     def start(self, command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("RECOUP")}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("RECOUP", "DOCMIND", "XDG"))}
+        own = {"DOCMIND_QDRANT__URL": self.url, "XDG_STATE_HOME": str(self.root.parent / "state")}
         return subprocess.run(
-            command, cwd=self.root, env={**clean, **environ}, capture_output=True, text=True, check=False
+            command, cwd=self.root, env={**clean, **own, **environ}, capture_output=True, text=True, check=False
         )
 
     def create(self, *flags: str, dest: Path | None = None) -> Path:
@@ -65,10 +79,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ("recoup.yaml", "make_data.py", "scripts/backup.py"):
         (root / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(EXAMPLE / part, root / part)
-    subprocess.run([sys.executable, "make_data.py"], cwd=root, check=True, capture_output=True)
+    environ = {**os.environ, "DOCMIND_QDRANT__URL": NOBODY}
+    subprocess.run([sys.executable, "make_data.py"], cwd=root, env=environ, check=True, capture_output=True)
     return root
 
 
 @pytest.fixture
 def docmind(made: Path, tmp_path: Path) -> DocMind:
+    """The example where no Qdrant answers."""
     return DocMind(shutil.copytree(made, tmp_path / "docmind", symlinks=True))
+
+
+@pytest.fixture
+def with_qdrant(docmind: DocMind, qdrant: Qdrant) -> DocMind:
+    """The example with its vectors on a server."""
+    spec = importlib.util.spec_from_file_location("docmind_make_data", docmind.root / "make_data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_data = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_data)
+    make_data.make_vectors(qdrant.url, make_data.passages())
+    return replace(docmind, url=qdrant.url)

@@ -7,9 +7,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
+import jsonschema
 import pytest
+
+from qdrant_server.running import Qdrant
 
 from .conftest import EXAMPLE, DocMind
 
@@ -50,14 +54,13 @@ def test_the_script_is_thin_it_imports_the_library_and_no_engine() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_each_flag_changes_what_the_manifest_lists(docmind: DocMind, flags: list[str], expected: set[str]) -> None:
-    made = docmind.create(*flags)
-    assert docmind.included(made) == expected
+def test_each_flag_changes_what_the_manifest_lists(with_qdrant: DocMind, flags: list[str], expected: set[str]) -> None:
+    made = with_qdrant.create(*flags)
+    assert with_qdrant.included(made) == expected
 
 
 @pytest.mark.requirement("DM-3")
-def test_without_a_qdrant_folder_the_vectors_are_left_out_unless_asked_for(docmind: DocMind) -> None:
-    shutil.rmtree(docmind.root / "data/qdrant")
+def test_where_no_qdrant_answers_the_vectors_are_left_out_unless_asked_for(docmind: DocMind) -> None:
     assert "vectors" not in docmind.included(docmind.create())
     done = docmind.run("create-backup", "--qdrant-snapshot")
     assert done.returncode == 3
@@ -138,14 +141,15 @@ def test_a_restore_in_place_brings_back_what_was_harmed(docmind: DocMind) -> Non
 # --- DM-7: the manifest ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("DM-6")
 @pytest.mark.requirement("DM-7")
-def test_the_manifest_says_when_and_what_was_captured(docmind: DocMind) -> None:
+def test_the_manifests_say_when_what_and_from_where_was_captured(with_qdrant: DocMind, qdrant: Qdrant) -> None:
     from recoup.model.manifest import decode
 
-    made = docmind.create()
+    made = with_qdrant.create()
     manifest = decode((made / "manifest.json").read_bytes(), "manifest.json")
     vectors = manifest.sources["vectors"]
-    assert vectors.kind == "qdrant-local"
+    assert vectors.kind == "qdrant"
     assert vectors.facts is not None
     assert vectors.facts.values["collection docmind_docs"]["points"] == 320
     assert manifest.started <= manifest.finished
@@ -153,6 +157,33 @@ def test_the_manifest_says_when_and_what_was_captured(docmind: DocMind) -> None:
     assert made.name == manifest.name
     done = subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=made, check=False, capture_output=True)
     assert done.returncode == 0, done.stdout
+
+    beside = json.loads((made / "vectors/docmind_docs/collection.json").read_text())
+    schema = json.loads(with_qdrant.recoup("config", "schema", "--collection").stdout)
+    jsonschema.validate(beside, schema)
+    (snapshot,) = (made / "vectors/docmind_docs").glob("*.snapshot")
+    assert (beside["name"], beside["method"]) == ("docmind_docs", "collection")
+    assert {shard["part"] for shard in beside["shards"]} == {f"docmind_docs/{snapshot.name}"}
+    assert {shard["node"] for shard in beside["shards"]} == {qdrant.url}
+    assert manifest.started.isoformat() <= beside["shards"][0]["first"]
+    assert qdrant.ask("GET", "/collections/docmind_docs/snapshots") == []
+
+
+@pytest.mark.requirement("DM-14")
+@pytest.mark.requirement("CO-18")
+def test_a_restore_in_place_brings_back_deleted_vectors(with_qdrant: DocMind, qdrant: Qdrant) -> None:
+    with_qdrant.create("--no-include-env")
+    condition = {"filter": {"must": [{"key": "document", "match": {"value": "taxes/3.pdf"}}]}}
+    qdrant.ask("POST", "/collections/docmind_docs/points/delete", condition, wait="true")
+    assert points(qdrant) == 312
+    done = with_qdrant.recoup("restore", "latest", "--source", "vectors", "--in-place", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert points(qdrant) == 320
+    assert "vectors" in with_qdrant.included(with_qdrant.create("--no-include-env"))  # its name is an alias by now
+
+
+def points(qdrant: Qdrant) -> int:
+    return int(qdrant.ask("POST", "/collections/docmind_docs/points/count", {"exact": True})["count"])
 
 
 # --- DM-8, DM-12: rotation and failure -------------------------------------------------------------------------------
@@ -213,7 +244,7 @@ def test_each_backup_and_prune_leaves_one_line_with_the_exact_keys(docmind: DocM
     assert list(first) == list(second) == ["path", "included", "bytes_written", "duration_ms"]
     assert list(first_prune) == list(second_prune) == ["deleted_count", "keep_last"]
     assert second["path"] == str(made[1])
-    assert sorted(second["included"]) == ["cache", "env", "storage", "vectors"]
+    assert sorted(second["included"]) == ["cache", "env", "storage"]
     assert second["bytes_written"] > 100_000
     assert second_prune == {"deleted_count": 1, "keep_last": 1}
 
@@ -262,7 +293,8 @@ SECRETS = {
 
 
 @pytest.mark.requirement("DM-11")
-def test_no_planted_secret_is_printed_logged_or_stored_in_a_manifest(docmind: DocMind) -> None:
+def test_no_planted_secret_is_printed_logged_or_stored_in_a_manifest(with_qdrant: DocMind) -> None:
+    docmind = with_qdrant
     (docmind.root / ".env").write_text("".join(f'{key}="{value}"\n' for key, value in SECRETS.items()))
     secret = SECRETS["DOCMIND_LLM_API_KEY"]
     printed = [docmind.run("create-backup"), docmind.run("create-backup", *EVERYTHING)]
@@ -284,17 +316,19 @@ def test_no_planted_secret_is_printed_logged_or_stored_in_a_manifest(docmind: Do
 
 
 def internet_calls(docmind: DocMind, *arguments: str) -> list[str]:
-    """The calls to internet addresses that a whole process tree made, as strace saw them."""
+    """The calls to internet addresses, but Qdrant's, that a whole process tree made, as strace saw them."""
     log = docmind.root.parent / "calls"
     command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
     done = docmind.start([*command, sys.executable, *arguments])
     assert done.returncode == 0, done.stderr
-    return [line for line in log.read_text().splitlines() if "AF_INET" in line]
+    own = f'sin_port=htons({urlsplit(docmind.url).port}), sin_addr=inet_addr("127.0.0.1")'
+    return [line for line in log.read_text().splitlines() if "AF_INET" in line and own not in line]
 
 
 @pytest.mark.requirement("DM-1")
 @pytest.mark.skipif(platform.system() != "Linux", reason="strace is Linux's; the calls are the same elsewhere")
-def test_a_backup_a_drill_and_a_restore_open_no_connection(docmind: DocMind) -> None:
+def test_a_backup_a_drill_and_a_restore_open_no_connection_but_to_the_local_qdrant(with_qdrant: DocMind) -> None:
+    docmind = with_qdrant
     assert internet_calls(docmind, "-c", "import socket\nsocket.socket(2, 2).connect(('127.0.0.1', 9))")
     assert internet_calls(docmind, "scripts/backup.py", "create-backup", *EVERYTHING) == []
     assert internet_calls(docmind, "-m", "recoup", "drill") == []
@@ -315,10 +349,9 @@ def test_a_backup_works_without_any_network_interface(docmind: DocMind) -> None:
 
 
 def test_making_the_data_again_makes_the_same(docmind: DocMind) -> None:
-    before = {key: value for key, value in tree(docmind.root).items() if "duckdb" not in key and "qdrant" not in key}
+    before = {key: value for key, value in tree(docmind.root).items() if "duckdb" not in key}
     cache = rows(docmind.root / "cache/docmind.duckdb")
-    subprocess.run([sys.executable, "make_data.py"], cwd=docmind.root, check=True, capture_output=True)
+    assert docmind.start([sys.executable, "make_data.py"]).returncode == 0
     after = tree(docmind.root)
     assert {key: after[key] for key in before} == before
     assert rows(docmind.root / "cache/docmind.duckdb") == cache
-    assert json.loads((docmind.root / "data/qdrant/meta.json").read_text())["collections"].keys() == {"docmind_docs"}

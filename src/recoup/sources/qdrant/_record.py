@@ -149,6 +149,11 @@ def _adapter() -> "TypeAdapter[CollectionRecord]":
     return TypeAdapter(with_config(ConfigDict(extra="ignore"))(CollectionRecord))
 
 
+def schema() -> dict[str, Any]:
+    """JSON schema of `collection.json`, as published."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
+
+
 def encode(record: CollectionRecord) -> bytes:
     """The record as UTF-8 JSON, indented, ending with a newline."""
     fields = _adapter().dump_python(record, mode="json")
