@@ -79,6 +79,21 @@ def _qdrant_cluster(_qdrant_folder: Path) -> Iterator[Cluster]:
     cluster.close()
 
 
+@pytest.fixture(scope="session")
+def _qdrant_distributed(_qdrant_folder: Path) -> Iterator[Cluster]:
+    _skip_elsewhere("a server in distributed mode")
+    cluster = start_cluster(chosen(), _qdrant_folder / "distributed", 1)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def qdrant_distributed(_qdrant_distributed: Cluster) -> Started:
+    """A fresh server that is a cluster by itself: shard keys need that."""
+    _qdrant_distributed.freshen()
+    return _qdrant_distributed.nodes[0]
+
+
 @pytest.fixture
 def qdrant_cluster(_qdrant_cluster: Cluster) -> Cluster:
     """A fresh cluster of three nodes."""

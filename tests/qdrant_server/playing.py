@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from qdrant_server.comparing import Comparison
 from qdrant_server.recordings import Exchange, vanishes
 from qdrant_server.starting import Started
 
-_PATIENCE = 15.0  # seconds to wait for what comes by itself: indexing, replication, a snapshot made in the background
+_PATIENCE = 60.0  # seconds to wait for what comes by itself: indexing, replication, a snapshot made in the background
 _CHECKSUM = re.compile(r"(?<=checksum=)(?!0{64})[0-9a-f]{64}")
 _AT_ONCE = "three at once"
 
@@ -40,9 +41,20 @@ class Playing:
         self.comparison = Comparison(str(nodes[0].folder))
         self._substitutes = substitutes
         self._headers = headers
-        self._known: dict[str, str] = {"http://127.0.0.1:6333": nodes[0].url, "/qdrant/": f"{nodes[0].folder}/"}
+        self._known: dict[str, str] = {
+            "http://127.0.0.1:6333": nodes[0].url,
+            "/qdrant/": f"{nodes[0].folder}/",
+            "/elsewhere/": f"{self._elsewhere()}/",
+        }
         self._names: dict[tuple[int, str], str] = {}
-        self._created: dict[tuple[int, str], int] = {}
+        self._created: dict[int, int] = {}
+
+    def _elsewhere(self) -> Path:
+        """A folder beside the server's with the snapshot that a request names there."""
+        folder = self.nodes[0].folder.with_name("elsewhere")
+        folder.mkdir(exist_ok=True)
+        (folder / "docs-collection.snapshot").touch()
+        return folder
 
     def play(self, exchanges: Sequence[Exchange]) -> Iterator[str]:
         """Plays exchanges and yields what is not as recorded."""
@@ -74,12 +86,11 @@ class Playing:
     def _wait_for_next_second(self, exchange: Exchange) -> None:
         """Names have the second of their creation: within the same one, the later snapshot takes the earlier one's place.
 
-        A snapshot of everything makes one of each collection and moves it away.
+        A snapshot of everything makes one of each collection, too, and moves it away.
         """
-        place = (exchange.node, exchange.path.partition("?")[0])
-        while int(time.time()) in (self._created.values() if place[1] == "/snapshots" else [self._created.get(place)]):
+        while int(time.time()) == self._created.get(exchange.node):
             time.sleep(0.02)
-        self._created[place] = int(time.time())
+        self._created[exchange.node] = int(time.time())
 
     def server(self, exchange: Exchange) -> Started:
         """The node that a request goes to."""
@@ -87,7 +98,10 @@ class Playing:
 
     def send(self, exchange: Exchange) -> Answer:
         """Sends a recorded request to its node."""
-        path, body, headers = self._here(exchange.path, exchange), None, dict(self._headers(exchange))
+        path = self._here(exchange.path, exchange).replace(
+            "/collections/..", "/"
+        )  # as the recording's client resolved it
+        body, headers = None, dict(self._headers(exchange))
         if exchange.uploads:
             ((field, (name, _)),) = exchange.request["multipart"].items()
             data = self._substitutes[exchange.recording, exchange.number](self)
@@ -96,7 +110,10 @@ class Playing:
         elif "json" in exchange.request:
             substitute = self._substitutes.get((exchange.recording, exchange.number))
             value = exchange.request["json"] if substitute is None else substitute(self)
-            body, headers["Content-Type"] = self._here(json.dumps(value), exchange).encode(), "application/json"
+            body, headers["Content-Type"] = (
+                self._here(json.dumps(value, separators=(",", ":")), exchange).encode(),
+                "application/json",
+            )
         answer = ask(self.server(exchange).url, exchange.method, path, headers, body)
         self.answers[exchange.recording, exchange.number] = answer
         return answer

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from qdrant_server.standin import configs, indexes
 from qdrant_server.standin.answers import Request, Result
-from qdrant_server.standin.errors import Refused, bad_input, no_collection, not_found
+from qdrant_server.standin.errors import Refused, bad_input, internal, no_collection, not_found
 from qdrant_server.standin.node import Node
 from qdrant_server.standin.points import Points
 
@@ -15,6 +15,8 @@ from qdrant_server.standin.points import Points
 def create(node: Node, request: Request) -> Result:
     name = request.collection
     check_name(name)
+    if name in (".", ".."):
+        raise internal(f"Invalid path to delete: {node.settings.storage}/collections/{name}")
     with node.changing(name):
         create_collection(node, name, request.json())
     return Result(True)
@@ -156,6 +158,7 @@ def shard_keys(node: Node, request: Request) -> Result:
 
 
 def create_shard_key(node: Node, request: Request) -> Result:
+    _demand_cluster(node)
     name = node.resolved(request.collection)
     body = request.json()
     with node.changing(name):
@@ -176,7 +179,13 @@ def create_shard_key(node: Node, request: Request) -> Result:
     return Result(True)
 
 
+def _demand_cluster(node: Node) -> None:
+    if not node.distributed:
+        raise Refused(400, "Bad request: Distributed mode disabled")
+
+
 def delete_shard_key(node: Node, request: Request) -> Result:
+    _demand_cluster(node)
     name = node.resolved(request.collection)
     key = request.json()["shard_key"]
     with node.changing(name):
@@ -236,14 +245,15 @@ def _act(node: Node, aliases: dict[str, str], verb: str, body: Mapping[str, str]
 def create_index(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
     body = request.json()
-    return completed(points.index(body["field_name"], indexes.checked(body.get("field_schema"))))
+    return changed(request, points.index(body["field_name"], indexes.checked(body.get("field_schema"))))
 
 
 def delete_index(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
-    return completed(points.index(request.values["field"], None))
+    return changed(request, points.index(request.values["field"], None))
 
 
-def completed(operation: int) -> Result:
-    """What a change answers."""
-    return Result({"operation_id": operation, "status": "completed"})
+def changed(request: Request, operation: int) -> Result:
+    """What a change of points or indexes answers: other than elsewhere, who does not say `wait=true` is not waited for."""
+    status = "completed" if request.query.get("wait") == "true" else "acknowledged"
+    return Result({"operation_id": operation, "status": status})

@@ -57,8 +57,8 @@ class Node:
 
     @property
     def distributed(self) -> bool:
-        """Whether it is part of a cluster."""
-        return len(self.settings.peers) > 1
+        """Whether it is part of a cluster, be it the only node."""
+        return bool(self.settings.peers)
 
     def resolved(self, name: str) -> str:
         """The collection behind a name or an alias.

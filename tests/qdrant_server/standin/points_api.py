@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qdrant_server.standin.answers import Request, Result
-from qdrant_server.standin.collections_api import completed
+from qdrant_server.standin.collections_api import changed
 from qdrant_server.standin.errors import Refused, not_found
 from qdrant_server.standin.node import Node
 from qdrant_server.standin.points import Points
@@ -13,7 +13,7 @@ from qdrant_server.standin.points import Points
 def upsert(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
     body = request.json()
-    return completed(points.upsert(_listed(body), body.get("shard_key")))
+    return changed(request, points.upsert(_listed(body), body.get("shard_key")))
 
 
 def _listed(body: Mapping[str, Any]) -> list[Any]:
@@ -106,7 +106,7 @@ def clear_payload(node: Node, request: Request) -> Result:
 def update_vectors(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
     body = request.json()
-    return completed(points.update_vectors(body["points"], body.get("shard_key")))
+    return changed(request, points.update_vectors(body["points"], body.get("shard_key")))
 
 
 def delete_vectors(node: Node, request: Request) -> Result:
@@ -117,4 +117,4 @@ def _change(node: Node, request: Request, kind: str) -> Result:
     points = Points(node, request.collection)
     body = request.json()
     change = {"key": None, **body, "kind": kind}
-    return completed(points.change(change, body.get("shard_key")))
+    return changed(request, points.change(change, body.get("shard_key")))

@@ -2,30 +2,38 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from qdrant_server.choosing import Keys, chosen
 from qdrant_server.classes import CLASSES, SERVED, class_of
+from qdrant_server.places import quick_folder
 from qdrant_server.playing import Playing
 from qdrant_server.playing_clusters import ClusterPlaying
 from qdrant_server.recordings import NAMES, Exchange, exchanges
-from qdrant_server.starting import Cluster, Started, start
+from qdrant_server.starting import Cluster, Started, start, start_cluster
 from qdrant_server.substitutes import SUBSTITUTES
 
 KEYS = Keys(full="full-key", read_only="read-only-key")
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Callable[[Keys], Started]]:
-    """Starts servers with storage of their own."""
+def folder(tmp_path: Path) -> Iterator[Path]:
     if chosen().url:
         pytest.skip("a replay needs a fresh server: name a program")
+    with quick_folder(tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture
+def fresh(folder: Path) -> Iterator[Callable[[Keys], Started]]:
+    """Starts a server with storage of its own."""
     started: list[Started] = []
 
     def launch(keys: Keys) -> Started:
-        started.append(start(chosen(), tmp_path / str(len(started)), keys))
+        started.append(start(chosen(), folder, keys))
         return started[-1]
 
     yield launch
@@ -76,17 +84,25 @@ def test_every_recorded_file_and_long_body_has_a_substitute() -> None:
     assert left_out <= set(SUBSTITUTES)
 
 
-@pytest.mark.parametrize("recording", ["single-node", "custom-sharding"])
-def test_a_recording_is_answered_as_it_was(recording: str, fresh: Callable[[Keys], Started]) -> None:
+@pytest.mark.slow
+def test_a_single_node_answers_as_it_did(fresh: Callable[[Keys], Started]) -> None:
     playing = Playing([fresh(Keys())], SUBSTITUTES, plain_headers)
-    assert list(playing.play(served(recording))) == []
+    assert list(playing.play(served("single-node"))) == []
 
 
+def test_shard_keys_lead_and_mislead_as_they_did(folder: Path) -> None:
+    with closing(start_cluster(chosen(), folder, 1)) as cluster:
+        playing = Playing(cluster.nodes, SUBSTITUTES, plain_headers)
+        assert list(playing.play(served("custom-sharding"))) == []
+
+
+@pytest.mark.slow
 def test_keys_and_tokens_are_judged_as_they_were(fresh: Callable[[Keys], Started]) -> None:
     playing = Playing([fresh(KEYS)], SUBSTITUTES, headers_with_keys)
     assert list(playing.play(served("auth"))) == []
 
 
+@pytest.mark.slow
 def test_damaged_snapshots_are_taken_and_refused_as_they_were(fresh: Callable[[Keys], Started]) -> None:
     server = fresh(Keys())
     playing = Playing([server], SUBSTITUTES, plain_headers)
@@ -116,6 +132,7 @@ def test_a_full_snapshots_folder_is_told_as_it_was(fresh: Callable[[Keys], Start
     assert list(playing.play(served("disk-full"))) == []
 
 
+@pytest.mark.slow
 def test_a_cluster_answers_as_it_did_also_without_one_of_its_nodes(qdrant_cluster: Cluster) -> None:
     playing = ClusterPlaying(qdrant_cluster.nodes, SUBSTITUTES, plain_headers)
     recorded = served("cluster")
