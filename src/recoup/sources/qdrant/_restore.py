@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from recoup.errors import DamagedError, RestoreError
+from recoup.errors import DamagedError
 from recoup.model.events import Event, Level, Progress
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
@@ -185,13 +185,14 @@ class Run:
         """Lets all names lead to what was restored.
 
         Raises:
+            DamagedError: there is nothing to switch to.
             RestoreError: it failed; what was not switched answers as before, and the message names what was.
         """
         chosen(
             self._records, self._options
         )  # a name that the set does not have is an error before anything is switched
         if not self._ready:
-            raise RestoreError("the set holds no collection of this source", "See what it holds: `recoup show SET`.")
+            raise DamagedError("the set holds no collection of this source", "See what it holds: `recoup show SET`.")
         replaced = [one for one in self._ready if one.plan.way == "replace"]
         copies = {one.plan.name: self._copy(one.plan) for one in replaced}
         aliases = aliases_of(self._server)
