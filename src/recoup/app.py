@@ -234,7 +234,11 @@ class Stack:
             self._staging() as staging,
         ):
             shared = len(plan.rows) > 1
-            live = {row.source: self._source(row.source, staging, emit, shared=shared) for row in plan.rows}
+            compresses = self._repository_settings.compression != "none"
+            live = {
+                row.source: self._source(row.source, staging, emit, shared=shared, compresses=compresses)
+                for row in plan.rows
+            }
             report = backup.run(plan, live, self.repository, self._run(emit))
         wanted = self._repository_settings.prune_after_backup if prune is None else prune
         if wanted:
@@ -829,6 +833,7 @@ class Stack:
         where: str | None = None,
         *,
         shared: bool = False,
+        compresses: bool = False,
     ) -> "Source":
         """A live source from its settings, or, when it is not configured, from what a manifest says of it."""
         from recoup.sources._base import Site
@@ -847,7 +852,7 @@ class Stack:
             emit=emit or self._listener,
             allow_remote=self.settings.allow_remote,
             shared=shared,
-            compresses=self._repository_names != [] and self._compresses,
+            compresses=compresses,
         )
         source: Source = plug.connect(options, site)
         return source

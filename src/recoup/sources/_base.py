@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,10 @@ class SourceOptions(BaseModel):
     optional: bool = Field(False, description="When it is not there: recorded as absent instead of a failure.")
     allow_empty: bool = Field(False, description="When it yields nothing: accepted instead of a failure.")
 
+    def moved(self, where: str) -> Self:
+        """The same settings for another place, in the form of the setting that `place` names."""
+        return type(self).model_validate({**self.model_dump(), self.place: where})
+
 
 class NoRestoreOptions(BaseModel):
     """The restore options of a plug that has none of its own."""
@@ -56,6 +60,7 @@ class Site:
         emit: where news go.
         allow_remote: False when only hosts of this machine may be contacted.
         shared: True when other sources are captured in the same cut, so that it matters how long this one takes to stand still.
+        compresses: True when the repository compresses what it stores, so that a source need not.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Site:
     emit: Emit = ignore
     allow_remote: bool = True
     shared: bool = False
+    compresses: bool = False
 
 
 class Capture(Protocol):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recoup.errors import RefusedError, SourceError
@@ -49,8 +50,12 @@ class Address:
     timeout: int = 10
 
     @classmethod
-    def of(cls, options: "Options") -> "Address":
+    def of(cls, options: "Options", base: Path | None = None) -> "Address":
         """The address that the settings say.
+
+        Args:
+            options: the settings.
+            base: folder that a password file's relative path is relative to.
 
         Raises:
             SourceError: the URL is none that libpq understands.
@@ -61,7 +66,7 @@ class Address:
             "user": options.user,
             "dbname": options.database,
             "service": options.service,
-            "passfile": "" if options.passfile is None else str(options.passfile),
+            "passfile": "" if options.passfile is None else str((base or Path()) / options.passfile.expanduser()),
             "password": "" if options.password is None else options.password.get_secret_value(),
         }
         found = {**{name: value for name, value in own.items() if value}, **_parsed(options.url)}

@@ -89,7 +89,9 @@ def describe(
     digest: Digest,
     probes: int,
     seed: int,
-    sequences: Mapping[str, str] | None = None,
+    *,
+    sequences: bool = True,
+    standby: bool = False,
 ) -> Facts:
     """All facts of the database that the connection leads to; to be called inside `steady`.
 
@@ -98,15 +100,16 @@ def describe(
         digest: how much of the content is digested.
         probes: rows of each vector column whose neighbours are found.
         seed: of their choice.
-        sequences: name (`SCHEMA.NAME`) to value, as `sequence_value` writes it, where the values do not come from the server:
-            sequences move on whatever a transaction sees, so those of a dump are read from the dump.
+        sequences: whether their values are read too. They move on whatever a transaction sees, so those of a dump are read
+            from the dump.
+        standby: True on a server that follows another one: there, unlogged tables are empty and cannot be read.
     """
     found = relations(connection)
-    values: dict[str, dict[str, Value]] = {"database": _database(connection, found)}
+    values: dict[str, Mapping[str, Value]] = {"database": _database(connection, found)}
     for table in tables_in(found):
-        values[f"table {table.shown}"] = _table(connection, table, digest)
-    known = sequences if sequences is not None else read_sequences(connection, found)
-    values.update({f"sequence {name}": {"value": value} for name, value in known.items()})
+        values[f"table {table.shown}"] = _table(connection, table, digest, empty=standby and table.unlogged)
+    if sequences:
+        values.update(sequence_facts(read_sequences(connection, found)))
     asked: list[Probe] = []
     keys = {(relation.schema, relation.name): relation for relation in found}
     for column in vector_columns(connection):
@@ -128,10 +131,12 @@ def _database(connection: "psycopg.Connection[tuple[Any, ...]]", found: Sequence
     }
 
 
-def _table(connection: "psycopg.Connection[tuple[Any, ...]]", table: Relation, digest: Digest) -> dict[str, Value]:
+def _table(
+    connection: "psycopg.Connection[tuple[Any, ...]]", table: Relation, digest: Digest, *, empty: bool
+) -> dict[str, Value]:
     columns, indexes, constraints, triggers = connection.execute(_DEFINITION, {"oid": table.oid}).fetchall()[0]
     return {
-        **_content(connection, table, digest),
+        **(_nothing(digest) if empty else _content(connection, table, digest)),
         "columns": columns,
         "indexes": indexes,
         "constraints": constraints,
@@ -150,6 +155,13 @@ def _content(connection: "psycopg.Connection[tuple[Any, ...]]", table: Relation,
     if rows > SAMPLED_FROM and table.key:
         chosen = sql.SQL("starts_with(md5({}), '0')").format(row_text(table.key))
     return {"rows": rows, "digest of a sample": _digest(connection, table, chosen)[1]}
+
+
+def _nothing(digest: Digest) -> dict[str, Value]:
+    """What `_content` says of a table without rows."""
+    if digest == "none":
+        return {"rows": 0}
+    return {"rows": 0, "digest" if digest == "all" else "digest of a sample": f"{0:032x}"}
 
 
 def _digest(
@@ -176,6 +188,11 @@ def row_text(columns: Sequence[str]) -> sql.Composed:
 def sequence_value(value: int, *, called: bool) -> str:
     """A sequence's state: the last value that it gave, or the first one that it will give."""
     return str(value) if called else f"{value}, not given yet"
+
+
+def sequence_facts(values: Mapping[str, str]) -> dict[str, dict[str, Value]]:
+    """Name (`SCHEMA.NAME`) to state, as facts."""
+    return {f"sequence {name}": {"value": value} for name, value in values.items()}
 
 
 def read_sequences(connection: "psycopg.Connection[tuple[Any, ...]]", found: Sequence[Relation]) -> dict[str, str]:

@@ -102,6 +102,11 @@ def _asked(program: str, _changed: int) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2] or 0)) if found else None
 
 
+def has(suite: Suite, name: str) -> bool:
+    """Whether a folder has another one of the programs, too."""
+    return _version(suite.folder / name) is not None
+
+
 def for_server(major: int, folder: Path | None = None, needed: str = "pg_dump") -> Suite:
     """The programs to use with a server: of its own major version, else of the next newer one.
 

@@ -3,6 +3,7 @@
 Schemas of the system and members of extensions are left out: `pg_dump` leaves them to CREATE EXTENSION.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,25 +11,30 @@ from urllib.parse import quote
 
 from psycopg import sql
 
+from recoup.errors import SourceError
+from recoup.model.names import shown
+
 if TYPE_CHECKING:
     import psycopg
 
-_OF_USERS = """
+OF_USERS = """
     n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend AS member
         WHERE member.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND member.objid = c.oid AND member.deptype = 'e')
 """
+"""Condition on `c` of pg_class and `n` of pg_namespace."""
 
 _RELATIONS = f"""
-    SELECT n.nspname, c.relname, c.oid::bigint, c.relkind::text, c.relispartition, c.relpersistence::text,
+    SELECT n.nspname, c.relname, c.oid::bigint, c.relkind::text, c.relpersistence::text,
         (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname)
          FROM pg_catalog.pg_attribute AS a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'),
         (SELECT pg_catalog.array_agg(a.attname::text ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum))
          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-         WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid)
+         WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid),
+        (SELECT h.inhparent::bigint FROM pg_catalog.pg_inherits AS h WHERE c.relispartition AND h.inhrelid = c.oid)
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND {_OF_USERS}
+    WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND {OF_USERS}
     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """  # noqa: S608 - no value comes into it
 
@@ -47,9 +53,12 @@ _VECTORS = f"""
     JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid
         AND d.deptype = 'e'
     JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'vector'
-    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND t.typname IN ('vector', 'halfvec', 'sparsevec') AND {_OF_USERS}
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND t.typname IN ('vector', 'halfvec', 'sparsevec') AND {OF_USERS}
     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", a.attname COLLATE "C"
 """  # noqa: S608 - no value comes into it
+
+_LONGEST = 200  # bytes of a file's name without its ending
+_LISTED = 20  # tables that an error names
 
 _METRICS = {"_l2_ops": "<->", "_ip_ops": "<#>", "_cosine_ops": "<=>", "_l1_ops": "<+>"}
 
@@ -64,7 +73,7 @@ class Relation:
         oid: its number in this database.
         kind: as in `pg_class.relkind`: `r` table, `p` partitioned table, `m` materialized view, `v` view, `f` foreign table,
             `S` sequence.
-        partition: whether it is a partition of another table.
+        parent: number of the table that it is a partition of; 0 where it is none.
         unlogged: whether a crash empties it.
         columns: names of the stored columns, sorted.
         key: names of the primary key's columns in its order; empty without one.
@@ -74,7 +83,7 @@ class Relation:
     name: str
     oid: int
     kind: str
-    partition: bool = False
+    parent: int = 0
     unlogged: bool = False
     columns: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
@@ -132,8 +141,8 @@ class VectorColumn:
 def relations(connection: "psycopg.Connection[tuple[Any, ...]]") -> tuple[Relation, ...]:
     """All of the users' relations, by schema and name."""
     return tuple(
-        Relation(schema, name, oid, kind, partition, persistence == "u", tuple(columns or ()), tuple(key or ()))
-        for schema, name, oid, kind, partition, persistence, columns, key in connection.execute(_RELATIONS).fetchall()
+        Relation(schema, name, oid, kind, parent or 0, persistence == "u", tuple(columns or ()), tuple(key or ()))
+        for schema, name, oid, kind, persistence, columns, key, parent in connection.execute(_RELATIONS).fetchall()
     )
 
 
@@ -150,6 +159,49 @@ def tables_in(found: Sequence[Relation]) -> tuple[Relation, ...]:
     return tuple(relation for relation in found if relation.kind == "r")
 
 
-def file_name(name: str) -> str:
-    """A name of a database, schema or table as part of a file's name: percent-encoded as in a URL, dots too."""
-    return quote(name, safe="").replace(".", "%2E")
+def family(table: Relation, found: Sequence[Relation]) -> tuple[Relation, ...]:
+    """A table and its partitions, at any depth."""
+    kept, oids = [table], {table.oid}
+    while more := [one for one in found if one.parent in oids and one.oid not in oids]:
+        kept += more
+        oids.update(one.oid for one in more)
+    return tuple(kept)
+
+
+def named(found: Sequence[Relation], names: Sequence[str]) -> tuple[Relation, ...]:
+    """The tables of these names, `NAME` or `SCHEMA.NAME`, in their order.
+
+    Raises:
+        SourceError: some are not there, or are the name of several.
+    """
+    tables = [relation for relation in found if relation.kind in "rp"]
+    chosen: dict[int, Relation] = {}
+    missing: list[str] = []
+    several: list[str] = []
+    for name in names:
+        same = [one for one in tables if one.shown == name] or [one for one in tables if one.name == name]
+        if len(same) == 1:
+            chosen[same[0].oid] = same[0]
+        else:
+            (several if same else missing).append(shown(name))
+    if missing:
+        there = ", ".join(shown(one.shown) for one in tables[:_LISTED]) or "none"
+        more = f" and {len(tables) - _LISTED} more" if len(tables) > _LISTED else ""
+        raise SourceError(
+            f"these tables are named in `tables` and are not there: {', '.join(missing)}", f"There are: {there}{more}."
+        )
+    if several:
+        raise SourceError(f"several schemas have a table {', '.join(several)}", "Name it as SCHEMA.NAME.")
+    return tuple(chosen.values())
+
+
+def file_name(*names: str) -> str:
+    """Names of a database, or of a schema and a table, as a file's name without its ending.
+
+    Percent-encoded as in a URL, dots too, and joined by dots. One that is longer than 200 bytes is cut to 183 and gets `~` and 16
+    hex digits of the SHA-256 of the whole.
+    """
+    whole = ".".join(quote(name, safe="").replace(".", "%2E") for name in names)
+    if len(whole) <= _LONGEST:
+        return whole
+    return f"{whole[: _LONGEST - 17]}~{hashlib.sha256(whole.encode()).hexdigest()[:16]}"

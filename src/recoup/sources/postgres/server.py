@@ -1,0 +1,128 @@
+"""A database of a running PostgreSQL server, version 15 or newer.
+
+What is frozen and how stands in `_freezing`; the dumps are those of `pg_dump` (`_dumping`), the facts come from the same snapshot
+(`_facts`).
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from recoup.model.facts import Facts
+from recoup.sources._base import Site, SourceOptions
+from recoup.sources.postgres._connection import Address, UnreachableError
+from recoup.sources.postgres._options import Options
+
+if TYPE_CHECKING:
+    from recoup.sources.postgres._capture import PostgresCapture
+
+__all__ = ["Options", "PostgresSource", "connect"]
+
+_SIZE = """
+    SELECT coalesce(sum(pg_catalog.pg_table_size(c.oid)), 0)::bigint
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+"""
+_LEAST = 100_000  # bytes of a dump of nothing, roughly
+
+
+class PostgresSource:
+    """One database."""
+
+    exact = False
+
+    def __init__(self, options: Options, site: Site) -> None:
+        self.options: SourceOptions = options
+        self._options = options
+        self._site = site
+
+    @property
+    def address(self) -> Address:
+        """Where the database is.
+
+        Raises:
+            SourceError: the URL is none.
+            RefusedError: it is not this machine, and `allow_remote` is off.
+        """
+        address = Address.of(self._options, self._site.base)
+        address.require_allowed(allow_remote=self._site.allow_remote)
+        return address
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Connects, and looks for programs, the named tables, and rights that are missing.
+
+        Raises:
+            SourceError: what stops a capture.
+            RefusedError: only programs older than the server are installed, or the server is too old.
+        """
+        from recoup.sources.postgres import _checking
+        from recoup.sources.postgres._capture import programs_folder, require_tables
+        from recoup.sources.postgres._relations import relations
+
+        options, address = self._options, self.address
+        with address.connected() as connection:
+            major = connection.info.server_version // 10000
+            _checking.require_programs(major, programs_folder(options, self._site), globals_too=options.globals)
+            require_tables(relations(connection), options.model_copy(update={"allow_empty": True}), address)
+            _checking.require_rights(connection, address, passwords=options.role_passwords)
+
+    def present(self) -> bool:
+        """Whether a server answers that has the database."""
+        try:
+            with self.address.connected():
+                return True
+        except UnreachableError:
+            return False
+
+    def estimate(self) -> int:
+        """Bytes of all tables, from the server's own book-keeping; those with a dump of their own count twice."""
+        from recoup.sources.postgres._relations import family, named, relations
+
+        with self.address.connected() as connection:
+            whole = int(connection.execute(_SIZE).fetchall()[0][0])
+            found = relations(connection) if self._options.tables else ()
+            again = [one.oid for table in named(found, self._options.tables) for one in family(table, found)]
+            query = (
+                "SELECT coalesce(sum(pg_catalog.pg_table_size(oid::regclass)), 0)::bigint FROM unnest(%s::oid[]) AS oid"
+            )
+            return _LEAST + whole + int(connection.execute(query, [again]).fetchall()[0][0])
+
+    def settings(self) -> Mapping[str, Any]:
+        """The settings, with the address as parameters, and without password."""
+        return self._options.without_secrets()
+
+    # --- capture -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def capture(self) -> "Iterator[PostgresCapture]":
+        """Freezes the database by a transaction whose snapshot the dumps share.
+
+        Raises:
+            SourceError: it cannot be captured.
+            EmptySourceError: it has no tables, and `allow_empty` is off.
+            RefusedError: only programs older than the server are installed.
+        """
+        from recoup.sources.postgres._capture import captured
+
+        with captured(self.address, self._options, self._site) as capture:
+            yield capture
+
+    def recover(self) -> tuple[str, ...]:
+        """Nothing: a capture leaves nothing on the server."""
+        return ()
+
+    def facts(self) -> Facts:
+        """What the database shows now."""
+        from recoup.sources.postgres._facts import describe, steady
+
+        options = self._options
+        with self.address.connected() as connection, steady(connection):
+            standby = bool(connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchall()[0][0])
+            return describe(connection, options.digest, options.probes, self._site.seed, standby=standby)
+
+
+def connect(options: Options, site: Site) -> PostgresSource:
+    """The source that the settings describe."""
+    return PostgresSource(options, site)
