@@ -222,6 +222,31 @@ class SourceContract:
         raise NotImplementedError
 
     @pytest.fixture
+    def absent(self, source: Source) -> Source:
+        """A source whose store is not there; a server that runs all the while needs another address."""
+        return source
+
+    @pytest.fixture
+    def vanish(self, site_folder: Path) -> Callable[[], None]:
+        """Takes away the whole store, as a new machine has none."""
+        return lambda: remove_all(site_folder)
+
+    @pytest.fixture
+    def picture(self, site_folder: Path) -> Callable[[], object]:
+        """What is at the store's place now, to be compared with later."""
+        return lambda: (listing(site_folder), _picture(site_folder))
+
+    @pytest.fixture
+    def is_kept(self) -> Callable[[str], bool]:
+        """Whether what a restore kept (`Placement.kept`) is there."""
+        return lambda kept: Path(kept).exists()
+
+    @pytest.fixture
+    def facts_of_restored(self) -> Callable[[Source], Facts]:
+        """The facts that a store shows after a restore over it, under the names of the set."""
+        return lambda source: source.facts()
+
+    @pytest.fixture
     def taken(self, source: Source, fill: Callable[[], None], tmp_path: Path) -> Taken:
         """A capture of the filled store, on disk."""
         fill()
@@ -317,14 +342,14 @@ class SourceContract:
         assert listing(staging) == []
         assert listing(site_folder) == before
 
-    def test_what_is_not_there_is_said_to_be_absent(self, source: Source) -> None:
+    def test_what_is_not_there_is_said_to_be_absent(self, absent: Source) -> None:
         """So that `optional` can decide."""
-        assert not source.present()
+        assert not absent.present()
         with pytest.raises(SourceError):
-            source.check()
-        with pytest.raises(SourceError), source.capture():
+            absent.check()
+        with pytest.raises(SourceError), absent.capture():
             pass
-        assert not source.existing().present
+        assert not absent.existing().present
 
     def test_what_is_there_is_present_and_measured(self, source: Source, fill: Callable[[], None]) -> None:
         """The plan of a backup and of a restore needs it."""
@@ -345,24 +370,30 @@ class SourceContract:
         take(lenient, tmp_path / "empty")
 
     def test_a_restore_to_a_place_where_nothing_is(
-        self, source: Source, taken: Taken, restore_options: BaseModel, site_folder: Path
+        self, source: Source, taken: Taken, restore_options: BaseModel, vanish: Callable[[], None]
     ) -> None:
         """A new machine."""
-        remove_all(site_folder)
+        vanish()
         placement = source.restore(taken.again(), restore_options)
         assert placement.target
         assert placement.kept == ""
         assert differences(taken.facts, source.facts()) == []
 
     def test_a_restore_over_a_live_place_keeps_what_was_there(
-        self, source: Source, taken: Taken, damage: Callable[[Source], None], restore_options: BaseModel
+        self,
+        source: Source,
+        taken: Taken,
+        damage: Callable[[Source], None],
+        restore_options: BaseModel,
+        is_kept: Callable[[str], bool],
+        facts_of_restored: Callable[[Source], Facts],
     ) -> None:
         """Whoever restores the wrong set can go back."""
         damage(source)
         placement = source.restore(taken.again(), restore_options)
         assert placement.kept
-        assert Path(placement.kept).exists()
-        assert differences(taken.facts, source.facts()) == []
+        assert is_kept(placement.kept)
+        assert differences(taken.facts, facts_of_restored(source)) == []
         assert source.recover() == ()
 
     def test_a_part_that_fails_half_way_leaves_the_place_as_it_was(
@@ -371,24 +402,24 @@ class SourceContract:
         taken: Taken,
         damage: Callable[[Source], None],
         restore_options: BaseModel,
-        site_folder: Path,
+        picture: Callable[[], object],
     ) -> None:
         """Nothing wrong is put in place."""
         damage(source)
-        before = listing(site_folder), _picture(site_folder)
+        before = picture()
         with pytest.raises(DamagedError, match="planted"):
             source.restore(taken.again(breaks=True), restore_options)
-        assert (listing(site_folder), _picture(site_folder)) == before
+        assert picture() == before
 
     def test_a_set_without_parts_restores_nothing_and_says_so(
-        self, source: Source, taken: Taken, restore_options: BaseModel, site_folder: Path
+        self, source: Source, taken: Taken, restore_options: BaseModel, picture: Callable[[], object]
     ) -> None:
         """An empty restore is no success."""
         assert taken.parts
-        before = _picture(site_folder)
+        before = picture()
         with pytest.raises(DamagedError):
             source.restore(iter(()), restore_options)
-        assert _picture(site_folder) == before
+        assert picture() == before
 
     def test_settings_are_json_and_carry_no_secret(self, source: Source) -> None:
         """They go into the manifest."""
