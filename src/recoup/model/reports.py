@@ -45,18 +45,20 @@ class BackupReport:
         repository: where.
         seconds: how long it took.
         errors: source name to its error.
+        refused: True when nothing was stored, because every source refused for safety.
     """
 
     manifest: Manifest | None
     repository: str
     seconds: float
     errors: Mapping[str, str] = field(default_factory=dict)
+    refused: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 complete, 3 incomplete or suspicious, 1 nothing stored."""
+        """0 complete, 3 incomplete or suspicious, 1 nothing stored, 13 nothing stored because it was refused."""
         if self.manifest is None:
-            return ExitCode.FAILED
+            return ExitCode.REFUSED if self.refused else ExitCode.FAILED
         return ExitCode.OK if self.manifest.outcome == "complete" else ExitCode.INCOMPLETE
 
 

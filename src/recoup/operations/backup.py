@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from recoup.errors import EmptySourceError, ExitCode, NoSpaceError, RecoupError, StorageError
+from recoup.errors import EmptySourceError, ExitCode, NoSpaceError, RecoupError, RefusedError, StorageError
 from recoup.model.events import Emit, Event, Level
 from recoup.model.facts import outside
 from recoup.model.manifest import Finding, Host, Manifest, SourceOutcome, SourceRecord, StoredPart, outcome_of
@@ -84,6 +84,7 @@ class Run:
         clock: time.
         emit: where news go.
         mask: takes secrets out of a text.
+        refused: filled while it runs: names of the sources that refused for safety.
     """
 
     stack: str
@@ -94,6 +95,7 @@ class Run:
     clock: Clock
     emit: Emit
     mask: Masker
+    refused: set[str] = field(default_factory=set)
 
 
 def plan(
@@ -137,8 +139,9 @@ def run(plan: Plan, sources: Mapping[str, Source], repository: Repository, run: 
         errors = {name: record.error for name, record in records.items() if record.error}
         if not any(record.parts for record in records.values()) and not _empty_on_purpose(records):
             seconds = run.clock.monotonic() - begun
-            _report_nothing(errors, run)
-            return BackupReport(None, repository.name, seconds, errors)
+            refused = bool(errors) and run.refused.issuperset(errors)
+            _report_nothing(errors, run, ExitCode.REFUSED if refused else ExitCode.FAILED)
+            return BackupReport(None, repository.name, seconds, errors, refused)
         manifest = _manifest(plan, records, writer.name, started, run)
         try:
             writer.commit(manifest)
@@ -237,6 +240,8 @@ def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
 
 def _failed(row: Row, source: Source, error: Exception, run: Run) -> SourceRecord:
     message = run.mask(_sentence(error))
+    if isinstance(error, RefusedError):
+        run.refused.add(row.source)
     fields = {"source": row.source, "error": message}
     run.emit(Event("source_failed", run.clock.now(), f"{row.source}: {message}", Level.ERROR, fields=fields))
     return SourceRecord(row.kind, "failed", error=message, settings=run.mask.value(source.settings()))
@@ -359,7 +364,7 @@ def _report(manifest: Manifest, repository: Repository, seconds: float, run: Run
     run.emit(Event("backup_created", run.clock.now(), message, level, manifest.name, fields))
 
 
-def _report_nothing(errors: Mapping[str, str], run: Run) -> None:
+def _report_nothing(errors: Mapping[str, str], run: Run, code: ExitCode) -> None:
     message = "nothing was stored: no source could be captured"
-    fields = {"errors": dict(errors), "exit_code": int(ExitCode.FAILED)}
+    fields = {"errors": dict(errors), "exit_code": int(code)}
     run.emit(Event("backup_failed", run.clock.now(), message, Level.ERROR, fields=fields))

@@ -53,8 +53,24 @@ def alone(contents: Contents, tables: Iterable[tuple[str, str]]) -> Choice:
         if entry.description == "TABLE" and (entry.schema, entry.tag) in wanted:
             kept |= _needs(entry.id, by_id)
     left = _follow(kept, by_id)
+    if any(by_id[one].description == "FUNCTION" for one in kept):  # what its body uses, nobody can tell
+        for entry in contents.entries:
+            if entry.description == "SEQUENCE" and not _of_tables(entry, by_id):
+                kept |= _needs(entry.id, by_id)
+        left = _follow(kept, by_id)
     entries = tuple(entry for entry in contents.entries if entry.id in kept)
-    return Choice(entries, tuple(entry for entry in contents.entries if entry.id in left))
+    own = tuple(entry for entry in contents.entries if entry.id in left and _belongs(entry, wanted))
+    return Choice(entries, own)
+
+
+def _belongs(entry: Entry, tables: set[tuple[str, str]]) -> bool:
+    """Whether it is a constraint, trigger, rule or policy of one of the tables: their tags are the table's name and their own."""
+    return any(entry.schema == schema and entry.tag.startswith(f"{name} ") for schema, name in tables)
+
+
+def _of_tables(entry: Entry, by_id: Mapping[int, Entry]) -> bool:
+    """Whether it depends on a table, as sequences do that belong to a column."""
+    return any(by_id[one].description == "TABLE" for one in entry.depends if one in by_id)
 
 
 def _follow(kept: set[int], by_id: Mapping[int, Entry]) -> set[int]:
@@ -66,6 +82,8 @@ def _follow(kept: set[int], by_id: Mapping[int, Entry]) -> set[int]:
         before = len(kept)
         for entry in found:
             needs = _needs(entry.id, by_id)
+            if entry.description == "SEQUENCE" and not _of_tables(entry, by_id):
+                continue  # one that stands in the same schema, and no more
             if any(by_id[one].description in _WITH_ROWS for one in needs - kept):
                 left.add(entry.id)
             else:

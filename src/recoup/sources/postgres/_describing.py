@@ -68,7 +68,7 @@ def record_of(moment: Moment, options: Options, program: str, dump: str, tables:
         server=version_text(moment.server),
         program=program,
         dump=dump,
-        format=options.format,
+        dump_format=options.format,
         encoding=encoding,
         provider=_PROVIDERS.get(provider, provider),
         collate=collate,

@@ -60,7 +60,7 @@ class DatabaseRecord:
         server: the server's version, e.g. `18.1`.
         program: version of the `pg_dump`.
         dump: the part with the whole dump (a folder in format `directory`).
-        format: of the whole dump.
+        dump_format: `custom`, `directory` or `plain`.
         encoding: e.g. `UTF8`.
         provider: of collations: `libc`, `icu` or `builtin`.
         collate, ctype: locales.
@@ -83,7 +83,7 @@ class DatabaseRecord:
     server: str
     program: str
     dump: str
-    format: Format
+    dump_format: Format
     encoding: str
     provider: str
     collate: str
