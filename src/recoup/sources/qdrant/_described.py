@@ -1,5 +1,6 @@
 """The facts of a collection: from opening what was captured, and from its record. A drill asks a restored copy the same."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from recoup.model.facts import Probe, Value
 from recoup.sources._point_ids import MODULUS
-from recoup.sources.qdrant._opened import DEFAULT, Limits, OpenShards, opened
+from recoup.sources.qdrant._opened import DEFAULT, Engine, Limits, OpenShards
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.sources.qdrant._sampling import canonical_json
 
@@ -39,7 +40,9 @@ class Described:
     payload_schema: Mapping[int, Mapping[str, Any]]
 
 
-def describe(collection: str, shards: Mapping[int, Path], seed: int, limits: Limits = DEFAULT) -> Described:
+def describe(
+    collection: str, shards: Mapping[int, Path], seed: int, limits: Limits = DEFAULT, engine: Engine | None = None
+) -> Described:
     """Opens unpacked shards and describes them; the engine writes into their folders.
 
     Args:
@@ -47,13 +50,16 @@ def describe(collection: str, shards: Mapping[int, Path], seed: int, limits: Lim
         shards: all of its shards, number to folder, as `unpack` makes them.
         seed: of what is chosen at random; the same seed asks the same questions.
         limits: for the engine.
+        engine: one to use, with its own limits, where many collections are described; a new one by default.
 
     Raises:
         DamagedError: the engine cannot read a shard, or dies of it.
         LimitError: a limit was reached.
         UnreadableError: it was written by a server that is too old or too new.
     """
-    with opened(shards, limits, f"collection {collection}") as found:
+    with contextlib.ExitStack() as stack:
+        engine = engine or stack.enter_context(Engine(limits))
+        found = stack.enter_context(engine.opened(shards, f"collection {collection}"))
         return described(collection, found, seed)
 
 

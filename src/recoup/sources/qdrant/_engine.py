@@ -18,6 +18,7 @@ _VERBS: Mapping[str, Callable[..., Any]] = {
     "get": Shards.get,
     "search": Shards.search,
     "describe": describe,
+    "close": Shards.close,
 }
 
 

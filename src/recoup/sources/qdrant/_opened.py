@@ -7,64 +7,41 @@ die is.
 import contextlib
 import heapq
 import json
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from recoup.errors import DamagedError, ExitCode, NoSpaceError, RecoupError, UsageError
+from recoup.errors import DamagedError, ExitCode, RecoupError, UsageError
 from recoup.model.names import shown
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant import _engine
+from recoup.sources.qdrant._limits import DEFAULT, LimitError, Limits, Watch
 from recoup.sources.qdrant._points_file import Point, unpacked
 from recoup.sources.qdrant._record import ShardKey
 from recoup.sources.qdrant._shards import PointId, order
-from recoup.system.clock import SystemClock
-from recoup.system.filesystem import free_bytes
-from recoup.system.memory import private_memory
-from recoup.system.subprocesses import Child, ChildFailedError, child
+from recoup.system.subprocesses import Child
+
+__all__ = [
+    "DEFAULT",
+    "NO_KEYS",
+    "About",
+    "Engine",
+    "Filter",
+    "LimitError",
+    "Limits",
+    "OpenShards",
+    "UnreadableError",
+    "allocated",
+    "opened",
+]
 
 Filter = Mapping[str, Any]
 """A filter in Qdrant's JSON form."""
 
 _PAGE = 128  # points asked for at once
-_WATCHED = 0.1  # seconds between two looks at the child's memory
-_SECONDS = 300.0
-_MEMORY = 2 << 30
-_RATE = 4 << 20  # bytes a second, which the slowest disk reads
-_ROOM = 1 << 20  # bytes: with less the engine cannot fill the holes that it writes to, and dies of SIGBUS
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # no damaged file raises these
 _SEGMENT_VERSION = (0, 6, 0)  # `version.info` of segments that qdrant-edge-py 0.9.0 writes
 _KNOWN = ".".join(map(str, _SEGMENT_VERSION))
-
-
-class LimitError(RecoupError):
-    """The engine needed more time or memory than it was given: nothing was found out about the data."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the engine may take.
-
-    Attributes:
-        seconds: for one question; None chooses by the size of the data (300 seconds, and one for each 4 MiB).
-        memory: bytes, without the files that it maps; None chooses by the size of the data (2 GiB, and twice the data).
-    """
-
-    seconds: float | None = None
-    memory: int | None = None
-
-    def of(self, size: int) -> "Limits":
-        """With what is not given chosen for `size` bytes of data."""
-        seconds = _SECONDS + size / _RATE if self.seconds is None else self.seconds
-        return Limits(seconds, _MEMORY + 2 * size if self.memory is None else self.memory)
-
-
-DEFAULT = Limits()
-"""Limits chosen by the size of the data."""
-
 
 NO_KEYS: Mapping[int, ShardKey | None] = {}
 """For collections without shard keys."""
@@ -105,14 +82,57 @@ def opened(
         LimitError: a limit was reached.
         UnreadableError: it was written by a server that is too old or too new.
     """
-    size = sum(allocated(folder) for folder in shards.values())
-    places = tuple(shards.values())
-    with child(_engine.serve) as process, _Watch(process, limits.of(size), what, places) as watch:
-        watch.answer(process.answer, "to start")
-        found = OpenShards(process, watch, what, keys)
-        for shard, folder in sorted(shards.items()):
-            found.add(shard, folder)
+    with Engine(limits) as engine, engine.opened(shards, what, keys) as found:
         yield found
+
+
+class Engine:
+    """The engine's process for one collection after the other: begun when it is needed, and again after it died.
+
+    Starting it takes longer than opening a small collection.
+
+    Args:
+        limits: for each collection.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self._limits = limits
+        self._process: Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    @contextlib.contextmanager
+    def opened(
+        self, shards: Mapping[int, Path], what: str = "the snapshot", keys: Mapping[int, ShardKey | None] = NO_KEYS
+    ) -> Iterator["OpenShards"]:
+        """Opens shards, as the function of this name does; one collection at a time."""
+        size = sum(allocated(folder) for folder in shards.values())
+        fresh = self._process is None
+        process = self._process = self._process or Child(_engine.serve)
+        with Watch(process, self._limits.of(size), what, tuple(shards.values())) as watch:
+            try:
+                if fresh:
+                    watch.answer(process.answer, "to start")
+                found = OpenShards(process, watch, what, keys)
+                for shard, folder in sorted(shards.items()):
+                    found.add(shard, folder)
+                yield found
+            except BaseException:
+                self._end()
+                raise
+            try:
+                found.close()
+            except RecoupError:  # it answered all that was asked; the next collection gets another process
+                self._end()
 
 
 def allocated(folder: Path) -> int:
@@ -131,12 +151,18 @@ class OpenShards:
     """
 
     _process: Child
-    _watch: "_Watch"
+    _watch: Watch
     _what: str
     _keys: Mapping[int, ShardKey | None]
     about: dict[int, About] = field(default_factory=dict)
     vectors: Mapping[str, Any] = field(default_factory=dict)
     sparse_vectors: Mapping[str, Any] = field(default_factory=dict)
+    _closed: bool = False
+
+    def close(self) -> None:
+        """Has the engine forget them; a list that is read further then ends with an error."""
+        self._ask("close", "points")
+        self._closed = True
 
     def add(self, shard: int, folder: Path) -> None:
         """Opens one more.
@@ -273,100 +299,12 @@ class OpenShards:
         return packed if key is None else {**packed, "shard_key": key}
 
     def _ask(self, verb: str, about: str, **question: Any) -> Any:
+        if self._closed:
+            raise UsageError(f"{shown(self._what)} is closed", "Use what was opened inside its `with`.")
         told = self._watch.answer(lambda: self._process.ask({"ask": verb, **question}), about)
         if "refused" in told:
             raise UsageError(told["refused"], told["hint"])
         return told["answer"]
-
-
-class _Watch:
-    """Ends the child when it takes too much, and explains why it ended.
-
-    Args:
-        process: the child.
-        limits: both given.
-        what: what is opened.
-        places: its folders.
-    """
-
-    def __init__(self, process: Child, limits: Limits, what: str, places: Sequence[Path]) -> None:
-        self._process, self._limits, self._what, self._places = process, limits, what, places
-        self._clock = SystemClock()
-        self._left = threading.Event()
-        self._asked_at: float | None = None
-        self._reached = ""
-        self._thread = threading.Thread(target=self._look, name="watch the engine", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._left.wait(_WATCHED) and not self._reached:
-            self._reached = self._limit_reached()
-        if self._reached:
-            self._process.kill()
-
-    def _limit_reached(self) -> str:
-        asked_at, seconds, memory = self._asked_at, self._limits.seconds, self._limits.memory
-        if asked_at is not None and seconds is not None and self._clock.monotonic() - asked_at > seconds:
-            return f"more than {seconds:,.0f} seconds"
-        taken = private_memory(self._process.pid)
-        if memory is not None and taken is not None and taken > memory:
-            return f"more than {memory:,} bytes of memory"
-        return ""
-
-    def answer(self, ask: Callable[[], Any], about: str) -> Any:
-        """An answer of the child's.
-
-        Args:
-            ask: waits for it.
-            about: what it is about, for errors.
-
-        Raises:
-            DamagedError: it found damage, or died.
-            LimitError: it was ended by a limit, or from outside.
-        """
-        self._asked_at = self._clock.monotonic()
-        try:
-            return ask()
-        except ChildFailedError as error:
-            raise self._explained(error, about) from None
-        finally:
-            self._asked_at = None
-
-    def _explained(self, error: ChildFailedError, about: str) -> RecoupError:
-        subject = f"{about} of {shown(self._what)}"
-        if self._reached:
-            return LimitError(
-                f"the engine needed {self._reached} for {subject}, and was ended: nothing is known of the data",
-                "Give it more, or let it run where there is more.",
-            )
-        if error.kind in ("ImportError", "ModuleNotFoundError"):
-            return RecoupError(f"Qdrant's engine cannot be started: {error.message}", "Install qdrant-edge-py 0.9.0.")
-        if error.kind == "MemoryError" or -error.code in _FROM_OUTSIDE:
-            return LimitError(
-                f"the engine was ended while it read {subject}, by the system or by somebody",
-                "See whether there was enough memory.",
-            )
-        if error.code == -signal.SIGBUS and any(free_bytes(place) < _ROOM for place in self._places):
-            return NoSpaceError(
-                f"the disk became full while the engine read {subject}", "Set `staging:` to a larger disk."
-            )
-        if error.kind:
-            return DamagedError(f"{shown(self._what)}: {error.message}", error.hint)
-        return DamagedError(
-            f"{subject} makes the engine abort ({_signal_name(error.code)})",
-            "Its files are damaged. Restore from another set.",
-        )
-
-
-def _signal_name(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
 class UnreadableError(RecoupError):

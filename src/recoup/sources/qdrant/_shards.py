@@ -52,6 +52,11 @@ class Shards:
         self.sparse |= config.get("sparse_vectors") or {}
         return self.about(shard)
 
+    def close(self) -> None:
+        """Forgets them; what the engine wrote need not reach the disk, as nobody opens these copies again."""
+        self.opened.clear()
+        self.vectors, self.sparse = {}, {}
+
     def about(self, shard: int) -> dict[str, Any]:
         """Segments, indexed vectors and payload indexes of a shard."""
         info = self.opened[shard].info()

@@ -17,7 +17,7 @@ from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Capture, Existing, Placement, Site, Source, SourceOptions
 from recoup.sources.qdrant._described import describe, recorded, subject
 from recoup.sources.qdrant._gathering import Gathering, read_record
-from recoup.sources.qdrant._opened import allocated
+from recoup.sources.qdrant._opened import Engine, allocated
 from recoup.sources.qdrant._record import POINTS, RECORD
 from recoup.system.atomicfile import create_private, make_private_folder
 from recoup.system.tempdirs import remove_tree
@@ -140,15 +140,16 @@ class QdrantTwin:
         """
         values: dict[str, Mapping[str, Value]] = {}
         probes: list[Probe] = []
-        for one in self._collections.values():
-            record = one.gathered.record
-            if record is None:
-                continue
-            found = describe(record.name, one.gathered.folders, self._site.seed)
-            about = subject(record.name)
-            values |= found.values
-            values[about] = {**found.values[about], **recorded(record)}
-            probes += found.probes
+        with Engine() as engine:
+            for one in self._collections.values():
+                record = one.gathered.record
+                if record is None:
+                    continue
+                found = describe(record.name, one.gathered.folders, self._site.seed, engine=engine)
+                about = subject(record.name)
+                values |= found.values
+                values[about] = {**found.values[about], **recorded(record)}
+                probes += found.probes
         return Facts(values, tuple(probes), self._site.seed if probes else None)
 
     def scratch(self, folder: Path) -> contextlib.AbstractContextManager[Source]:

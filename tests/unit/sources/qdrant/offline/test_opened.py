@@ -16,7 +16,7 @@ from qdrant_server.surgery import flipped, place_in
 from recoup.errors import DamagedError, ExitCode, UsageError
 from recoup.model.facts import compare
 from recoup.sources.qdrant._described import Described, describe, described, recorded
-from recoup.sources.qdrant._opened import LimitError, Limits, OpenShards, UnreadableError, opened
+from recoup.sources.qdrant._opened import Engine, LimitError, Limits, OpenShards, UnreadableError, opened
 from recoup.sources.qdrant._record import CollectionRecord
 from recoup.sources.qdrant._sampling import canonical_json, settled
 from recoup.sources.qdrant._unpacking import unpack
@@ -200,6 +200,26 @@ def test_shard_keys_are_told_and_keep_equal_ids_apart(tmp_path: Path) -> None:
         assert [point["shard_key"] for point in shards.get([7])] == ["eu", 5]
         assert {hit["shard_key"] for hit in shards.search([1.0, 0.0])} == {"eu", 5}
         assert shards.count() == 2
+
+
+def test_one_engine_opens_one_collection_after_the_other(plain: Callable[[str], bytes], tmp_path: Path) -> None:
+    with Engine() as engine:
+        with engine.opened(unpacked(plain, "docs-shard0-stored", tmp_path / "a")) as first:
+            assert first.count() == 833
+            process = first._process.pid
+            rest = first.scroll(with_vectors=False)
+            next(rest)
+        with engine.opened(unpacked(plain, "hybrid-collection", tmp_path / "b")) as second:
+            assert (second.count(), second.counts(), second._process.pid) == (200, {0: 200}, process)
+            assert set(second.vectors) == {"dense", "colbert"}, "nothing of the one before is left"
+            with pytest.raises(UsageError, match="is closed"):
+                list(rest)
+        with pytest.raises(DamagedError), engine.opened(abort_of(plain, tmp_path / "c")):
+            pass
+        with engine.opened(unpacked(plain, "empty-collection", tmp_path / "d")) as third:
+            assert third.count() == 0
+            assert third._process.pid != process, "an engine that died is begun again"
+    assert not Path(f"/proc/{third._process.pid}/cmdline").exists()
 
 
 # --- limits, deaths, strangers --------------------------------------------------------------------------------------
