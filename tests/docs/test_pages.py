@@ -21,7 +21,7 @@ import pytest
 from qdrant_server.running import Qdrant
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "examples/docmind/README.md", "README.md"]
+PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "README.md"]
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<order>file|exit|not run|setup): (?P<value>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
@@ -67,10 +67,20 @@ def demo_stack(folder: Path) -> None:
 
 
 def docmind(folder: Path) -> None:
-    """The example's folder."""
+    """The folder of the document assistant."""
+    example("docmind", folder)
+
+
+def citadel(folder: Path) -> None:
+    """The folder of the vector server."""
+    example("citadel", folder)
+
+
+def example(name: str, folder: Path) -> None:
     for part in ("recoup.yaml", "make_data.py", "scripts"):
-        source = ROOT / "examples/docmind" / part
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+        source = ROOT / "examples" / name / part
+        if source.exists():
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
 
 
 def sources(folder: Path) -> None:
@@ -82,7 +92,12 @@ def sources(folder: Path) -> None:
         chat.execute("INSERT INTO messages VALUES ('hello')")
 
 
-SETUPS: dict[str, Callable[[Path], None]] = {"demo": demo_stack, "docmind": docmind, "sources": sources}
+SETUPS: dict[str, Callable[[Path], None]] = {
+    "demo": demo_stack,
+    "docmind": docmind,
+    "citadel": citadel,
+    "sources": sources,
+}
 
 
 def run(block: Block, folder: Path, **settings: str) -> None:
@@ -126,6 +141,23 @@ def documents(qdrant: Qdrant) -> Qdrant:
     alias = {"create_alias": {"collection_name": "documents", "alias_name": "search"}}
     qdrant.ask("POST", "/collections/aliases", {"actions": [alias]})
     return qdrant
+
+
+WITH_QDRANT = {"examples/docmind/README.md": "DOCMIND_QDRANT__URL", "examples/citadel/README.md": "QDRANT_URL"}
+"""Pages that need a server, with the variable that says where it is."""
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("DM-14")
+@pytest.mark.requirement("CI-4")
+@pytest.mark.requirement("CI-7")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl")
+@pytest.mark.parametrize("page", WITH_QDRANT)
+def test_the_page_of_an_example_runs_as_it_stands(page: str, qdrant: Qdrant, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    for block in blocks((ROOT / page).read_text(encoding="utf-8")):
+        run(block, folder, **{WITH_QDRANT[page]: qdrant.url})
 
 
 @pytest.mark.slow
