@@ -4,7 +4,7 @@ Only what a journal names is touched, and of that only what still bears the mark
 collection of the same name that somebody made since is nobody's to delete.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from recoup.errors import RestoreError
@@ -14,20 +14,24 @@ from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._checking import count
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError
-from recoup.sources.qdrant._restore_intents import Intents, Keeping, Making, Replacing, left_behind
+from recoup.sources.qdrant._restore_intents import Intents, Keeping, Making, Replacing, Writing, left_behind
 from recoup.sources.qdrant._restore_making import creation
+from recoup.sources.qdrant._restore_resuming import begun
 from recoup.sources.qdrant._switching import aliases_of, take_name
 from recoup.system.clock import Clock, SystemClock
 from recoup.system.tempdirs import remove_tree
 
 
-def cleanup(servers: Sequence[Server], clock: Clock | None = None, *, dry_run: bool = False) -> tuple[str, ...]:
+def cleanup(
+    servers: Sequence[Server], clock: Clock | None = None, *, dry_run: bool = False, spare_begun: bool = False
+) -> tuple[str, ...]:
     """Removes, or finishes, what killed restores left on a server; returns a sentence for each thing done.
 
     Args:
         servers: the server; the first node is asked.
         clock: time; the system's by default.
         dry_run: only says what would be done.
+        spare_begun: leaves what a further run can go on with: collections that points were being written into, for a week.
 
     Raises:
         ServerError: the server cannot be asked.
@@ -36,22 +40,34 @@ def cleanup(servers: Sequence[Server], clock: Clock | None = None, *, dry_run: b
     from recoup.sources.qdrant._drilling import remove_abandoned
 
     sentences = list(remove_abandoned(servers[0], dry_run=dry_run))
+    clock = clock or SystemClock()
+    spared = set(begun(servers[0], clock.now().timestamp())) if spare_begun else set[str]()
     for intents in left_behind():
-        sentences += settle(intents, servers[0], clock or SystemClock(), dry_run=dry_run)
+        sentences += settle(intents, servers[0], clock, dry_run=dry_run, spared=spared)
     return tuple(sentences)
 
 
-def settle(intents: Intents, server: Server, clock: Clock, *, dry_run: bool = False) -> list[str]:
-    """Takes back, or finishes, one run's intents on one server, and forgets them when nothing is left elsewhere."""
+def settle(
+    intents: Intents, server: Server, clock: Clock, *, dry_run: bool = False, spared: Collection[str] = ()
+) -> list[str]:
+    """Takes back, or finishes, one run's intents on one server, and forgets them when nothing is left.
+
+    Args:
+        intents: of the run.
+        server: where.
+        clock: time.
+        dry_run: only says what would be done.
+        spared: collections to leave as they are.
+    """
     meant = list(intents)
-    here = [intent for intent in meant if intent.url == server.url]
+    here = [intent for intent in meant if intent.url == server.url and getattr(intent, "name", "") not in spared]
     sentences = [s for intent in here if isinstance(intent, Replacing) for s in _finish(intent, server, clock, dry_run)]
     for intent in here:
         if isinstance(intent, Making):
             sentences += _take_back(intent, server, dry_run)
         elif isinstance(intent, Keeping):
             sentences += _drop_copy(intent, dry_run)
-    if not dry_run and len(here) == len(meant):
+    if not dry_run and all(intent in here or isinstance(intent, Writing) for intent in meant):
         intents.forget()
     return sentences
 

@@ -5,7 +5,7 @@ switch everything old is as it was, and an error or a kill leaves only what the 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from recoup.sources.qdrant._gathering import read_record
 from recoup.sources.qdrant._inventory import Inventory, look
 from recoup.sources.qdrant._preflight import Standing, Undertaking, chosen, undertaking
 from recoup.sources.qdrant._record import RECORD, CollectionRecord
-from recoup.sources.qdrant._restore_intents import Intents, Making
+from recoup.sources.qdrant._restore_intents import Intents, Making, Writing
 from recoup.sources.qdrant._restore_keeping import copy_away
 from recoup.sources.qdrant._restore_kept import Switched, keep
 from recoup.sources.qdrant._restore_making import creation, finishing, fresh_mark, index_payload, make, same_numbers
 from recoup.sources.qdrant._restore_options import RestoreOptions
 from recoup.sources.qdrant._restore_points import write_points
+from recoup.sources.qdrant._restore_resuming import begun, digest, discard, take_over
 from recoup.sources.qdrant._restore_spool import stream
 from recoup.sources.qdrant._restore_upload import upload_shards
 from recoup.sources.qdrant._switching import Ready, aliases_of, move_aliases, replace
@@ -117,7 +118,8 @@ class Run:
     ) -> None:
         self._options, self._inventory, self._site = options, inventory, site
         self._folder, self._copying = folder, copying
-        self._standing = standing(inventory)
+        self._begun = begun(inventory.server, site.clock.now().timestamp())
+        self._standing = standing(inventory, without=self._begun)
         self._intents: Intents = _restore_intents.begin()
         self._records: list[CollectionRecord] = []
         self._ready: list[Ready] = []
@@ -148,11 +150,44 @@ class Run:
         if self._options.collections and record.name not in self._options.collections:
             return
         plan = undertaking(record, self._options, self._standing, self._clock.now())
-        if plan.is_new:
+        if plan.is_new and (half := self._half_written(plan)):
+            self._go_on(plan, half, parts)
+        elif plan.is_new:
             self._make(plan, parts)
         else:
             write_points(plan, parts, self._server, self._folder, self._site, self._options.rate)
             self._ready.append(Ready(plan))
+
+    def _half_written(self, plan: Undertaking) -> Writing | None:
+        """What a killed run of the same restore left, to go on with; what is in the way of another one is removed."""
+        for half in [half for half in self._begun.values() if half.name == plan.name]:
+            del self._begun[half.into]
+            if plan.points and half.record == digest(plan.record):
+                return half
+            discard(self._server, half)
+        return None
+
+    def _go_on(self, plan: Undertaking, half: Writing, parts: Iterator[StreamPart]) -> None:
+        plan, mark = dataclasses.replace(plan, into=half.into), fresh_mark()
+        making = Making(self._server.url, plan.into, mark, creation(plan.record.config))
+        take_over(self._server, half, making, self._intents)
+        self._tell("restore_resumed", f"{half.done:,} points are in {shown(plan.into)} already", collection=plan.into)
+        self._write(plan, mark, parts, skip=half.done)
+        self._require_whole(plan)
+        self._ready.append(Ready(plan, mark))
+
+    def _write(self, plan: Undertaking, mark: str, parts: Iterator[StreamPart], skip: int = 0) -> None:
+        writing = Writing(self._server.url, plan.into, mark, plan.name, digest(plan.record), skip)
+        write_points(
+            plan,
+            parts,
+            self._server,
+            self._folder,
+            self._site,
+            self._options.rate,
+            skip=skip,
+            noted=lambda count: self._intents.add(dataclasses.replace(writing, done=count)),
+        )
 
     def _make(self, plan: Undertaking, parts: Iterator[StreamPart]) -> None:
         mark = fresh_mark()
@@ -164,7 +199,7 @@ class Run:
             self._tell("points_one_by_one", message, Level.WARNING, collection=plan.into)
             plan = dataclasses.replace(plan, points=True)
         if plan.points:
-            write_points(plan, parts, self._server, self._folder, self._site, self._options.rate)
+            self._write(plan, mark, parts)
         else:
             upload_shards(plan, parts, made, self._inventory, self._folder, self._site)
         self._require_whole(plan)
@@ -295,9 +330,16 @@ class _Configs(Mapping[str, Mapping[str, Any]]):
         return len(self._inventory.names)
 
 
-def standing(inventory: Inventory) -> Standing:
-    """What the plan of a restore has to know of a server."""
-    return Standing(inventory.version, _Configs(inventory), inventory.aliases)
+def standing(inventory: Inventory, without: Collection[str] = ()) -> Standing:
+    """What the plan of a restore has to know of a server.
+
+    Args:
+        inventory: of the server.
+        without: collections that are as good as not there.
+    """
+    seen = dataclasses.replace(inventory, names=tuple(name for name in inventory.names if name not in without))
+    aliases = {alias: name for alias, name in inventory.aliases.items() if name not in without}
+    return Standing(inventory.version, _Configs(seen), aliases)
 
 
 def undertakings(

@@ -59,8 +59,30 @@ class Keeping:
     folder: str
 
 
-Intent = Making | Replacing | Keeping
-_KINDS: dict[str, type[Making] | type[Replacing] | type[Keeping]] = {
+@dataclass(frozen=True)
+class Writing:
+    """Points are being written one by one into a half-made collection: how far that has come.
+
+    Attributes:
+        url: of the server.
+        into: the collection.
+        mark: alias that leads to it as long as it is half made.
+        name: the name that was asked for.
+        record: SHA-256 of what is restored, hex.
+        done: points written, in the order in which the same record yields them again.
+    """
+
+    url: str
+    into: str
+    mark: str
+    name: str
+    record: str
+    done: int
+
+
+Intent = Making | Replacing | Keeping | Writing
+_KINDS: dict[str, type[Making] | type[Replacing] | type[Keeping] | type[Writing]] = {
+    "writing": Writing,
     "making": Making,
     "replacing": Replacing,
     "keeping": Keeping,
@@ -88,6 +110,14 @@ class Intents:
             kind = _KINDS.get(str(fields.pop("what", "")))
             if kind is not None and (intent := _read(kind, fields)) is not None:
                 yield intent
+
+    @property
+    def changed(self) -> float:
+        """When something was last written down, in seconds since the epoch; 0 when nothing was."""
+        try:
+            return self._journal.path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def forget(self) -> None:
         """Everything was done, or taken back."""

@@ -1,6 +1,7 @@
 """A set's points, one by one, from its snapshots opened without a server, or from its file of points."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from recoup.errors import DamagedError
@@ -21,7 +22,15 @@ from recoup.system.tempdirs import remove_tree
 
 
 def write_points(
-    plan: Undertaking, parts: Iterable[StreamPart], server: Server, folder: Path, site: Site, rate: float
+    plan: Undertaking,
+    parts: Iterable[StreamPart],
+    server: Server,
+    folder: Path,
+    site: Site,
+    rate: float,
+    *,
+    skip: int = 0,
+    noted: Callable[[int], None] = lambda _count: None,
 ) -> None:
     """Writes all points of a collection; all stored bytes are read and checked before the first one goes out.
 
@@ -32,6 +41,8 @@ def write_points(
         folder: for what has to be unpacked.
         site: clock and news.
         rate: points a second at most; 0 for no limit.
+        skip: points that an earlier run wrote; they come first.
+        noted: is told after each batch how many points are written in all.
 
     Raises:
         DamagedError: the stored bytes are wrong, or not all points are there.
@@ -42,19 +53,21 @@ def write_points(
     work.mkdir(mode=0o700)
     try:
         points = _scrolled(record, parts, work) if record.method == "scroll" else _unpacked(record, parts, work)
-        written = upsert(
-            server,
-            plan.into,
-            points,
-            site.clock,
-            rate=rate,
-            passing=lambda count: site.emit(Progress(f"write points to {plan.into}", count, total, unit="points")),
-        )
+        passing = _passing(plan.into, skip, total, site, noted)
+        written = skip + upsert(server, plan.into, islice(points, skip, None), site.clock, rate=rate, passing=passing)
     finally:
         remove_tree(work)
     site.emit(Progress(f"write points to {plan.into}", written, total, finished=True, unit="points"))
     if counted(record) and written != total:
         raise DamagedError(f"the set holds {written:,} points of {shown(record.name)}, recorded are {total:,}")
+
+
+def _passing(into: str, skip: int, total: int, site: Site, noted: Callable[[int], None]) -> Callable[[int], None]:
+    def told(count: int) -> None:
+        noted(skip + count)
+        site.emit(Progress(f"write points to {into}", skip + count, total, unit="points"))
+
+    return told
 
 
 def _scrolled(record: CollectionRecord, parts: Iterable[StreamPart], work: Path) -> Iterator[Point]:

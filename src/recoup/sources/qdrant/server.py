@@ -141,7 +141,7 @@ class QdrantSource:
 
         with contextlib.suppress(UnreachableError), self._inventory() as inventory:
             nodes = {node.server.url: node.server for node in inventory.nodes}
-            return (*take_back(nodes), *cleanup(tuple(nodes.values()), self._site.clock))
+            return (*take_back(nodes), *cleanup(tuple(nodes.values()), self._site.clock, spare_begun=True))
         return ()
 
     def existing(self) -> Existing:

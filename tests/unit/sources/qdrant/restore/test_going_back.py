@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,12 @@ def restore_killed_before(step: int, rig: Rig, a_set: Set, mode: str) -> bool:
     return True
 
 
-def _count_and_kill(step: int) -> None:
-    """Ends this process before its n-th changing request leaves it."""
+def _changes(method: str, path: str) -> bool:
+    return method != "GET" and not path.endswith(("/count", "/scroll", "/query", "/points"))
+
+
+def _count_and_kill(step: int, counts: Callable[[str, str], bool] = _changes) -> None:
+    """Ends this process before its n-th request of those that count leaves it."""
     import httpx
 
     left = step
@@ -99,8 +104,7 @@ def _count_and_kill(step: int) -> None:
 
     def counted(self: httpx.Client, request: httpx.Request, **options: object) -> httpx.Response:
         nonlocal left
-        path = request.url.path
-        if request.method != "GET" and not path.endswith(("/count", "/scroll", "/query", "/points")):
+        if counts(request.method, request.url.path):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -155,3 +159,58 @@ def test_a_replacement_killed_at_any_request_is_taken_back_or_finished(rig: Rig,
             assert finished >= 2  # killed between the deletion and the alias, and the run that ended
             return
     raise AssertionError("no end")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_points_go_on_where_a_killed_run_stopped(
+    rig: Rig, a_set: Set, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recoup.sources.qdrant import _upserting
+
+    monkeypatch.setattr(_upserting, "_POINTS", 10)
+    if not there:
+        rig.server.ask("DELETE", path_of("docs"))
+    assert not restore_killed_at_the_upsert(4, rig, a_set)
+    assert rig.source().recover() == ()
+    (half,) = {*rig.server.collections()} - {"docs"} if there else rig.server.collections()
+    assert rig.count(half) == 30
+    rig.restore(a_set, via="points")
+    assert rig.events("restore_resumed")[0].message.startswith("30 points are in")
+    assert (rig.count("current"), rig.aliases()) == (60, {"current": half})
+    assert rig.stays_equal_after_upserting_again("current")
+    assert clean(rig) == ()
+    assert rig.leaves_nothing()
+
+
+def test_half_written_points_of_another_restore_are_removed(
+    rig: Rig, a_set: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recoup.sources.qdrant import _upserting
+
+    monkeypatch.setattr(_upserting, "_POINTS", 10)
+    rig.server.ask("DELETE", path_of("docs"))
+    assert not restore_killed_at_the_upsert(4, rig, a_set)
+    rig.source().recover()
+    rig.restore(a_set)
+    assert rig.events("restore_resumed") == []
+    assert (rig.count("current"), rig.server.collections()) == (60, ["docs"])
+    assert clean(rig) == ()
+    assert rig.leaves_nothing(staging=False)
+
+
+def restore_killed_at_the_upsert(n: int, rig: Rig, a_set: Set) -> bool:
+    """Restores point by point in a forked child, which is killed before its n-th batch; True when it ended first."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            _count_and_kill(n, lambda method, path: method == "PUT" and path.endswith("/points"))
+            rig.source().restore(a_set.parts, RestoreOptions(via="points"))
+            code = 0
+        except BaseException:  # noqa: BLE001 - nothing may run on into the parent's code
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return not os.WIFSIGNALED(status)
