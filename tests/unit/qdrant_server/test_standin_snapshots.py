@@ -71,27 +71,32 @@ def test_an_upload_to_an_alias_overwrites_the_collection_behind_it(qdrant: Qdran
     assert (count(qdrant, "live"), qdrant.collections()) == (100, ["docs", "live"])
 
 
-def test_custom_sharding_into_a_new_name_is_200_and_nothing(qdrant: Qdrant) -> None:
-    qdrant.ask("PUT", "/collections/c", {"vectors": {"size": 4, "distance": "Dot"}, "sharding_method": "custom"})
-    qdrant.ask("PUT", "/collections/c/shards", {"shard_key": "eu"})
-    write(qdrant, "c", range(10), shard_key="eu")
-    upload(qdrant, "d/snapshots/upload", snapshot(qdrant, "c"))
-    assert (count(qdrant, "d"), qdrant.ask("GET", "/collections/d/cluster")["shard_count"]) == (0, 0)
+def test_custom_sharding_into_a_new_name_is_200_and_nothing(qdrant_distributed: Started) -> None:
+    qdrant_distributed.ask(
+        "PUT", "/collections/c", {"vectors": {"size": 4, "distance": "Dot"}, "sharding_method": "custom"}
+    )
+    qdrant_distributed.ask("PUT", "/collections/c/shards", {"shard_key": "eu"})
+    write(qdrant_distributed, "c", range(10), shard_key="eu")
+    upload(qdrant_distributed, "d/snapshots/upload", snapshot(qdrant_distributed, "c"))
+    assert (count(qdrant_distributed, "d"), qdrant_distributed.ask("GET", "/collections/d/cluster")["shard_count"]) == (
+        0,
+        0,
+    )
 
 
-def test_shards_of_other_ids_make_points_double_when_they_are_written_again(qdrant: Qdrant) -> None:
+def test_shards_of_other_ids_make_points_double_when_they_are_written_again(qdrant_distributed: Started) -> None:
     body = {"vectors": {"size": 4, "distance": "Dot"}, "sharding_method": "custom", "shard_number": 2}
     for name, keys in (("c", ("eu", "us")), ("d", ("us", "eu"))):
-        qdrant.ask("PUT", f"/collections/{name}", body)
+        qdrant_distributed.ask("PUT", f"/collections/{name}", body)
         for key in keys:
-            qdrant.ask("PUT", f"/collections/{name}/shards", {"shard_key": key})
-    write(qdrant, "c", range(50), shard_key="eu")
+            qdrant_distributed.ask("PUT", f"/collections/{name}/shards", {"shard_key": key})
+    write(qdrant_distributed, "c", range(50), shard_key="eu")
     for source, target in ((1, 3), (2, 4)):
-        data = qdrant.http.get(f"/collections/c/shards/{source}/snapshot").content
-        upload(qdrant, f"d/shards/{target}/snapshots/upload", data)
-    assert count(qdrant, "d") == 50
-    write(qdrant, "d", range(50), shard_key="eu")
-    assert count(qdrant, "d") > 50
+        data = qdrant_distributed.http.get(f"/collections/c/shards/{source}/snapshot").content
+        upload(qdrant_distributed, f"d/shards/{target}/snapshots/upload", data)
+    assert count(qdrant_distributed, "d") == 50
+    write(qdrant_distributed, "d", range(50), shard_key="eu")
+    assert count(qdrant_distributed, "d") > 50
 
 
 def test_a_shard_goes_into_the_wrong_shard(qdrant: Qdrant) -> None:
