@@ -22,6 +22,7 @@ from recoup.sources.qdrant._inventory import Collection, Inventory, choose
 from recoup.sources.qdrant._items import items
 from recoup.sources.qdrant._job import Job
 from recoup.sources.qdrant._leftovers import Ours
+from recoup.sources.qdrant._opened import Engine
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._quiesce import paused
 from recoup.sources.qdrant._record import Method
@@ -92,15 +93,17 @@ class ServerCapture:
         Raises:
             SourceError: no collection could be taken.
         """
-        for one in self._chosen:
-            for future in one.fetched:
-                future.result()
-            _raise_when_stopped(one.jobs)
-            collected = collect(one.collection, one.jobs, self._inventory.version, self._site, self._folder)
-            self._keep(one, collected)
-            if collected.record.shards or not one.jobs:
-                yield from collected.parts(self._folder)
-            collected.drop()
+        with Engine() as engine:
+            for one in self._chosen:
+                for future in one.fetched:
+                    future.result()
+                _raise_when_stopped(one.jobs)
+                version = self._inventory.version
+                collected = collect(one.collection, one.jobs, version, self._site, self._folder, engine)
+                self._keep(one, collected)
+                if collected.record.shards or not one.jobs:
+                    yield from collected.parts(self._folder)
+                collected.drop()
         self._compare_names()
         if self._chosen and not self._collected:
             first = next(finding for finding in self._noted.findings if not finding.harmless)

@@ -16,6 +16,7 @@ from recoup.sources.qdrant._described import Described, describe, recorded, subj
 from recoup.sources.qdrant._gathering import Gathering
 from recoup.sources.qdrant._inventory import Collection, Shard
 from recoup.sources.qdrant._job import Job
+from recoup.sources.qdrant._opened import Engine
 from recoup.sources.qdrant._record import (
     POINTS,
     CollectionRecord,
@@ -82,7 +83,9 @@ def _part(name: str, path: Path) -> StreamPart:
     return StreamPart(name, StagedFile(path), size=path.stat().st_size)
 
 
-def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Site, folder: Path) -> Collected:
+def collect(
+    collection: Collection, jobs: Sequence[Job], version: str, site: Site, folder: Path, engine: Engine
+) -> Collected:
     """Opens what was taken of a collection and describes it.
 
     Args:
@@ -91,6 +94,7 @@ def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Sit
         version: of the server.
         site: seed of the probes.
         folder: for what is unpacked; it is removed again.
+        engine: opens it.
     """
     taken = [job.taken for job in jobs if job.taken]
     findings = [_failure(job) for job in jobs if not job.taken]
@@ -113,7 +117,7 @@ def collect(collection: Collection, jobs: Sequence[Job], version: str, site: Sit
     whole = not findings or all(finding.harmless for finding in findings)
     collected = Collected(replace(bare, shards=shards), files, findings)
     try:
-        described = _described(collected, taken, site, folder)
+        described = _described(collected, taken, site, folder, engine)
         if not collection.told:
             _take_schema(collected, described)
     except (RecoupError, ChildFailedError) as error:
@@ -225,13 +229,13 @@ def _take_schema(collected: Collected, described: Described) -> None:
     collected.record = replace(collected.record, payload_schema=dict(schema))
 
 
-def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path) -> Described:
+def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path, engine: Engine) -> Described:
     """With the facts of the opened shards; what was unpacked for that is removed."""
     record = collected.record
     root = folder / "opened"
     make_private_folder(root)
     try:
-        described = describe(record.name, _gathered(record, taken, root).folders, site.seed)
+        described = describe(record.name, _gathered(record, taken, root).folders, site.seed, engine=engine)
     finally:
         remove_tree(root)
     shards = tuple(
