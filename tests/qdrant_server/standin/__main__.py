@@ -40,6 +40,7 @@ def main() -> None:
     threading.Thread(target=replicating.catch_up, args=(node,), daemon=True).start()
     threading.Thread(target=node.optimize_for_ever, args=(ended,), daemon=True).start()
     threading.Thread(target=_serve_grpc, args=(node.settings.url, arguments.grpc_port, ended), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(), ended), daemon=True).start()
     node.ready = True
     sys.stdout.write(f"{json.dumps({'port': server.server_port, 'admin_port': admin.server_port})}\n")
     sys.stdout.flush()
@@ -47,6 +48,13 @@ def main() -> None:
     server.finish()
     node.close()
     os._exit(0)  # open connections without a request keep their threads
+
+
+def _end_with_parent(parent: int, ended: threading.Event) -> None:
+    """Ends the server when whoever started it was killed: nobody else would."""
+    while not ended.wait(1.0):
+        if os.getppid() != parent:
+            ended.set()
 
 
 def _server(arguments: argparse.Namespace) -> tuple[Server, Node]:
