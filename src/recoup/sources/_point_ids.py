@@ -57,16 +57,21 @@ class Choice:
 
     Args:
         seed: of the choice.
-        size: how many to choose.
+        size: how many to choose, at least one.
     """
 
     def __init__(self, seed: int, size: int) -> None:
         self._seed, self._size = seed, size
         self._kept: list[tuple[int, str]] = []  # the highest first
 
-    def add(self, text: str) -> None:
-        """Offers an id."""
-        one = (-int.from_bytes(rank(self._seed, text), "big"), text)
+    def add(self, text: str, ranked: bytes | None = None) -> None:
+        """Offers an id.
+
+        Args:
+            text: the id.
+            ranked: its rank by the same seed, where it is known already.
+        """
+        one = (-int.from_bytes(ranked or rank(self._seed, text), "big"), text)
         if len(self._kept) < self._size:
             heapq.heappush(self._kept, one)
         elif one > self._kept[0]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from recoup.errors import DamagedError
-from recoup.sources._point_ids import Choice, IdDigest, canonical_id
+from recoup.sources._point_ids import Choice, IdDigest, canonical_id, rank
 from recoup.sources.qdrant._shards import Shards, json_vector
 
 PROBES = 20
@@ -64,8 +64,9 @@ def _shard_values(shards: Shards, shard: int, seed: int, everyone: Choice) -> di
     digest, sample = IdDigest(), Choice(seed, SAMPLES)
     for point in shards.ids(shard):
         digest.add_text(point)
-        sample.add(point)
-        everyone.add(point)
+        ranked = rank(seed, point)
+        sample.add(point, ranked)
+        everyone.add(point, ranked)
     counted = shards.count(shard, None)
     if counted != digest.count:
         raise DamagedError(f"shard {shard} counts {counted:,} points, and lists {digest.count:,}")

@@ -248,6 +248,23 @@ def test_a_snapshot_of_a_whole_storage_says_what_it_is() -> None:
         checked(buffer.getvalue())
 
 
+def test_a_large_file_passes_in_little_memory() -> None:
+    import tarfile
+    import tracemalloc
+
+    info = tarfile.TarInfo("segments/8cf237db-d767-4359-9fd5-58feb537583b/files/vector_storage/matrix.dat")
+    info.size = 1 << 40
+    check, piece = SnapshotCheck("it"), bytes(1 << 20)
+    check.feed(info.tobuf(tarfile.GNU_FORMAT))
+    tracemalloc.start()
+    for _ in range(4096):
+        check.feed(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert check.contents.unpacked == 1 << 40
+
+
 def test_what_was_seen_before_the_damage_can_still_be_told(plain: Callable[[str], bytes]) -> None:
     data = plain("docs-collection")
     second: Member = [member for member in members(data) if member.name.startswith("1/")][0]  # noqa: RUF015 - by place
