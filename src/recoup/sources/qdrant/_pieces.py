@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recoup.errors import DamagedError, RecoupError, UsageError
+from recoup.errors import DamagedError, UsageError
 from recoup.model.names import shown
+from recoup.sources.qdrant._points_file import is_points
 from recoup.sources.qdrant._record import POINTS, RECORD, CollectionRecord, collection_of, decode
 from recoup.sources.qdrant._unpacking import Readable
 
@@ -156,11 +157,10 @@ def _collection_name(path: Path, stem: str) -> str:
 
 
 def _is_points(path: Path) -> bool:
-    """A file of points is compressed JSON; no tar begins with a brace."""
     try:
         with path.open("rb") as file:
-            return _plain(file, path.name).read(1) == b"{"
-    except (OSError, RecoupError):
+            return is_points(file)
+    except OSError:
         return False  # whoever reads it says what is wrong
 
 

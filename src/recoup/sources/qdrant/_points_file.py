@@ -30,6 +30,8 @@ Point = dict[str, Any]
 _LONGEST = 64 << 20  # bytes of one line: Qdrant takes requests of 32 MiB by default
 _WINDOW = 1 << 27  # bytes that a hostile file may make the decompressor keep
 _LEVEL = 3
+_LAYERS = 2
+_ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"  # how compressed files begin
 _BUFFER = 1 << 20
 
 
@@ -108,6 +110,58 @@ class PointsWriter:
         self._stream.write(text.encode("utf-8", "surrogatepass") + b"\n")
 
 
+class _Raw(io.RawIOBase):
+    """A source as a raw file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _unwrapped(source: Source) -> "io.BufferedReader[Any]":
+    """The lines: without the file's own compression, and without what a repository may have put around it."""
+    import gzip
+
+    import zstandard
+
+    file: io.BufferedReader[Any] = io.BufferedReader(_Raw(source), _BUFFER)
+    for _ in range(_LAYERS):
+        beginning = file.peek(4)[:4]
+        if beginning == _ZSTD:
+            plain = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+                file, read_size=_BUFFER, read_across_frames=True, closefd=False
+            )
+            file = io.BufferedReader(cast("Any", plain), _BUFFER)
+        elif beginning.startswith(_GZIP):
+            file = io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER)
+    return file
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What a decompressor raises over bytes that it cannot read."""
+    import zlib
+    from gzip import BadGzipFile
+
+    import zstandard
+
+    return (zstandard.ZstdError, BadGzipFile, zlib.error, EOFError)
+
+
+def is_points(source: Source) -> bool:
+    """Whether something begins like a file of points, be it damaged further on; no snapshot does."""
+    try:
+        return _unwrapped(source).peek(1)[:1] == b"{"
+    except _broken():
+        return False
+
+
 class PointsReader:
     """Reads a file of points that may be damaged or hostile. Iterate once; the end is compared with what came before it.
 
@@ -125,19 +179,14 @@ class PointsReader:
     """
 
     def __init__(self, source: Source, origin: str) -> None:
-        import zstandard
-
-        plain = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
-            cast("BinaryIO", source),  # `read` is all that is asked of it
-            read_size=_BUFFER,
-            read_across_frames=True,
-            closefd=False,
-        )
-        self._lines = io.BufferedReader(plain, _BUFFER)
         self._origin = shown(origin)
         self._number = 0
         self._digest = IdDigest()
         self.tally: Tally | None = None
+        try:
+            self._lines = _unwrapped(source)
+        except _broken() as error:
+            self._damaged(f"the compressed stream is broken ({error})")
         self.header = self._header()
 
     def __iter__(self) -> Iterator[Point]:
@@ -166,12 +215,10 @@ class PointsReader:
         return header
 
     def _next(self) -> dict[str, Any]:
-        import zstandard
-
         self._number += 1
         try:
             data = self._lines.readline(_LONGEST)
-        except zstandard.ZstdError as error:
+        except _broken() as error:
             self._damaged(f"the compressed stream is broken ({error})")
         if not data.endswith(b"\n"):
             self._damaged("a line is too long" if len(data) == _LONGEST else "it ends early")
@@ -198,14 +245,12 @@ class PointsReader:
         return point
 
     def _finish(self, end: Any) -> None:
-        import zstandard
-
         found = Tally(self._digest.count, self._digest.hex())
         if end != asdict(found):
             self._damaged(f"it should hold {shown(str(end))}, and holds {asdict(found)}")
         try:
             rest = self._lines.read(1)
-        except zstandard.ZstdError as error:
+        except _broken() as error:
             self._damaged(f"there is something behind the end ({error})")
         if rest:
             self._damaged("there is something behind the end")

@@ -115,7 +115,7 @@ class SnapshotFile:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The collection's configuration, as the server told it or its snapshot holds it; empty for a shard's bare snapshot.
+        """The collection's configuration, as the server told it or its snapshot holds it; of a shard's bare snapshot its vectors.
 
         Raises:
             UsageError: there are several collections, and none was named.
@@ -126,9 +126,10 @@ class SnapshotFile:
             return pieces.record.config
         if pieces.pieces[0].points:
             return _header_config(pieces.pieces[0])
-        self._opened()
+        found = self._opened()
         contents = self._gathered.contents.values() if self._gathered else ()
-        return next((one.config for one in contents if one.config), {})
+        vectors = {"params": {"vectors": found.vectors, "sparse_vectors": found.sparse_vectors}}
+        return next((one.config for one in contents if one.config), vectors)
 
     def count(self, filter: Filter | None = None) -> int:  # noqa: A002 - Qdrant's word
         """Points, exactly.

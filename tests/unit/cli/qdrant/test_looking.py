@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from .conftest import SNAPSHOTS, TRUTH, Recoup
@@ -150,3 +151,17 @@ def test_chosen_points_become_a_file(recoup: Recoup, tmp_path: Path) -> None:
     assert missing.code == 1
     assert "There is no point 99999." in missing.err
     assert "3 points were written" in missing.out
+
+
+def test_a_shards_snapshot_alone_has_vectors_enough_for_a_table_and_for_a_collection(
+    recoup: Recoup, tmp_path: Path
+) -> None:
+    shard = SNAPSHOTS / "hybrid-shard0-streamed.snapshot.zst"
+    done = recoup("qdrant", "extract", shard, "--filter", "n<5", "--to", "five.parquet")
+    assert done.code == 0, done.err
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            'SELECT len("vector.dense"), len("vector.colbert"[1]) FROM \'five.parquet\''
+        ).fetchall()
+    assert len(rows) == 5
+    assert set(rows) == {(256, 16)}

@@ -182,6 +182,16 @@ def test_a_file_that_does_not_go_into_the_server_is_refused_and_the_way_out_told
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("option", ["--mode", "--via"])
+def test_a_word_that_is_no_mode_is_told_with_what_is_known(
+    option: str, recoup: Recoup, file: Path, qdrant: Qdrant
+) -> None:
+    done = recoup("qdrant", "restore", file, "--target", qdrant.url, option, "magic", "--yes")
+    assert done.code == 2
+    assert option.removeprefix("--") in done.err
+    assert qdrant.collections() == []
+
+
 def test_nothing_is_left_to_clean_up_after_an_orderly_run(recoup: Recoup, qdrant: Qdrant) -> None:
     done = recoup("qdrant", "cleanup", "--url", qdrant.url)
     assert done.code == 0, done.err

@@ -1,9 +1,11 @@
 """The file of points gives back what it was given, and a damaged or hostile one is refused."""
 
+import gzip
 import io
 import json
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
-from recoup.sources.qdrant._points_file import Header, Point, PointsReader, PointsWriter
+from recoup.sources.qdrant._points_file import Header, Point, PointsReader, PointsWriter, is_points
 
 HEADER = Header(
     "docs", "1.18.3", {"params": {"vectors": {"size": 3, "distance": "Dot"}}}, {"kind": {"data_type": "keyword"}}
@@ -147,6 +149,21 @@ def test_a_flipped_byte_is_damage_and_nothing_else(at: int) -> None:
     data[len(data) * at // 60] ^= 0x40
     with pytest.raises(RecoupError):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("wrap", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_repositorys_own_compression_around_it_is_taken_off(wrap: Callable[[bytes], bytes]) -> None:
+    data = wrap(whole(POINTS))
+    assert read(data) == read(whole(POINTS))
+    assert is_points(io.BytesIO(data))
+    for length in range(0, len(data) - 8, 97):
+        with pytest.raises(DamagedError):
+            read(data[:length])
+
+
+def test_a_snapshot_is_told_from_a_file_of_points() -> None:
+    for data in (b"", b"\0" * 1024, zstandard.compress(b"\0" * 1024), b"\x28\xb5\x2f\xfdgarbage", b"\x1f\x8bgarbage"):
+        assert not is_points(io.BytesIO(data))
 
 
 HOSTILE: dict[str, Any] = {
