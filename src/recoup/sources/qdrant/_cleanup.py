@@ -15,7 +15,7 @@ from recoup.sources.qdrant._checking import count
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._restore_intents import Intents, Keeping, Making, Replacing, Writing, left_behind
-from recoup.sources.qdrant._restore_making import creation
+from recoup.sources.qdrant._restore_making import act_on_aliases, creation, drop
 from recoup.sources.qdrant._restore_resuming import begun
 from recoup.sources.qdrant._switching import aliases_of, take_name
 from recoup.system.clock import Clock, SystemClock
@@ -91,12 +91,13 @@ def _take_back(intent: Making, server: Server, dry_run: bool) -> Iterable[str]: 
         return
     aliases = aliases_of(server)
     leading = [alias for alias, name in aliases.items() if name == intent.name]
-    if intent.mark not in leading:
-        if leading:
-            return  # it was switched to: it is whole, and in use
-        if not _is_untouched(intent, server):
-            yield f"{shown(intent.name)} stays: it does not bear the mark of a restore that was not finished"
-            return
+    if any(alias != intent.mark for alias in leading):  # it was switched to: it is whole, and in use
+        if intent.mark in leading and not dry_run:
+            act_on_aliases(server, [drop(intent.mark)])
+        return
+    if not leading and not _is_untouched(intent, server):
+        yield f"{shown(intent.name)} stays: it does not bear the mark of a restore that was not finished"
+        return
     if not dry_run:
         server.delete(at("collections", intent.name))
     yield f"the half-made collection {shown(intent.name)} was removed"

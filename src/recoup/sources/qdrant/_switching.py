@@ -4,7 +4,7 @@ Aliases move by one atomic action; clients see no failed request. Where clients 
 before an alias can take its name (Qdrant has no rename): some milliseconds of 404.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recoup.errors import RestoreError
@@ -42,13 +42,22 @@ def aliases_of(server: Server) -> dict[str, str]:
 def move_aliases(server: Server, ready: Sequence[Ready]) -> None:
     """Moves the aliases of all collections that are switched by aliases alone, and removes their marks: one atomic action.
 
+    Clients see all of it or nothing; but when one step fails, Qdrant leaves those before it done, so they are undone here.
+    The marks go last, so that what is undone is still known to be half made.
+
     Raises:
         RestoreError: the server did not do it; everything leads where it led.
     """
     moving = [one for one in ready if one.plan.way != "replace"]
-    actions = [action for one in moving for action in _actions(one)]
+    moves = [action for one in moving for action in _moves(one.plan)]
+    marks = [drop(one.mark) for one in moving if one.mark]
     try:
-        act_on_aliases(server, actions)
+        before = aliases_of(server)
+        try:
+            act_on_aliases(server, [*moves, *marks])
+        except ServerError:
+            _undo(server, moving, before)
+            raise
         present = aliases_of(server)
     except ServerError as error:
         raise RestoreError(f"the aliases were not switched: {error.message}", error.hint) from None
@@ -58,11 +67,20 @@ def move_aliases(server: Server, ready: Sequence[Ready]) -> None:
                 raise RestoreError(f"the alias {shown(alias)} does not lead to {shown(one.plan.into)} after the switch")
 
 
-def _actions(ready: Ready) -> list[dict[str, object]]:
-    actions: list[dict[str, object]] = [drop(ready.mark)] if ready.mark else []
-    for alias in ready.plan.aliases:
-        actions += [drop(alias), lead(alias, ready.plan.into)]
-    return actions
+def _moves(plan: Undertaking) -> Iterator[dict[str, object]]:
+    for alias in plan.aliases:
+        yield drop(alias)
+        yield lead(alias, plan.into)
+
+
+def _undo(server: Server, moving: Sequence[Ready], before: Mapping[str, str]) -> None:
+    """Lets the aliases lead where they led."""
+    actions = []
+    for alias in sorted({alias for one in moving for alias in one.plan.aliases}):
+        actions.append(drop(alias))
+        if alias in before:
+            actions.append(lead(alias, before[alias]))
+    act_on_aliases(server, actions)
 
 
 def replace(server: Server, ready: Ready, intents: Intents, clock: Clock) -> None:
@@ -88,7 +106,8 @@ def take_name(server: Server, name: str, into: str, aliases: Sequence[str], mark
     Raises:
         RestoreError: it could not be done; the message says what to do by hand.
     """
-    actions = [lead(alias, into) for alias in sorted({name, *aliases})] + ([drop(mark)] if mark else [])
+    others = [alias for alias in aliases if alias != name]
+    actions = [lead(alias, into) for alias in (name, *others)] + ([drop(mark)] if mark else [])
     for seconds in (*_TRIES, None):
         try:
             act_on_aliases(server, actions)

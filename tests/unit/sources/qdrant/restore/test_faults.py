@@ -14,13 +14,15 @@ from recoup.model.facts import Probe
 from recoup.sources._base import Site
 from recoup.sources.qdrant._cleanup import cleanup
 from recoup.sources.qdrant._client import Server
+from recoup.sources.qdrant._preflight import Undertaking
 from recoup.sources.qdrant._record import CollectionRecord
-from recoup.sources.qdrant._restore_making import act_on_aliases, lead
 from recoup.sources.qdrant._restore_options import RestoreOptions
+from recoup.sources.qdrant._switching import Ready, move_aliases
 from recoup.sources.qdrant.server import Options, QdrantSource
 from recoup.system.clock import SystemClock
 
 from .conftest import Rig, Set, path_of, points
+from .records import record
 
 
 def is_as_before(rig: Rig) -> bool:
@@ -212,8 +214,14 @@ def test_a_collection_that_somebody_made_under_the_name_since_is_not_removed(rig
     assert rig.count("docs") == 60
 
 
-def test_alias_actions_are_all_or_none(rig: Rig) -> None:
-    rig.fill("docs", aliases=["current"])
-    with Server(rig.server.url) as server, pytest.raises(RecoupError):
-        act_on_aliases(server, [lead("other", "docs"), lead("current", "nowhere")])
-    assert rig.aliases() == {"current": "docs"}
+def test_a_switch_that_fails_half_way_is_undone(rig: Rig) -> None:
+    rig.fill("old", aliases=["a"])
+    rig.fill("new")
+    good = Undertaking(record("old"), "old", "new", "alias", "old", aliases=("a", "b"))
+    bad = Undertaking(record("x"), "x", "nowhere", "alias", aliases=("c",))
+    with Server(rig.server.url) as server:
+        with pytest.raises(RestoreError, match="the aliases were not switched"):
+            move_aliases(server, [Ready(good), Ready(bad)])
+        assert rig.aliases() == {"a": "old"}
+        move_aliases(server, [Ready(good)])
+    assert rig.aliases() == {"a": "new", "b": "new"}
