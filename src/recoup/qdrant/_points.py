@@ -13,6 +13,8 @@ from recoup.sources.qdrant._returning import Return, place_of, planned, put_back
 from recoup.sources.qdrant.edge import PathLike, SnapshotFile
 from recoup.system.clock import SystemClock
 
+_BATCH = 256  # points asked for at once
+
 
 def extract(
     found: SnapshotFile,
@@ -45,8 +47,13 @@ def chosen_points(
     if ids is None:
         return found.scroll(filter, with_vectors=True)
     if filter is None:
-        return iter(found.get(ids, with_vectors=True))
+        return _by_id(found, ids)
     return found.scroll({"must": [{"has_id": list(ids)}, dict(filter)]}, with_vectors=True)
+
+
+def _by_id(found: SnapshotFile, ids: Sequence[int | str]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(ids), _BATCH):
+        yield from found.get(ids[start : start + _BATCH], with_vectors=True)
 
 
 @dataclass(frozen=True)
