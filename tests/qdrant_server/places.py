@@ -9,6 +9,7 @@ from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30
+_PREFIX = "recoup-qdrant-"
 
 
 @contextmanager
@@ -21,8 +22,17 @@ def quick_folder(otherwise: Path) -> Iterator[Path]:
     if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM:
         yield otherwise
         return
-    folder = Path(tempfile.mkdtemp(prefix="recoup-qdrant-", dir=_MEMORY))
+    _clear_left_ones()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_left_ones() -> None:
+    """Removes the folders of processes that were killed: each has its process in its name."""
+    for folder in _MEMORY.glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)

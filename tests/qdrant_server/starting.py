@@ -64,7 +64,7 @@ class Launch:
         ]
 
     def _standin_settings(self) -> dict[str, object]:
-        settings: dict[str, object] = {}
+        settings: dict[str, object] = {"ends_with_parent": True}
         if self.keys.full:
             settings |= {"api_key": self.keys.full, "read_only_api_key": self.keys.read_only, "jwt_rbac": True}
         if self.cluster:

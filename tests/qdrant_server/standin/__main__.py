@@ -44,7 +44,10 @@ def main() -> None:
     node.ready = True
     sys.stdout.write(f"{json.dumps({'port': server.server_port, 'admin_port': admin.server_port})}\n")
     sys.stdout.flush()
-    ended.wait()
+    parent = os.getppid()
+    while not ended.wait(1):
+        if node.settings.ends_with_parent and os.getppid() != parent:
+            break
     server.finish()
     node.close()
     os._exit(0)  # open connections without a request keep their threads

@@ -13,7 +13,10 @@ from qdrant_server.standin.points import Points
 def upsert(node: Node, request: Request) -> Result:
     points = Points(node, request.collection)
     body = request.json()
-    return changed(request, points.upsert(_listed(body), body.get("shard_key")))
+    listed = _listed(body)
+    if not listed:
+        raise Refused(400, "Bad request: Empty update request")
+    return changed(request, points.upsert(listed, body.get("shard_key")))
 
 
 def _listed(body: Mapping[str, Any]) -> list[Any]:

@@ -21,7 +21,8 @@ class Settings:
         max_request: seconds after which a proxy in front answers 504; 0: there is no proxy.
         snapshot_storage: `local`, or `s3`: no checksums, no ranges, shard snapshots in the collection's list.
         version: what `GET /` says.
-        admin_port: where the faults are switched; 0: any.
+        enable_snapshot_url_recovery: whether snapshots may be recovered from a URL.
+        ends_with_parent: whether it ends when the process that started it is gone.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class Settings:
     snapshot_storage: str = "local"
     version: str = VERSION
     enable_snapshot_url_recovery: bool = True
+    ends_with_parent: bool = False
 
     @property
     def storage(self) -> Path:

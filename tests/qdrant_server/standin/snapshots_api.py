@@ -134,12 +134,15 @@ def _stream(node: Node, request: Request, name: str, choose: _Chosen) -> Stream:
 
     def pieces() -> Iterator[bytes]:
         try:
+            yield b""
             yield from tar(members, limit=faults.cut_member)
         finally:
             scratch.__exit__(None, None, None)
 
     stamp = stored.now().strftime("%Y-%m-%d-%H-%M-%S")
-    return Stream(f"{name}-shard-{request.shard}-{stamp}.snapshot", pieces())
+    begun = pieces()
+    next(begun)  # so that its end is reached whenever it is closed
+    return Stream(f"{name}-shard-{request.shard}-{stamp}.snapshot", begun)
 
 
 def _lose_biggest(frozen: Path) -> None:
