@@ -10,6 +10,10 @@ _OF_THE_PLUG = ("connect",)
 
 def __getattr__(name: str) -> Any:
     """What makes this package a plug; loaded when it is asked for, because children import the package for other things."""
+    if name == "examine":
+        from recoup.sources.postgres._examining import examine
+
+        return examine
     if name == "Options":
         from recoup.sources.postgres._options import Options
 

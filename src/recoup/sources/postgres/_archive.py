@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from recoup.errors import DamagedError
 
 MAGIC = b"PGDMP"
-CUSTOM, DIRECTORY = 1, 5
-"""Formats, as the head numbers them."""
+CUSTOM, DIRECTORY = 1, 3
+"""Formats, as the head numbers them; that of a directory says that it is a tar, whose contents are the same."""
 
 _OLDEST, _NEWEST = (1, 14), (1, 16)
 _COMPRESSIONS = ("none", "gzip", "lz4", "zstd")
@@ -34,6 +34,7 @@ class Entry:
         definition: SQL that makes it.
         data: whether the archive has data of it.
         depends: numbers of the entries that have to be there before.
+        file: the file with its data, in directory format; else empty.
         raw: the entry as it stands in the archive.
     """
 
@@ -45,6 +46,7 @@ class Entry:
     definition: str
     data: bool
     depends: tuple[int, ...]
+    file: str = ""
     raw: bytes = field(default=b"", repr=False)
 
     @property
@@ -118,6 +120,30 @@ class Intake:
         """What was read since this was asked last."""
         kept, self._kept = b"".join(self._kept), []
         return kept
+
+    def maybe_byte(self) -> int | None:
+        """One byte, None at the end."""
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._read(_STEP), 0
+            if not self._buffer:
+                return None
+        return self.byte()
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in pieces that are not kept.
+
+        Raises:
+            DamagedError: there are fewer.
+        """
+        while size:
+            if self._at == len(self._buffer):
+                self._buffer, self._at = self._read(_STEP), 0
+                if not self._buffer:
+                    raise DamagedError(f"{self.what} ends in the middle")
+            piece = self._buffer[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            yield piece
 
     def some(self) -> bytes:
         """Any bytes that come next; empty at the end. They are not kept."""
@@ -218,11 +244,12 @@ def _entries(numbers: Numbers, intake: Intake, minor: int, kind: int, offset_siz
         owner = numbers.text() or ""
         numbers.text()  # WITH OIDS
         depends = tuple(_depends(numbers))
+        file = ""
         if kind == CUSTOM:
             intake.exactly(1 + offset_size)
         else:
-            numbers.text()  # name of the file
-        yield Entry(number, description, schema, tag, owner, definition, data, depends, intake.taken())
+            file = numbers.text() or ""
+        yield Entry(number, description, schema, tag, owner, definition, data, depends, file, intake.taken())
 
 
 def _depends(numbers: Numbers) -> Iterator[int]:
