@@ -108,7 +108,7 @@ class Gathering:
     def missing(self) -> tuple[int, ...]:
         """Numbers of shards that belong to the collection, and that no file held."""
         if self.record and self.record.method == "scroll":
-            return ()
+            return self.lacking
         wanted = {*self.lacking, *_configured(self.record)} if self.record else set[int]()
         for contents in self.contents.values():
             wanted |= {*expected_shards(contents), *contents.shards}
@@ -117,7 +117,7 @@ class Gathering:
     @property
     def lacking(self) -> tuple[int, ...]:
         """Numbers of shards that the record tells of, and that no file held: less than `missing` where a capture had failed."""
-        if self.record is None or self.record.method == "scroll":
+        if self.record is None or (self.record.method == "scroll" and self.folders):  # one file has all points
             return ()
         return tuple(shard.id for shard in self.record.shards if shard.id not in self.folders)
 

@@ -222,7 +222,7 @@ class SnapshotFile:
     def _load(self, pieces: Pieces) -> OpenShards:
         root = self._resources.enter_context(temporary_folder("look", self._staging))
         gathered = gather(pieces, root)
-        if gathered.missing and not self._partial:
+        if gathered.missing and not (self._partial and gathered.folders):
             listed = ", ".join(map(str, gathered.missing))
             raise UsageError(
                 f"the files do not hold shard {listed} of {shown(pieces.collection)}: only a part could be seen",

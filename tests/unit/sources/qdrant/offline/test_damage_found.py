@@ -333,6 +333,9 @@ def test_a_file_of_points_is_verified_and_drilled(repository: PlainRepository, t
     assert "holds 39 points; the record says 40" in damage.message
     report = drilled(repository, made.with_file("docs/points.jsonl.zst", fewer), tmp_path)
     assert ("collection docs", "points") in differing(report)
+    gone = made.without_file("docs/points.jsonl.zst")
+    assert [damage.kind for damage in verified(repository, gone).damage] == ["missing"]
+    assert "the set lacks shard 0 of docs" in drilled(repository, gone, tmp_path).sources[0].error
     cut = made.with_file("docs/points.jsonl.zst", data[:-20])
     assert verified(repository, cut).damage
     assert "points.jsonl.zst" in drilled(repository, cut, tmp_path).sources[0].error

@@ -14,7 +14,7 @@ from recoup.model.names import checked_relative
 from recoup.sources.qdrant._opened import LimitError, Limits
 from recoup.sources.qdrant._points_file import Header, PointsWriter
 from recoup.sources.qdrant.edge import Shard, SnapshotFile
-from unit.sources.qdrant.offline.sets import Made, docs, nodes
+from unit.sources.qdrant.offline.sets import Made, docs, nodes, scrolled
 
 CLUSTER = [f"cluster-node{node}-collection.snapshot.zst" for node in range(3)]
 CUSTOM = [f"custom-node{node}-collection.snapshot.zst" for node in range(3)]
@@ -90,6 +90,8 @@ def test_a_part_of_a_collection_is_not_taken_for_the_whole(folder: Path, names: 
 def test_a_part_can_be_accepted(folder: Path) -> None:
     with SnapshotFile(folder / CLUSTER[0], partial=True) as found:
         assert found.count() == 618
+    with SnapshotFile(folder / CUSTOM[2], partial=True) as found, pytest.raises(UsageError, match="do not hold"):
+        found.count()  # nothing at all is no part
 
 
 def test_shards_are_told_apart_by_their_names_or_by_their_order(
@@ -192,6 +194,9 @@ def test_a_file_of_points_is_opened_like_a_snapshot(tmp_path: Path, staging: Pat
     assert (insight["collection"], insight["points"], insight["files"][0]["form"]) == ("a/b", 30, "points")
     with pytest.raises(UsageError, match="has to be named alone"):
         SnapshotFile([path, path])
+    stored(scrolled(path.read_bytes(), config, 30, "00").without_file("docs/points.jsonl.zst"), tmp_path / "none")
+    with SnapshotFile(tmp_path / "none", partial=True) as found, pytest.raises(UsageError, match="do not hold shard 0"):
+        found.count()
     path.write_bytes(path.read_bytes()[:-10])
     with SnapshotFile(path, staging=staging) as found, pytest.raises(DamagedError):
         found.count()
