@@ -240,7 +240,7 @@ class Server:
         Args:
             path: from `at`.
             start: first byte wanted; the answer's own `start` says what came (0 where ranges are not served).
-            etag: of the part that is there already; another file is sent from its beginning.
+            etag: of the part that is there already. Servers may ignore it, so compare it with the answer's own.
             wait: seconds without a byte to bear with; None for ever; the server's own time-out by default.
 
         Raises:

@@ -121,24 +121,30 @@ class Stored:
         while True:
             before = self._spool.size
             try:
-                self._more(path)
+                if self._more(path):
+                    return
             except UnreachableError:
                 breaks = 0 if self._spool.size > before else breaks + 1
                 if breaks >= _BREAKS:
                     raise
-            else:
-                return
 
-    def _more(self, path: str) -> None:
-        """Reads on from what is here, or from the beginning where the server serves no ranges or has another file now."""
-        patience = self._around.options.stall_timeout
-        with self._node.server.download(path, start=self._spool.size, etag=self._etag, wait=patience) as download:
+    def _more(self, path: str) -> bool:
+        """Reads on from what is here, or from the beginning where the server serves no ranges or has another file now.
+
+        Returns:
+            False when what came is not the rest of what is here: it has to be asked for from its beginning.
+        """
+        patience, known = self._around.options.stall_timeout, self._etag
+        with self._node.server.download(path, start=self._spool.size, etag=known, wait=patience) as download:
             self._etag = download.etag
-            if self._spool.size and download.start != self._spool.size:
+            if self._spool.size and (download.start != self._spool.size or download.etag != known):
                 self._spool.restart()
+            if download.start != self._spool.size:
+                return False
             for block in download.blocks:
                 self._spool.write(block)
                 self._around.passing.add(len(block))
+            return True
 
     def _drop(self) -> None:
         """Deletes it on the server; where that fails now, it is tried again in the end."""

@@ -109,6 +109,30 @@ def test_stopping_ends_a_wait_for_the_server_and_remembers_what_it_may_still_mak
     until(lambda: len(left_on(docs)) == 3)
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_a_backup_and_the_next_one_tidies_up(docs: Qdrant, tmp_path: Path) -> None:
+    (tmp_path / "recoup.yaml").write_text(
+        f"version: 1\nstack: a\nsources: {{v: {{kind: qdrant, url: '{docs.url}', method: stored}}}}\n"
+        "repositories: {local: {path: backups}}\n"
+    )
+    command = [sys.executable, "-m", "recoup"]
+    subprocess.run([*command, "init"], cwd=tmp_path, check=True, capture_output=True)
+    docs.faults.set(create_delay=2.0)
+    run = subprocess.Popen([*command, "backup"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: any(path.read_text().count("\n") >= 3 for path in journals()))
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=30) == 130
+    assert list((tmp_path / "backups" / ".staging").iterdir()) == []
+    docs.faults.clear()
+    until(lambda: len(left_on(docs)) == 3)
+    done = subprocess.run([*command, "backup"], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("which a killed backup had left there") + done.stdout.count("which a killed backup") == 3
+    assert left_on(docs) == []
+    assert journals() == []
+
+
 def test_a_journal_of_another_server_is_left_alone(docs: Qdrant, source: Make) -> None:
     state_folder().mkdir(parents=True, exist_ok=True)
     dead = state_folder() / f"{PURPOSE}-0-0-1-0-0.jsonl"

@@ -51,6 +51,17 @@ def test_an_empty_collection_one_point_and_many_shards(qdrant: Qdrant, source: M
     assert kept.records["many"].method == "stored", "more shards than workers: all stand still first"
 
 
+@pytest.mark.slow
+@pytest.mark.requirement("CI-4")
+def test_a_hundred_collections_are_found_by_themselves(qdrant: Qdrant, source: Make) -> None:
+    for number in range(100):
+        fill(qdrant, f"c{number}", 1)
+    kept = keep(source(qdrant))
+    assert kept.serious == kept.doubts == []
+    assert len(kept.records) == 100
+    assert source(qdrant).estimate() > 100
+
+
 def test_custom_sharding_keeps_the_keys_with_their_shards(qdrant_distributed: Qdrant, source: Make) -> None:
     qdrant = qdrant_distributed
     fill(qdrant, "keyed", 0, sharding_method="custom", shards=2)
