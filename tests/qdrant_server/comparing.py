@@ -16,7 +16,9 @@ _RANDOM = re.compile(r"(?<=-recovery-)\w{6,8}|(?<=-arc-)\w{6,8}")
 _ORDER = re.compile(r"(?<=of shard )\d+(?= has state)")  # which shard comes first is open
 _PORT = re.compile(r"127\.0\.0\.1:\d{4,5}")
 _INSIDE = re.compile(
-    r"(?<=with existing collection: ).*|(?<=Service internal error: ).*(?=No space left on device)", re.DOTALL
+    r"(?<=with existing collection: ).*|(?<=Service internal error: ).*(?=No space left on device)"
+    r"|(?<=invalid_sha256_hash ).*(?=\])",
+    re.DOTALL,
 )
 
 

@@ -74,6 +74,7 @@ def test_one_nodes_snapshot_restores_its_part_and_all_nodes_snapshots_the_whole(
         data.append(node.http.get(f"/collections/docs/snapshots/{name}").content)
     part = sum(local(qdrant_cluster.nodes[0], "docs").values())
     upload(qdrant_cluster.nodes[0], "copy/snapshots/upload", data[0])
+    wait_for_all_active(qdrant_cluster, "copy")
     assert count(qdrant_cluster.nodes[1], "copy") == part
     for node, own in zip(qdrant_cluster.nodes[1:], data[1:], strict=True):
         upload(node, "copy/snapshots/upload", own)
