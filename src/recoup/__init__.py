@@ -6,6 +6,8 @@
     report = stack.backup()
     proof = stack.drill()
 
+`recoup.qdrant` opens snapshots of Qdrant without a server, and backs up and restores one without a configuration.
+
 Names are loaded when they are first used, so that importing Recoup costs an application next to nothing.
 """
 
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recoup import qdrant
     from recoup.app import Stack
     from recoup.errors import ExitCode, RecoupError
     from recoup.model.events import Event, Progress
@@ -43,6 +46,7 @@ __all__ = [
     "VerifyReport",
     "capture_duckdb",
     "open",
+    "qdrant",
 ]
 
 
@@ -68,6 +72,10 @@ def __getattr__(name: str) -> Any:
     from recoup import app, errors
     from recoup.model import events, manifest, reports
 
+    if name == "qdrant":
+        import recoup.qdrant
+
+        return recoup.qdrant
     if name == "capture_duckdb":
         from recoup.sources.duckdb import capture_duckdb
 

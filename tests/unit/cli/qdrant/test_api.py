@@ -1,5 +1,7 @@
 """Qdrant from Python."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,13 @@ def test_a_pattern_that_matches_nothing_is_a_failure(qdrant: Qdrant, home: Path)
     fill(qdrant, "docs", 1)
     with pytest.raises(SourceError, match="nope"):
         api.backup(qdrant.url, ["nope"], to=home / "backups")
+
+
+def test_it_is_loaded_when_it_is_first_used_and_not_before() -> None:
+    program = (
+        "import sys, recoup\n"
+        "assert 'recoup.qdrant' not in sys.modules\n"
+        "assert recoup.qdrant.SnapshotFile.__name__ == 'SnapshotFile'\n"
+        "assert not {'grpc', 'qdrant_client', 'qdrant_edge', 'httpx'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -74,7 +74,6 @@ def sorted_points(found: list[Point]) -> list[str]:
     return sorted(map(exact, found))
 
 
-@pytest.mark.requirement("CO-15")
 @pytest.mark.parametrize("way", ["grpc", "rest"])
 def test_every_point_comes_with_the_very_numbers_that_it_has(
     way: str, docs: Qdrant, server: Server, monkeypatch: pytest.MonkeyPatch
