@@ -221,10 +221,21 @@ class Database:
         return self.server.connect(self.name, **more)
 
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 1024**3  # bytes
+
+
+def _fast_place() -> Path | None:
+    """Memory, where it is large: databases come and go there ten times as fast as on a disk."""
+    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        return _MEMORY
+    return None
+
+
 @contextlib.contextmanager
 def home() -> Iterator[Path]:
     """A folder that the server's account may use."""
-    folder = Path(tempfile.mkdtemp(prefix="recoup-tests-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="recoup-tests-postgres-", dir=_fast_place()))
     try:
         if not os.geteuid():
             nobody = pwd.getpwnam("nobody")
