@@ -5,7 +5,7 @@ The plug of kind `qdrant` is `server.py`; `edge.py` opens snapshots. To add anot
 
 from typing import Any
 
-_OF_THE_PLUG = ("DrillOptions", "Options", "RestoreOptions", "connect", "drilled")
+_OF_THE_PLUG = ("DrillOptions", "Options", "RestoreOptions", "connect")
 
 
 def __getattr__(name: str) -> Any:
@@ -14,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from recoup.sources.qdrant._examining import examine
 
         return examine
+    if name == "drilled":
+        from recoup.sources.qdrant._drilling import drilled
+
+        return drilled
     if name in _OF_THE_PLUG:
         from recoup.sources.qdrant import server
 

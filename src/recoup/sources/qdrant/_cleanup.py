@@ -13,6 +13,7 @@ from recoup.sources.qdrant import _restore_kept
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._checking import count
 from recoup.sources.qdrant._client import Server
+from recoup.sources.qdrant._drill_leftovers import remove_abandoned
 from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._restore_intents import Intents, Keeping, Making, Replacing, Writing, left_behind
 from recoup.sources.qdrant._restore_making import act_on_aliases, creation, drop
@@ -37,8 +38,6 @@ def cleanup(
         ServerError: the server cannot be asked.
         RestoreError: a deleted collection's name could not be given to the restored one.
     """
-    from recoup.sources.qdrant._drilling import remove_abandoned
-
     sentences = list(remove_abandoned(servers[0], dry_run=dry_run))
     clock = clock or SystemClock()
     spared = set(begun(servers[0], clock.now().timestamp())) if spare_begun else set[str]()

@@ -11,27 +11,23 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, SecretStr
 
 from recoup.errors import RestoreError
 from recoup.model.facts import Facts, Value
-from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Placement, Site, Source
-from recoup.sources.qdrant._addresses import at
-from recoup.sources.qdrant._client import Server
-from recoup.sources.qdrant._faults import MissingError, ServerError
+from recoup.sources.qdrant._drill_leftovers import PURPOSE, delete
+from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._gathering import read_record
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._record import RECORD, CollectionRecord, encode
-from recoup.sources.qdrant._restore_options import RestoreOptions
+from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
 from recoup.sources.qdrant.server import QdrantSource
-from recoup.system.journal import Journal, abandoned
+from recoup.system.journal import Journal
 from recoup.system.tempdirs import remove_tree
-
-PURPOSE = "qdrant-drill"
-"""Name of the journals."""
 
 KEY = "QDRANT_API_KEY"
 """Variable of the environment with the key of a server that is not the source's own."""
@@ -49,6 +45,11 @@ class OnServer(QdrantSource):
     def __init__(self, options: Options, site: Site, url: str) -> None:
         super().__init__(options, site)
         self._url = url
+
+    @classmethod
+    def of(cls, source: QdrantSource, url: str) -> Self:
+        """The same source, with its twin on a server."""
+        return cls(*source.given, url)
 
     @contextlib.contextmanager
     def scratch(self, folder: Path) -> Iterator[Source]:
@@ -142,30 +143,15 @@ class ServerTwin(QdrantSource):
             server = stack.enter_context(self._servers()[0].again())
             try:
                 for name in self._names:
-                    _delete(server, name)
+                    delete(server, name)
             except ServerError:
                 return
         self._journal.forget()
 
 
-def _delete(server: Server, name: str) -> None:
-    with contextlib.suppress(MissingError):
-        server.delete(at("collections", name))
-
-
-def remove_abandoned(server: Server, *, dry_run: bool = False) -> Iterator[str]:
-    """Deletes the scratch collections of drills that were killed; a sentence for each."""
-    present = {str(one["name"]) for one in (server.get(at("collections")) or {}).get("collections", ())}
-    for journal in abandoned(PURPOSE):
-        intents = list(journal.intents())
-        here = [intent["name"] for intent in intents if intent.get("url") == server.url and "name" in intent]
-        for name in here:
-            if name in present:
-                if not dry_run:
-                    _delete(server, name)
-                yield f"the scratch collection {shown(name)} of a drill was removed"
-        if not dry_run and len(here) == len(intents):
-            journal.forget()
+def drilled(source: QdrantSource, options: DrillOptions) -> QdrantSource:
+    """The source whose twin a drill makes: in a folder, or on the server that was asked for."""
+    return OnServer.of(source, options.server) if options.server else source
 
 
 class _Reader:

@@ -26,7 +26,7 @@ from recoup.sources.qdrant._leftovers import take_back
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
 
-__all__ = ["DrillOptions", "Options", "QdrantSource", "RestoreOptions", "connect", "drilled"]
+__all__ = ["DrillOptions", "Options", "QdrantSource", "RestoreOptions", "connect"]
 
 _POINT = 350  # bytes of a point beside its vectors: payload, ids, indexes; a guess
 _SHARD = 200_000  # bytes of an empty shard
@@ -188,16 +188,10 @@ class QdrantSource:
 
         return scratch(self._options, self._site, folder)
 
-    def drilled_on(self, url: str) -> "QdrantSource":
-        """The same source, whose twin is on a running server."""
-        from recoup.sources.qdrant._drilling import OnServer
-
-        return OnServer(self._options, self._site, url)
-
-
-def drilled(source: QdrantSource, options: DrillOptions) -> QdrantSource:
-    """The source whose twin a drill makes: in a folder, or on the server that was asked for."""
-    return source.drilled_on(options.server) if options.server else source
+    @property
+    def given(self) -> tuple[Options, Site]:
+        """What it was made from."""
+        return self._options, self._site
 
 
 def _restore_options(options: BaseModel) -> RestoreOptions:

@@ -10,8 +10,8 @@ from recoup.errors import RecoupError
 from recoup.model.facts import Facts, compare
 from recoup.sources.qdrant._cleanup import cleanup
 from recoup.sources.qdrant._client import Server
+from recoup.sources.qdrant._drilling import drilled
 from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
-from recoup.sources.qdrant.server import drilled
 from recoup.system.host import holder_token
 from recoup.system.unpacking import write_part
 
