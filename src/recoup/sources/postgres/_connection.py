@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from recoup.errors import RefusedError, SourceError
 from recoup.model.secrets import Masker
+from recoup.sources.postgres._options import ADDRESS, Options
 from recoup.system.subprocesses import end_with_us
 
 if TYPE_CHECKING:
     import psycopg
-
-    from recoup.sources.postgres._options import Options
-
-Connection = "psycopg.Connection[tuple[Any, ...]]"
 
 _DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 _SECRET = ("password", "sslpassword", "oauth_client_secret")
@@ -50,7 +47,7 @@ class Address:
     timeout: int = 10
 
     @classmethod
-    def of(cls, options: "Options", base: Path | None = None) -> "Address":
+    def of(cls, options: Options, base: Path | None = None) -> "Address":
         """The address that the settings say.
 
         Args:
@@ -255,6 +252,20 @@ class Ender:
         """Ends what it waits for."""
         with contextlib.suppress(Exception):
             self._connection.cancel_safe(timeout=1.0)
+
+
+def recorded(options: Options) -> dict[str, Any]:
+    """The settings for the manifest: the address as parameters, and no password."""
+    settings = options.model_dump(mode="json", exclude={"kind", *ADDRESS})
+    known = Address.of(options).parameters
+    for key, parameter in (("host", "host"), ("user", "user"), ("database", "dbname"), ("service", "service")):
+        if parameter in known:
+            settings[key] = known[parameter]
+    if known.get("port", "").isdecimal():
+        settings["port"] = int(known["port"])
+    if options.passfile is not None:
+        settings["passfile"] = str(options.passfile)
+    return settings
 
 
 @contextlib.contextmanager

@@ -1,8 +1,7 @@
 """Settings of a PostgreSQL database as a source."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -11,7 +10,8 @@ from recoup.sources._base import SourceOptions
 Format = Literal["custom", "directory", "plain"]
 Digest = Literal["all", "sample", "none"]
 
-_ADDRESS = ("url", "host", "port", "user", "database", "service", "passfile", "password")
+ADDRESS = ("url", "host", "port", "user", "database", "service", "passfile", "password")
+"""The settings that say where the database is."""
 
 
 class Options(SourceOptions):
@@ -78,20 +78,5 @@ class Options(SourceOptions):
 
     def moved(self, where: str) -> Self:
         """The same settings for another database; nothing of the present address goes there, above all no password."""
-        fields = self.model_dump(exclude=set(_ADDRESS))
+        fields = self.model_dump(exclude=set(ADDRESS))
         return type(self).model_validate({**fields, "url": where})
-
-    def without_secrets(self) -> Mapping[str, Any]:
-        """The settings for the manifest: the address as parameters, without password."""
-        from recoup.sources.postgres._connection import Address
-
-        recorded = self.model_dump(mode="json", exclude={"kind", *_ADDRESS})
-        known = Address.of(self).parameters
-        for key, parameter in (("host", "host"), ("user", "user"), ("database", "dbname"), ("service", "service")):
-            if parameter in known:
-                recorded[key] = known[parameter]
-        if known.get("port", "").isdecimal():
-            recorded["port"] = int(known["port"])
-        if self.passfile is not None:
-            recorded["passfile"] = str(self.passfile)
-        return recorded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recoup.model.facts import Facts
 from recoup.sources._base import Site, SourceOptions
-from recoup.sources.postgres._connection import Address, UnreachableError
+from recoup.sources.postgres._connection import Address, UnreachableError, recorded
 from recoup.sources.postgres._options import Options
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class PostgresSource:
 
     def settings(self) -> Mapping[str, Any]:
         """The settings, with the address as parameters, and without password."""
-        return self._options.without_secrets()
+        return recorded(self._options)
 
     # --- capture -----------------------------------------------------------------------------------------------------
 
