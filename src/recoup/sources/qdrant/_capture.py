@@ -54,16 +54,14 @@ class _Chosen:
 class ServerCapture:
     """Collections that stand still."""
 
-    def __init__(
-        self, inventory: Inventory, chosen: Sequence[_Chosen], counts: Counts, site: Site, folder: Path
-    ) -> None:
+    def __init__(self, inventory: Inventory, chosen: Sequence[_Chosen], counts: Counts, around: Surroundings) -> None:
         self._inventory, self._chosen, self._counts = inventory, chosen, counts
-        self._site, self._folder = site, folder
+        self._around, self._site, self._folder = around, around.site, around.folder
         self._noted = Noted()
         self._values: dict[str, dict[str, Value]] = {}
         self._probes: list[Probe] = []
         self._collected: list[Collected] = []
-        self._began = site.clock.now()
+        self._began = around.site.clock.now()
 
     @property
     def frozen(self) -> Frozen:
@@ -104,6 +102,7 @@ class ServerCapture:
                 if collected.record.shards or not one.jobs:
                     yield from collected.parts(self._folder)
                 collected.drop()
+        self._around.passing.finish()
         self._compare_names()
         if self._chosen and not self._collected:
             first = next(finding for finding in self._noted.findings if not finding.harmless)
@@ -185,7 +184,7 @@ def captured(
         chosen, gone = _choose(names, inventory, around, counts, shared=shared)
         jobs = [job for one in chosen for job in one.jobs]
         pool = ThreadPoolExecutor(_choosing.workers(options, len(jobs)), "qdrant")
-        capture = ServerCapture(inventory, chosen, counts, site, folder)
+        capture = ServerCapture(inventory, chosen, counts, around)
         for finding in gone:
             capture.note(finding.what, finding.item, finding.message)
         _freeze(options, site, inventory, chosen, pool, counts, capture)
