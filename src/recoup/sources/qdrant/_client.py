@@ -6,13 +6,10 @@ speed. Time-outs are by inactivity: how long the whole takes depends on the data
 
 import contextlib
 import json
-import re
 import socket
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +19,15 @@ from recoup.errors import InterruptedRunError, SourceError
 from recoup.model.names import shown
 from recoup.model.secrets import Masker, bare_url
 from recoup.sources.qdrant._addresses import is_this_machine, shown_path
-from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError, UnreachableError, said
+from recoup.sources.qdrant._exchange import Download, first_and_whole, moment
+from recoup.sources.qdrant._faults import (
+    ForbiddenError,
+    MissingError,
+    ServerError,
+    SilentError,
+    UnreachableError,
+    said,
+)
 from recoup.sources.qdrant._form import snapshot_form
 from recoup.sources.qdrant._rights import needed
 from recoup.system.clock import Clock, SystemClock
@@ -42,25 +47,6 @@ _BUSY = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
-
-
-@dataclass(frozen=True)
-class Download:
-    """An answer whose body is read block by block.
-
-    Attributes:
-        length: bytes of the body as announced; None for a stream.
-        whole: bytes of the whole file where only a part was asked for and given; else as `length`.
-        etag: tells whether a later answer is of the same file; empty where there is none.
-        start: first byte that this body holds.
-        blocks: the body.
-    """
-
-    length: int | None
-    whole: int | None
-    etag: str
-    start: int
-    blocks: Iterator[bytes]
 
 
 class Server:
@@ -252,7 +238,7 @@ class Server:
         with self._sent("GET", path, {}, None, headers, wait) as response:
             length = response.headers.get("content-length", "")
             came, whole = (
-                _range(response.headers.get("content-range", "")) if response.status_code == 206 else (0, None)
+                first_and_whole(response.headers.get("content-range", "")) if response.status_code == 206 else (0, None)
             )
             size = int(length) if length.isdecimal() else None
             blocks = self._read(response, path)
@@ -341,7 +327,7 @@ class Server:
                 extensions={"trace": self._trace},
             )
             response = self._client.send(request, stream=True)
-            self._date = _date(response.headers.get("date", "")) or self._date
+            self._date = moment(response.headers.get("date", "")) or self._date
             try:
                 if response.status_code >= 300:
                     self._fail(method, path, response)
@@ -401,7 +387,7 @@ class Server:
             reason = self._mask(str(error)) or "no answer"
             return UnreachableError(f"{self.url} cannot be reached: {reason}", "See whether Qdrant runs there.")
         if isinstance(error, httpx.ReadTimeout):
-            return UnreachableError(f"{self.url} sent nothing for too long at {call}", "See what the server is doing.")
+            return SilentError(f"{self.url} sent nothing for too long at {call}", "See what the server is doing.")
         reason = self._mask(str(error)) or type(error).__name__
         return UnreachableError(f"the connection to {self.url} broke at {call}: {reason}", "See the server's log.")
 
@@ -427,30 +413,14 @@ class Server:
 
 
 def _worth_another(error: ServerError, *, safe: bool) -> bool:
-    """True when the call may be made again: it changes nothing, or never reached the server."""
+    """True when a call that changes nothing may be made again, and may then be answered."""
     if isinstance(error, UnreachableError):
-        return safe and "sent nothing" not in error.message
+        return safe and not isinstance(error, SilentError)
     return safe and error.status in _BUSY
 
 
 def _param(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _date(header: str) -> datetime | None:
-    """The moment of a `Date` header (RFC 9110, 5.6.7)."""
-    try:
-        return parsedate_to_datetime(header).astimezone(UTC)
-    except ValueError:
-        return None
-
-
-def _range(header: str) -> tuple[int, int | None]:
-    """First byte and whole length of `bytes 512-1023/6400000`."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header)
-    if not found:
-        return 0, None
-    return int(found[1]), int(found[2]) if found[2].isdecimal() else None
 
 
 def _limited(blocks: Iterable[bytes], what: str) -> bytes:

@@ -24,6 +24,10 @@ class UnreachableError(ServerError):
     """Nobody answers there, or the connection broke before the end."""
 
 
+class SilentError(UnreachableError):
+    """It was reached, and sent nothing for too long; what it was asked for may still be done."""
+
+
 class ForbiddenError(ServerError):
     """The key is missing, wrong, or lacks a right."""
 

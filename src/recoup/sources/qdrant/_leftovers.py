@@ -16,7 +16,7 @@ from recoup.errors import InterruptedRunError
 from recoup.model.names import shown
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
-from recoup.sources.qdrant._faults import MissingError, ServerError, UnreachableError
+from recoup.sources.qdrant._faults import MissingError, ServerError, SilentError
 from recoup.sources.qdrant._metrics import creations
 from recoup.system.journal import Journal, abandoned
 
@@ -206,8 +206,6 @@ def _delete(server: Server, folder: str, name: str) -> bool:
         server.delete(f"{folder}{at(name)}")
     except MissingError:
         return False
-    except UnreachableError as error:
-        if "sent nothing" in error.message:
-            return True  # deleting goes on without us
-        raise
+    except SilentError:
+        return True  # deleting goes on without us
     return True
