@@ -36,7 +36,8 @@ def inspect(
     for insight in insights:
         now.result("collection", insight)
         now.show(_qdrant_tables.insight(insight))
-    return ExitCode.DAMAGED if any(insight["faults"] for insight in insights) else ExitCode.OK
+    codes = {ExitCode(insight["exit_code"]) for insight in insights}
+    return ExitCode.DAMAGED if ExitCode.DAMAGED in codes else max(codes, default=ExitCode.OK)
 
 
 @verb

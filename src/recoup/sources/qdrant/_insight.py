@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recoup.errors import RecoupError
+from recoup.errors import DamagedError, ExitCode, RecoupError
 from recoup.sources.qdrant._gathering import differences, gather
 from recoup.sources.qdrant._opened import Limits, opened
 from recoup.sources.qdrant._pieces import Piece, Pieces
@@ -33,6 +33,13 @@ def insight(pieces: Pieces, limits: Limits, staging: Path | None) -> dict[str, A
     return json.loads(json.dumps(told))  # type: ignore[no-any-return] # an object goes in, and comes out
 
 
+def _note(told: dict[str, Any], error: RecoupError) -> None:
+    """Adds what is wrong; of several faults, damage says the most."""
+    told["faults"].append(error.message)
+    if told["exit_code"] != ExitCode.DAMAGED:
+        told["exit_code"] = int(error.exit_code)
+
+
 def _of_record(pieces: Pieces) -> dict[str, Any]:
     record = pieces.record
     return {
@@ -47,6 +54,7 @@ def _of_record(pieces: Pieces) -> dict[str, Any]:
         "missing_shards": [],
         "files": [],
         "faults": [],
+        "exit_code": 0,
     }
 
 
@@ -56,7 +64,7 @@ def _of_points(piece: Piece, told: dict[str, Any]) -> dict[str, Any]:
         with piece.path.open("rb") as file:
             header = PointsReader(file, piece.name).header
     except RecoupError as error:
-        told["faults"].append(error.message)
+        _note(told, error)
     else:
         told["collection"] = header.collection
         told["server"] = told["server"] or header.server
@@ -76,9 +84,10 @@ def _of_snapshot(
                 check.feed(data)
         check.finish()
     except RecoupError as error:
-        told["faults"].append(error.message)
+        _note(told, error)
     contents = check.contents
-    told["faults"] += [f"{piece.name} {one}" for one in differences(pieces.record, piece.name, contents)]
+    for one in differences(pieces.record, piece.name, contents):
+        _note(told, DamagedError(f"{piece.name} {one}"))
     told["config"] = told["config"] or contents.config
     schema = (contents.payload_index or {}).get("schema")
     told["payload_schema"] = told["payload_schema"] or schema
@@ -143,4 +152,4 @@ def _open(
                 told["points"] = sum(counts.values())
                 told["vectors"], told["sparse_vectors"] = found.vectors, found.sparse_vectors
     except RecoupError as error:
-        told["faults"].append(error.message)
+        _note(told, error)

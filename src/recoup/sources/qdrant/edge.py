@@ -197,7 +197,7 @@ class SnapshotFile:
 
         Each has `collection`, `method`, `server`, `aliases`, `config`, `payload_schema`, `points` (None where the engine could
         not say), `shards` (`id`, `key`, `points`, `segments`, `wal`, `replicas`, ...), `files`, `missing_shards`, and `faults`:
-        sentences about all that is not as it should be.
+        sentences about all that is not as it should be, with the `exit_code` that goes with them.
         """
         return [insight(pieces, self._limits, self._staging) for pieces in self._wanted()]
 

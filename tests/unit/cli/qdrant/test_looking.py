@@ -1,7 +1,9 @@
 """Snapshots that a real server made, looked into from the command line."""
 
+import io
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 
 import duckdb
@@ -165,3 +167,33 @@ def test_a_shards_snapshot_alone_has_vectors_enough_for_a_table_and_for_a_collec
         ).fetchall()
     assert len(rows) == 5
     assert set(rows) == {(256, 16)}
+
+
+def of_a_later_version(path: Path) -> Path:
+    """A copy of a streamed shard's snapshot whose segments say that a later engine wrote them; every other byte is as it was."""
+    target = path.with_name(f"later-{path.name}")
+    with tarfile.open(path) as old, tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new:
+        for member in old:
+            file = old.extractfile(member) if member.isfile() else None
+            data = file.read() if file else b""
+            if member.name.endswith("/version.info"):
+                data = b"9.0.0"
+            plain = tarfile.TarInfo(member.name)
+            plain.type, plain.mode, plain.size = member.type if not file else tarfile.REGTYPE, member.mode, len(data)
+            new.addfile(plain, io.BytesIO(data))
+    return target
+
+
+def test_what_the_engine_cannot_read_is_no_damage_and_inspect_tells_what_the_archive_does(
+    recoup: Recoup, tmp_path: Path
+) -> None:
+    shard = tmp_path / "shard-0.snapshot"
+    shard.write_bytes(plain(SNAPSHOTS / "hybrid-shard0-streamed.snapshot.zst", tmp_path))
+    later = of_a_later_version(shard)
+    counted = recoup("qdrant", "count", later)
+    assert counted.code == 13
+    assert "9.0.0" in counted.err
+    told = recoup("qdrant", "inspect", later)
+    assert told.code == 13
+    assert "2 segments" in told.out
+    assert "9.0.0" in told.out
