@@ -35,6 +35,7 @@ def age_key(folder: Path, name: str = "identity") -> tuple[str, Path]:
 def exported_keys(user: str = "backup", passphrase: str = "") -> tuple[bytes, bytes]:
     """A public and a secret OpenPGP key, as gpg exports them."""
     home = Path(tempfile.mkdtemp(prefix="keys", dir="/tmp"))
+    (home / "gpg-agent.conf").write_text(f"s2k-count {STRETCHED}\n")
     try:
         gpg = ["gpg", "--batch", "--homedir", str(home), "--pinentry-mode", "loopback", "--passphrase", passphrase]
 

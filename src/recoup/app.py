@@ -16,7 +16,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoup.errors import ConfigError, NoRepositoryError, NoSpaceError, NoSuchSetError, RefusedError, UsageError
+from recoup.errors import (
+    ConfigError,
+    NoRepositoryError,
+    NoSpaceError,
+    NoSuchSetError,
+    RecoupError,
+    RefusedError,
+    UsageError,
+    WrongKeyError,
+)
 from recoup.model.events import Emit, Event, Level, News, ignore
 from recoup.model.names import SetName
 from recoup.model.secrets import Masker
@@ -46,9 +55,10 @@ if TYPE_CHECKING:
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
-    from recoup.operations.verify import Examine
-    from recoup.repository._base import Lock, Repository, Subset
+    from recoup.operations.verify import Examine, Examiner
+    from recoup.repository._base import KeyProof, Lock, Repository, Subset
     from recoup.repository.plain.repository import PlainRepository
+    from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
     from recoup.sources._base import Source, SourceOptions
     from recoup.system.unpacking import Overwrite
@@ -107,6 +117,10 @@ def _examine_of_plug(kind: str) -> "Examine | None":
     return examine
 
 
+def _nobody(_kind: str) -> None:
+    """No plug is asked."""
+
+
 def _seed(name: str, manifest: "Manifest | None") -> int:
     """That of the set's own probes, so that its twin is asked the same questions; without a set, a random one."""
     facts = manifest.sources[name].facts if manifest is not None and name in manifest.sources else None
@@ -161,10 +175,14 @@ class Stack:
         """The settings."""
         return self._loaded.settings
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the configuration."""
-        return tuple(self._loaded.warnings)
+        from recoup.repository.sealing._base import open_to_all
+
+        sealings = map(self._sealing_of, self.settings.repositories.values())
+        found = (text for sealing in sealings if sealing for text in open_to_all(sealing))
+        return (*self._loaded.warnings, *dict.fromkeys(found))
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -356,10 +374,28 @@ class Stack:
         names = [self._named(text)] if text else list(self._existing_names())
         if not names:
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
+        chosen, host, reports = subset or Subset(), self._host.name, list["VerifyReport"]()
         with self._reading("verify", wait_lock), self._emitting() as emit:
-            plan = verify.plan(names)
-            chosen = subset or Subset()
-            return list(verify.run(plan, self.repository, chosen, self._clock, emit, self._host.name, _examine_of_plug))
+            for name in verify.plan(names):
+                examiner = self._examiner(name, emit)
+                reports += verify.run([name], self.repository, chosen, self._clock, emit, host, examiner)
+        return reports
+
+    def _examiner(self, name: SetName, emit: Emit) -> "Examiner":
+        """Whom to ask about what is stored: nobody where this host cannot read it, which is said."""
+        try:
+            if self.repository.can_open(name):
+                self.repository.whole(self.repository.manifest(name))
+                return _examine_of_plug
+        except WrongKeyError:
+            raise
+        except (RecoupError, OSError):
+            return _examine_of_plug  # a damaged manifest is the verification's to report
+        message = (
+            f"{name} is encrypted, and this host has no key to it: its bytes are compared, its contents not looked into"
+        )
+        emit(Event("contents_not_examined", self._clock.now(), message, Level.WARNING, str(name)))
+        return _nobody
 
     def plan_drill(self, text: str = "latest-complete", sources: Sequence[str] | None = None) -> "DrillPlan":
         """What a drill would restore; changes nothing.
@@ -370,7 +406,7 @@ class Stack:
         """
         from recoup.operations import drill
 
-        manifest = self._manifest(self._resolve(text, sources))
+        manifest = self._whole_manifest(self._resolve(text, sources))
         self._demand_known(sources, manifest)
         return drill.plan(manifest, sources)
 
@@ -532,7 +568,7 @@ class Stack:
         """
         from recoup.operations import restore
 
-        manifest = self._manifest(self._resolve(text, [source] if source else None))
+        manifest = self._whole_manifest(self._resolve(text, [source] if source else None))
         self._demand_known([source] if source else None, manifest)
         found = [name for name, record in manifest.sources.items() if record.kind == kind and source in (None, name)]
         if not found:
@@ -689,6 +725,30 @@ class Stack:
                 created[name] = repository.location
         return created
 
+    def prove_keys(self) -> "list[KeyProof]":
+        """Proves, for each encrypted repository, that what is configured opens what it encrypts; changes nothing.
+
+        Raises:
+            WrongKeyError: it does not.
+        """
+        proofs = (self._open(name).prove_keys() for name in self._repository_names)
+        return [proof for proof in proofs if proof is not None]
+
+    @property
+    def key_advice(self) -> tuple[str, ...]:
+        """What has to be kept elsewhere so that backups can be opened when this machine is lost."""
+        found = []
+        for name in self._repository_names:
+            sealing = self._sealing_of(self._settings_of(name))
+            if sealing is not None:
+                files = " and ".join(map(str, sealing.secret_files)) if sealing.can_open else ""
+                what = f"a copy of {files}" if files else "the secret keys of its recipients"
+                found.append(
+                    f"Keep {what} on another machine or on paper: without it nobody, you included, can open what is "
+                    f"stored in {name}. `recoup key check` proves that the keys fit."
+                )
+        return tuple(found)
+
     def locks(self) -> "Sequence[Lock]":
         """All locks on the repository."""
         self.repository.check()
@@ -744,8 +804,34 @@ class Stack:
         place = settings.path if settings.path is not None else Path(str(settings.url).removeprefix("file://"))
         storage = load("recoup.storage", "local").connect(checked_destination(place, self._loaded.base))
         return open_repository(
-            name, storage, settings.pack, settings.compression, settings.compression_level, self._clock
+            name,
+            storage,
+            settings.pack,
+            settings.compression,
+            settings.compression_level,
+            self._clock,
+            self._sealing_of(settings),
+            seal_manifest=settings.encrypt_manifest,
+            spool=self._spool,
         )
+
+    def _sealing_of(self, settings: "RepositorySettings") -> "Sealing | None":
+        encrypt, base = settings.encrypt, self._loaded.base
+        if encrypt is None:
+            return None
+        if encrypt.age is not None:
+            from recoup.repository.sealing.age import AgeSealing
+
+            return AgeSealing(encrypt.age.recipients, encrypt.age.identity_file, base)
+        from recoup.repository.sealing.gpg import GpgSealing
+
+        gpg = encrypt.gpg
+        return None if gpg is None else GpgSealing(gpg.passphrase_file, gpg.recipients, gpg.identity_file, base)
+
+    @property
+    def _spool(self) -> Path | None:
+        configured = self.settings.staging
+        return None if configured is None else checked_destination(configured, self._loaded.base)
 
     def _existing_names(self) -> Sequence[SetName]:
         self.repository.check()
@@ -762,9 +848,35 @@ class Stack:
         from recoup.operations import selection
 
         now, zone = self._clock.now(), local_zone_name()
-        if SetName.parse(text) is None:
-            return selection.resolve(text, self._own_sets(), now, sources=sources, zone=zone)
-        return selection.resolve(text, self.sets(), now, sources=sources, zone=zone)
+        with self._telling_of_keys():
+            if SetName.parse(text) is None:
+                return selection.resolve(text, self._own_sets(), now, sources=sources, zone=zone)
+            return selection.resolve(text, self.sets(), now, sources=sources, zone=zone)
+
+    @contextlib.contextmanager
+    def _telling_of_keys(self) -> Iterator[None]:
+        """Where no set answers, and one could only not be opened, that is what is told."""
+        try:
+            yield
+        except NoSuchSetError:
+            for name in reversed(self.repository.names()):
+                self.demand_key(str(name))
+            raise
+
+    def demand_key(self, text: str) -> None:
+        """Demands that a set's manifest can be opened, if it is encrypted; other faults of it are not looked at.
+
+        Raises:
+            WrongKeyError: what is configured does not open it.
+        """
+        name = SetName.parse(text)
+        try:
+            if name is not None:
+                self.repository.manifest(name)
+        except WrongKeyError as error:
+            raise WrongKeyError(f"{name}: {error.message}", error.hint) from None
+        except (RecoupError, OSError):
+            return
 
     def _own_sets(self) -> "list[SetInfo]":
         """The sets of this stack, oldest first; of all stacks where there is no configuration.
@@ -783,8 +895,13 @@ class Stack:
 
     def _manifest(self, info: "SetInfo") -> "Manifest":
         if info.manifest is None:
+            self.demand_key(info.name)
             raise RefusedError(f"{info.name} cannot be read: {info.problem}", "Choose another set.")
         return info.manifest
+
+    def _whole_manifest(self, info: "SetInfo") -> "Manifest":
+        """With what is encrypted of it: so a wrong key is told before anything begins."""
+        return self.repository.whole(self._manifest(info))
 
     def _holdings(self, text: str, sources: list[str] | None) -> "dict[str, Manifest]":
         """Source name to the manifest that it is restored from."""
@@ -796,14 +913,15 @@ class Stack:
             held = selection.holdings(infos, wanted)
             missing = [name for name in wanted if name not in held]
             if not held or (sources and missing):
-                raise NoSuchSetError(
-                    f"no set holds a good copy of {', '.join(missing) or 'anything'}",
-                    "`recoup list` shows what there is.",
-                )
+                with self._telling_of_keys():
+                    raise NoSuchSetError(
+                        f"no set holds a good copy of {', '.join(missing) or 'anything'}",
+                        "`recoup list` shows what there is.",
+                    )
             told = {name: info for info in infos if info.manifest for name in info.manifest.sources}
             newest = next(iter(held.values()))
-            return {name: self._manifest(held.get(name) or told.get(name, newest)) for name in wanted}
-        manifest = self._manifest(self._resolve(text, sources))
+            return {name: self._whole_manifest(held.get(name) or told.get(name, newest)) for name in wanted}
+        manifest = self._whole_manifest(self._resolve(text, sources))
         self._demand_known(sources, manifest)
         return dict.fromkeys(sources or manifest.sources, manifest)
 
@@ -908,10 +1026,8 @@ class Stack:
     @contextlib.contextmanager
     def _staging(self, purpose: str = "staging") -> Iterator[Path]:
         """A temporary folder: where configured, else beside the repository, so that storing a copy is a rename."""
-        configured = self.settings.staging
-        if configured is not None:
-            parent: Path | None = checked_destination(configured, self._loaded.base)
-        else:
+        parent = self._spool
+        if parent is None:
             beside = self.repository.staging
             parent = Path(beside) if beside else None
         with temporary_folder(purpose, parent) as folder:

@@ -51,5 +51,7 @@ def init(
     if not created:
         now.show("All configured repositories were there already.")
     now.result("init", {"config": [str(path) for path in now.config], "created": created})
+    for advice in now.stack.key_advice:
+        now.show(advice)
     now.show("Next: recoup doctor, then recoup backup.")
     return ExitCode.OK

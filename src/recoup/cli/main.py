@@ -49,6 +49,7 @@ VERBS = (
     Verb("undelete", "delete:undelete", "Take a set back from the trash."),
     Verb("unlock", "unlock:unlock", "Remove the locks of runs that are certainly dead."),
     Verb("status", "status:status", "Say how old each source's newest good copy is, and whether it is proven."),
+    Verb("key", "key:app", "Prove the keys of encrypted repositories."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),
     Verb("version", "version:version", "Print the versions of Recoup and of the formats that it writes."),

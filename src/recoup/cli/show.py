@@ -23,6 +23,7 @@ def show(
     now = session(context)
     info = now.stack.show(set)
     if info.manifest is None:
+        now.stack.demand_key(info.name)
         raise RefusedError(f"{info.name} cannot be read: {info.problem}", "`recoup verify` says more.")
     manifest = info.manifest
     chosen = names(source) or list(manifest.sources)
@@ -32,6 +33,9 @@ def show(
     now.show(_listing.sets([info], SystemClock().now()))
     frozen = "" if manifest.spread_ms is None else f", frozen within {manifest.spread_ms} ms"
     now.show(f"\nBegun {manifest.started:%Y-%m-%d %H:%M:%S} UTC on {manifest.host.name}{frozen}.")
+    if manifest.sealing is not None:
+        whose = f"to {', '.join(manifest.sealing.recipients)}" if manifest.sealing.recipients else "with a passphrase"
+        now.show(f"Encrypted by {manifest.sealing.method} {whose}; facts that are texts are encrypted, too.")
     for text in (manifest.note, *info.standing.notes):
         if text:
             now.show(f"Note: {text}")

@@ -20,6 +20,7 @@ class Field:
         meaning: what it does.
         group: the schema of the group of keys that it holds, None when it holds none.
         named: whether the keys of that group are names that a person chooses.
+        choice: whether it is nothing or one of several groups of keys, so that no default of theirs can stand.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Field:
     meaning: str
     group: _schemas.Schema | None = None
     named: bool = False
+    choice: bool = False
 
 
 def of(root: _schemas.Schema, schema: _schemas.Schema) -> list[Field]:
@@ -41,15 +43,23 @@ def _field(root: _schemas.Schema, key: str, wanted: _schemas.Schema, *, required
     variants = [variant for variant in _schemas.variants(root, wanted) if variant.get("type") != "null"]
     groups = [variant for variant in variants if variant.get("type") == "object"]
     named = bool(groups) and isinstance(groups[0].get("additionalProperties"), Mapping)
+    choice = bool(groups) and wanted.get("default", "") is None and _is_choice(root, groups[0])
     return Field(
         key=key,
         allowed=_schemas.phrase(root, {"anyOf": variants}),
         required=required,
-        default="" if required or groups else _default(wanted),
+        default="" if required or (groups and not choice) else _default(wanted),
         meaning=str(wanted.get("description", "")),
         group=groups[0] if groups else None,
         named=named,
+        choice=choice,
     )
+
+
+def _is_choice(root: _schemas.Schema, group: _schemas.Schema) -> bool:
+    """Whether all keys of a group are groups that need not be there."""
+    below = [list(_schemas.variants(root, wanted)) for wanted in group.get("properties", {}).values()]
+    return bool(below) and all({one.get("type") for one in variants} == {"object", "null"} for variants in below)
 
 
 def _default(wanted: Mapping[str, Any]) -> str:

@@ -40,6 +40,7 @@ _NO_SECRETS = {"true", "false", "yes", "no", "on", "off", "none", "null", ""}
 
 _PLACES = {
     "path",
+    "recipients",
     "jsonl",
     "log",
     "staging",

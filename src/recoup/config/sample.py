@@ -87,7 +87,7 @@ def _entry(
     """
     yield from _comment(field.meaning, depth)
     indent = _INDENT * depth
-    if field.group is not None:
+    if field.group is not None and not field.choice:
         yield from _commented_group(whole, field, path, depth, inert=inert)
     elif path in _VALUES or inert:
         yield f"{indent}{field.key}: {_VALUES.get(path, field.default)}"

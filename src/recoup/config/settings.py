@@ -104,6 +104,59 @@ class KeepSettings(_Settings):
     )
 
 
+class GpgSettings(_Settings):
+    """Encryption by the program gpg: with a passphrase, or, with `recipients`, to public keys."""
+
+    passphrase_file: Path | None = Field(
+        None,
+        description="File whose first line is the passphrase; with `recipients`, that of the secret key in `identity_file`.",
+    )
+    recipients: tuple[Path, ...] = Field(
+        (), description="Files of public keys, as `gpg --export KEY` writes them; each of them can open what is stored."
+    )
+    identity_file: Path | None = Field(
+        None,
+        description="File of the secret key, as `gpg --export-secret-keys KEY` writes it; needed to restore and to drill.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "GpgSettings":
+        if not self.recipients and self.identity_file is not None:
+            raise ValueError(
+                "`identity_file` has no meaning without `recipients`; for a passphrase use `passphrase_file`"
+            )
+        if not self.recipients and self.passphrase_file is None:
+            raise ValueError("there is neither `passphrase_file` nor `recipients`; add one of them")
+        if self.recipients and self.passphrase_file is not None and self.identity_file is None:
+            raise ValueError("`passphrase_file` beside `recipients` is that of the secret key: add `identity_file`")
+        return self
+
+
+class AgeSettings(_Settings):
+    """Encryption by age to public keys."""
+
+    recipients: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="Public keys (`age1...`, `ssh-ed25519 ...`, `ssh-rsa ...`), or files of such lines; "
+        "each of them can open what is stored."
+    )
+    identity_file: Path | None = Field(
+        None, description="File of the secret key, as `age-keygen` writes it; needed to restore and to drill."
+    )
+
+
+class EncryptSettings(_Settings):
+    """How stored files are encrypted. Either `gpg` or `age`."""
+
+    gpg: GpgSettings | None = Field(None, description="By gpg; `gpg --decrypt` opens each file.")
+    age: AgeSettings | None = Field(None, description="By age; `age -d -i IDENTITY` opens each file.")
+
+    @model_validator(mode="after")
+    def _one_method(self) -> "EncryptSettings":
+        if (self.gpg is None) == (self.age is None):
+            raise ValueError("`encrypt` needs exactly one of `gpg` and `age`")
+        return self
+
+
 class RepositorySettings(_Settings):
     """A place where backup sets are kept. Either `path` or `url`."""
 
@@ -115,12 +168,21 @@ class RepositorySettings(_Settings):
         "sets", description="How sets are laid out: a folder for each, readable without Recoup."
     )
     pack: Literal["tree", "tar", "tar.zst", "tar.gz"] = Field(
-        "tree", description="How folders are stored: as folders, or each in one archive."
+        "tree",
+        description="How folders are stored: as folders, or each in one archive. "
+        "With `encrypt` always as archives: without this key as `tar`.",
     )
     compression: Literal["none", "zstd", "gzip"] = Field("none", description="How single files are compressed.")
     compression_level: Annotated[int, Field(ge=1, le=22)] | None = Field(
         None,
         description="How hard to compress: 1 to 22 with zstd, 1 to 9 with gzip. Without it the program's own default.",
+    )
+    encrypt: EncryptSettings | None = Field(
+        None, description="Encrypts every stored file; what was stored before stays as it is."
+    )
+    encrypt_manifest: bool = Field(
+        False,
+        description="With `encrypt`: encrypts manifests, too. Then `list`, `status` and `prune` need what opens them.",
     )
     keep: KeepSettings = Field(default_factory=KeepSettings, description="Which sets `prune` keeps.")
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
@@ -141,6 +203,16 @@ class RepositorySettings(_Settings):
             raise ValueError("`path` and `url` are both given; keep one of them")
         if self.path is None and self.url is None:
             raise ValueError("there is neither `path` nor `url`; add `path: FOLDER`")
+        return self
+
+    @model_validator(mode="after")
+    def _encrypts(self) -> "RepositorySettings":
+        if self.encrypt is None and self.encrypt_manifest:
+            raise ValueError("`encrypt_manifest` needs `encrypt`")
+        if self.encrypt is not None and self.pack == "tree" and "pack" in self.model_fields_set:
+            raise ValueError(
+                "`pack: tree` shows the name and size of each file; with `encrypt` choose tar, tar.zst or tar.gz"
+            )
         return self
 
     @model_validator(mode="after")

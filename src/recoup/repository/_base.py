@@ -46,6 +46,25 @@ class Lock:
     stale: bool
 
 
+@dataclass(frozen=True)
+class KeyProof:
+    """What was proven of a repository's keys.
+
+    Attributes:
+        repository: its name.
+        method: the format, `gpg` or `age`.
+        recipients: public keys or fingerprints; empty for a passphrase.
+        opens: True when a probe was encrypted and opened again; False when this host can only encrypt.
+        newest: the newest encrypted set, when its key was opened, too; empty when there is none, or nothing to open it with.
+    """
+
+    repository: str
+    method: str
+    recipients: tuple[str, ...]
+    opens: bool
+    newest: str = ""
+
+
 class Sink(Protocol):
     """One byte stream being stored."""
 
@@ -181,10 +200,19 @@ class Repository(Protocol):
         ...
 
     def can_open(self, name: SetName) -> bool:
-        """Whether this host has what it takes to read a set's parts; True for an open set.
+        """Whether something is configured to read a set's parts with; True for an open set.
 
         Raises:
-            WrongKeyError: not even its manifest can be opened.
+            RefusedError: its manifest is damaged or of an unknown version.
+        """
+        ...
+
+    def prove_keys(self) -> KeyProof | None:
+        """Encrypts a probe and opens it again, and opens the key of the newest encrypted set; None without encryption.
+
+        Raises:
+            WrongKeyError: what is configured does not fit together, cannot be read, or does not open that set.
+            RecoupError: a program that it takes is not installed.
         """
         ...
 

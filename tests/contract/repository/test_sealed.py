@@ -60,10 +60,6 @@ class TestAgeWithItsManifest(TestAge):
     pack, compression, seal_manifest = "tree", "none", True
 
 
-class TestGpgWithAPassphrase(TestAge):
-    way, pack, compression = "gpg-passphrase", "tar", "none"
-
-
 class TestGpgWithARecipient(TestAge):
     way, seal_manifest = "gpg-recipient", True
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
-from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError
-from recoup.model.manifest import Manifest, StoredPart, decode
+from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError, WrongKeyError
+from recoup.model.manifest import Manifest, Sealed, StoredPart, decode
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.repository import locking
-from recoup.repository._base import Lock, LockMode, SetWriter, Subset, Verification
+from recoup.repository._base import KeyProof, Lock, LockMode, SetWriter, Subset, Verification
 from recoup.repository.plain import layout
 from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.reading import part_of
-from recoup.repository.plain.sealed import is_header, whole
+from recoup.repository.plain.sealed import decode_header, is_header, whole
 from recoup.repository.plain.verifying import PlainVerification
 from recoup.repository.plain.writing import Style, new_set, remove_abandoned
 from recoup.repository.sealing._base import prove
@@ -26,6 +26,10 @@ from recoup.system.clock import Clock
 from recoup.system.host import this_host
 
 VERSION = 1
+_CHANGED = (
+    "A repository has one passphrase. Put the old one back; if it was changed on purpose, configure another repository for "
+    "new sets, or use recipients, which can be changed at any time."
+)
 _MARK_TIME = "%Y%m%dT%H%M%S%f"
 _TRASH_TIME = "%Y%m%dT%H%M%S%f"
 
@@ -137,9 +141,38 @@ class PlainRepository:
         return whole(manifest, keys.secrets_of(manifest))
 
     def can_open(self, name: SetName) -> bool:
-        """Whether this host has what it takes to read a set's parts; True for an open set."""
+        """Whether something is configured to read a set's parts with; True for an open set."""
+        return self._keys(name).can_open(self._method_of(name))
+
+    def _method_of(self, name: SetName) -> Sealed | None:
+        """How a set is encrypted; an encrypted manifest says it in its header."""
+        data = self._storage.get(f"{name}/{layout.MANIFEST}")
+        if is_header(data):
+            return decode_header(data, f"{name}/{layout.MANIFEST}").method
         sealing = self.manifest(name).sealing
-        return self._keys(name).can_open(sealing.method if sealing else None)
+        return sealing.method if sealing else None
+
+    def prove_keys(self) -> KeyProof | None:
+        """Encrypts a probe and opens it again, and opens the key of the newest encrypted set; None without encryption."""
+        sealing = self._style.sealing
+        if sealing is None:
+            return None
+        opens = prove(sealing)
+        return KeyProof(self.name, sealing.method, sealing.recipients, opens, self._newest_opened() if opens else "")
+
+    def _newest_opened(self) -> str:
+        for name in reversed(self.names() if self._exists() else ()):
+            try:
+                encrypted = self._method_of(name) is not None
+                if encrypted:
+                    self.whole(self.manifest(name))
+            except WrongKeyError as error:
+                raise WrongKeyError(f"the newest encrypted set, {name}: {error.message}", error.hint) from None
+            except (RecoupError, OSError):
+                continue  # damaged, which `verify` tells
+            if encrypted:
+                return str(name)
+        return ""
 
     def _keys(self, name: SetName) -> SetKeys:
         return SetKeys(self._storage, str(name), self._style.sealing)
@@ -172,8 +205,7 @@ class PlainRepository:
     def begin(self, moment: datetime) -> Iterator[SetWriter]:
         """Begins a set."""
         self.check()
-        if self._style.sealing is not None:
-            prove(self._style.sealing)
+        self._require_keys()
         remove_abandoned(self._storage)
         name = SetName.at(moment)
         taken = set(self.names())
@@ -181,6 +213,19 @@ class PlainRepository:
             name = name.next()
         with new_set(self._storage, name, self._style) as writer:
             yield writer
+
+    def _require_keys(self) -> None:
+        """Demands keys that fit, before anything is written. A repository has one passphrase: a file of it that was changed
+        by mistake would make sets that nobody opens once this host is lost."""
+        sealing = self._style.sealing
+        if sealing is None:
+            return
+        prove(sealing)
+        if not sealing.recipients:
+            try:
+                self._newest_opened()
+            except WrongKeyError as error:
+                raise WrongKeyError(f"nothing was backed up: {error.message}", _CHANGED) from None
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
         """A stored part; reading it checks its bytes."""

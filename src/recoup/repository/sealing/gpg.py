@@ -96,6 +96,8 @@ class GpgSealing:
             if passphrase is None:
                 raise WrongKeyError("neither a passphrase nor a public key is configured for gpg", NO_IDENTITY)
             return _GpgSeal(self._home.run(self._symmetric, passphrase=passphrase, feed=True), take)
+        if not self.recipients:  # each of them is a key, or an error names its file
+            raise WrongKeyError("no public key is configured for gpg", NO_IDENTITY)
         return _GpgSeal(self._home.run(self._public, feed=True), take)
 
     @property
@@ -106,8 +108,6 @@ class GpgSealing:
     @property
     def _public(self) -> list[str]:
         files = [word for path in self.recipients_files for word in ("--recipient-file", str(self.base / path))]
-        for path in self.recipients_files:
-            key_file(self.base / path)
         return ["--encrypt", "--trust-model", "always", "--compress-algo", "none", *files]
 
     def opened(self, chunks: Iterator[bytes], item: str) -> Iterator[bytes]:
