@@ -117,7 +117,6 @@ def test_snapshots_do_not_go_into_other_versions(there: str) -> None:
     assert version_problem("1.18.3", there)
 
 
-@pytest.mark.requirement("CI-6")
 def test_another_version_is_refused_with_the_way_out() -> None:
     with pytest.raises(RefusedError) as caught:
         plan(record(server="1.16.0"), standing())

@@ -19,6 +19,7 @@ def lose_points(rig: Rig, name: str = "docs") -> None:
     rig.server.ask("POST", f"{path_of(name)}/points/delete", {"points": list(range(1, 60, 2))}, wait="true")
 
 
+@pytest.mark.requirement("SR-9")
 def test_what_is_not_there_comes_back_under_its_name_with_its_indexes_and_aliases(rig: Rig, a_set: Set) -> None:
     drop(rig)
     placement = rig.restore(a_set)
@@ -217,5 +218,5 @@ def test_the_plan_says_each_step_and_changes_nothing(rig: Rig, a_set: Set) -> No
 def test_a_set_without_collections_is_no_success(rig: Rig) -> None:
     from recoup.sources.qdrant._restore_options import RestoreOptions
 
-    with pytest.raises(RestoreError, match="holds no collection"):
+    with pytest.raises(DamagedError, match="holds no collection"):
         rig.source().restore([], RestoreOptions())

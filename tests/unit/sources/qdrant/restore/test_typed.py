@@ -45,6 +45,7 @@ def typed(
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.requirement("CI-7")
 def test_the_plan_of_a_restore_names_its_steps(typed: Typed, rig: Rig) -> None:
     code, told = typed("restore", "--source", "vectors", "--in-place", "--dry-run")
     assert code == ExitCode.OK
@@ -70,6 +71,7 @@ def test_a_mode_and_another_name_are_options_of_the_plug(typed: Typed, rig: Rig)
     assert (code, "mode" in told) == (ExitCode.USAGE, True)
 
 
+@pytest.mark.requirement("CI-6")
 def test_a_drill_on_a_server_proves_the_set_and_leaves_nothing_there(typed: Typed, rig: Rig) -> None:
     code, told = typed("drill", "--server", rig.server.url)
     assert code == ExitCode.OK, told
