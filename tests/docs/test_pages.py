@@ -21,7 +21,7 @@ import pytest
 from qdrant_server.running import Qdrant
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "README.md"]
+PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "docs/howto/encryption.md", "README.md"]
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<order>file|exit|not run|setup): (?P<value>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
