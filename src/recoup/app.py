@@ -189,6 +189,10 @@ class Stack:
         """Names of the configured sources."""
         return tuple(self._loaded.sources)
 
+    def sources_of_kind(self, kind: str) -> "Mapping[str, SourceOptions]":
+        """The settings of the configured sources of a kind, by name."""
+        return {name: options for name, options in self._loaded.sources.items() if options.kind == kind}
+
     def present(self, source: str) -> bool:
         """Whether a configured source is there: a file, a folder, a server that answers.
 

@@ -1,20 +1,55 @@
 """`recoup qdrant restore|cleanup|rollback`: files of any tool onto a server, and what a restore left there."""
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from recoup.cli._qdrant_opening import Others, api_key
-from recoup.cli._session import session, verb
-from recoup.errors import ExitCode
+from recoup.cli._session import Session, session, verb
+from recoup.errors import ConfigError, ExitCode, UsageError
 from recoup.model.secrets import Masker
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="The server; key: QDRANT_API_KEY.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", metavar="URL", help="The server; key: QDRANT_API_KEY. By default the one of the configuration."
+    ),
+]
 Nodes = Annotated[
     list[str] | None, typer.Option("--node", metavar="URL", help="Another node of its cluster; repeatable.")
 ]
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Which server is meant: its URL, further nodes, and the key; empty without one."""
+
+    url: str
+    nodes: Sequence[str]
+    key: str
+
+
+def _server(now: Session, url: str | None, nodes: Sequence[str] | None) -> _Server:
+    """The server that was named, or the one source of this kind that is configured.
+
+    Raises:
+        UsageError: none was named, and not just one is configured.
+    """
+    if url is not None:
+        return _Server(url, nodes or (), api_key(os.environ))
+    try:
+        configured: Mapping[str, Any] = now.stack.sources_of_kind("qdrant")
+    except ConfigError as error:
+        raise ConfigError(error.message, f"{error.hint} Or name the server with --url.".strip()) from None
+    if len(configured) != 1:
+        what = f"the configuration has {len(configured)} sources of kind qdrant"
+        raise UsageError(f"no server was named, and {what}", "Name the server with --url.")
+    (options,) = configured.values()
+    return _Server(options.url, nodes or options.nodes, api_key(os.environ) or options.key)
 
 
 @verb
@@ -80,13 +115,13 @@ def restore(
 
 
 @verb
-def cleanup(context: typer.Context, url: Url = "http://127.0.0.1:6333", nodes: Nodes = None) -> ExitCode:
+def cleanup(context: typer.Context, url: Url = None, nodes: Nodes = None) -> ExitCode:
     """Remove what killed runs of yours left on a server: half-made collections, snapshots."""
     from recoup import qdrant
 
     now = session(context)
-    key = api_key(os.environ)
-    found = qdrant.cleanup(url, api_key=key, nodes=nodes or (), dry_run=True)
+    server = _server(now, url, nodes)
+    found = qdrant.cleanup(server.url, api_key=server.key, nodes=server.nodes, dry_run=True)
     if not found:
         now.result("cleanup", {"done": []})
         now.show("Nothing was left.")
@@ -96,7 +131,7 @@ def cleanup(context: typer.Context, url: Url = "http://127.0.0.1:6333", nodes: N
         now.result("plan", {"left": found})
         return ExitCode.OK
     now.confirm("Remove it?")
-    done = qdrant.cleanup(url, api_key=key, nodes=nodes or ())
+    done = qdrant.cleanup(server.url, api_key=server.key, nodes=server.nodes)
     now.result("cleanup", {"done": done})
     now.show("\n".join(done))
     return ExitCode.OK
@@ -108,22 +143,22 @@ def rollback(
     name: Annotated[
         str, typer.Argument(metavar="[NAME]", help="A collection or alias; by default the newest switch.")
     ] = "",
-    url: Url = "http://127.0.0.1:6333",
+    url: Url = None,
     nodes: Nodes = None,
 ) -> ExitCode:
     """Switch back: what the last restore switched leads to the old collection again."""
     from recoup import qdrant
 
     now = session(context)
-    key = api_key(os.environ)
-    steps = qdrant.rollback(url, name, api_key=key, nodes=nodes or (), dry_run=True)
+    server = _server(now, url, nodes)
+    steps = qdrant.rollback(server.url, name, api_key=server.key, nodes=server.nodes, dry_run=True)
     now.show("\n".join(steps))
     if now.dry_run:
         now.result("plan", {"steps": steps})
         return ExitCode.OK
     now.confirm("Switch back?")
-    with now.news(Masker([key] if key else [])):
-        done = qdrant.rollback(url, name, api_key=key, nodes=nodes or (), emit=now.tell)
+    with now.news(Masker([server.key] if server.key else [])):
+        done = qdrant.rollback(server.url, name, api_key=server.key, nodes=server.nodes, emit=now.tell)
     now.result("rollback", {"done": done})
     now.show("\n".join(done))
     return ExitCode.OK

@@ -216,14 +216,17 @@ def _aliases(node: Node, wanted: Callable[[str], bool]) -> list[dict[str, str]]:
 
 
 def change_aliases(node: Node, request: Request) -> Result:
-    """Does all actions or, where one is refused, none."""
+    """Shows all actions at once. Where one is refused, those before it stay done: so does the real server."""
     with node.changing(""):
         aliases = dict(node.meta.aliases)
-        for action in request.json()["actions"]:
-            for verb, body in action.items():
-                _act(node, aliases, verb, body)
-        node.switches.pass_step("switch")
-        node.decide({"step": "alias", "aliases": aliases})
+        try:
+            for action in request.json()["actions"]:
+                for verb, body in action.items():
+                    _act(node, aliases, verb, body)
+            node.switches.pass_step("switch")
+        finally:
+            if aliases != node.meta.aliases:
+                node.decide({"step": "alias", "aliases": aliases})
     return Result(True)
 
 

@@ -22,15 +22,12 @@ from recoup.sources._base import Placement, Site, Source
 from recoup.sources.qdrant._drill_leftovers import PURPOSE, delete
 from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._gathering import read_record
-from recoup.sources.qdrant._options import Options
+from recoup.sources.qdrant._options import KEY, Options
 from recoup.sources.qdrant._record import RECORD, CollectionRecord, encode
 from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
 from recoup.sources.qdrant.server import QdrantSource
 from recoup.system.journal import Journal
 from recoup.system.tempdirs import remove_tree
-
-KEY = "QDRANT_API_KEY"
-"""Variable of the environment with the key of a server that is not the source's own."""
 
 
 class OnServer(QdrantSource):

@@ -1,12 +1,17 @@
 """Settings of a Qdrant server as a source."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from recoup.model.secrets import bare_url
 from recoup.sources._base import SourceOptions
+
+KEY = "QDRANT_API_KEY"
+"""Environment variable with the key of a server that is not in the configuration."""
 
 Chosen = Literal["auto", "stream", "stored", "collection", "scroll"]
 
@@ -108,6 +113,14 @@ class Options(SourceOptions):
     quiesce: Quiesce | None = Field(
         None, description="Stops and resumes writing around the freeze, so that no batch of the application is torn."
     )
+
+    def moved(self, where: str) -> Self:
+        """The same settings for another server. To another host goes nothing of the present address, above all no key: that
+        server's own comes from the environment (`KEY`)."""
+        if urlsplit(where).netloc == urlsplit(self.url).netloc:
+            return super().moved(where)
+        fields = self.model_dump(exclude={"api_key", "nodes", "quiesce"})
+        return type(self).model_validate({**fields, "url": where, "api_key": os.environ.get(KEY) or None})
 
     @property
     def key(self) -> str:
