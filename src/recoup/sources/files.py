@@ -16,13 +16,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from recoup.errors import DamagedError, EmptySourceError, RefusedError, SourceError, UnsafePathError
+from recoup.errors import SourceError, UnsafePathError
 from recoup.model.events import Event, Level
 from recoup.model.facts import Bracket, Facts, Value
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import Member, Part, StreamPart, TreePart
-from recoup.sources import _placing
+from recoup.sources import _folder, _placing
 from recoup.sources._base import Existing, MovedError, Noted, Placement, Site, Source, SourceOptions
 from recoup.sources._walking import (
     REPOSITORY,
@@ -39,7 +39,7 @@ from recoup.sources._walking import (
     read_pointer,
 )
 from recoup.system.tempdirs import remove_tree
-from recoup.system.unpacking import Overwrite, Written, write_stream, write_tree
+from recoup.system.unpacking import Overwrite, write_tree
 
 
 class Options(SourceOptions):
@@ -52,6 +52,9 @@ class Options(SourceOptions):
         (), description="Files in the folder that say which version is current: the backup agrees with them."
     )
     one_file_system: bool = Field(False, description="Leave out what is mounted inside the folder.")
+    store_once: bool = Field(
+        False, description="Large files that seldom change: what equals the copy in an earlier set shares it."
+    )
 
     @field_validator("include", "exclude")
     @classmethod
@@ -106,7 +109,7 @@ class FolderCapture:
         Raises:
             MovedError: a pointer moved while the tree was read.
         """
-        yield TreePart(".", self._members())
+        yield TreePart(".", self._members(), once=self._source.once)
 
     def _members(self) -> Iterator[Member]:
         yield from self._walk.members()
@@ -163,7 +166,7 @@ class FileCapture:
             attributes = attributes_of(descriptor)
         finally:
             os.close(descriptor)
-        yield StreamPart(self._name, self._content, attributes=attributes)
+        yield StreamPart(self._name, self._content, attributes=attributes, once=self._source.once)
         self._last = self._source.now()
 
     def facts(self) -> Facts:
@@ -204,7 +207,7 @@ class FilesSource:
             raise SourceError(f"{self._shown} is not there", "See whether the path in the configuration is right.")
         if not self.path.is_dir() and not self.path.is_file():
             raise SourceError(f"{self._shown} is neither a file nor a folder")
-        with self._explained():
+        with _folder.explained(self.path):
             os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             if self.path.is_dir():
                 self._check_folder()
@@ -223,14 +226,14 @@ class FilesSource:
         Raises:
             SourceError: it cannot be told.
         """
-        with self._explained():
+        with _folder.explained(self.path):
             return self.path.exists()
 
     def estimate(self) -> int:
         """Bytes of all files, holes left out."""
         if not self.path.is_dir():
             return occupied(self.path.stat()) if self.path.exists() else 0
-        with contextlib.closing(self.walk(_unnoted, reading=False)) as walk:
+        with contextlib.closing(self.walk(_folder.unnoted, reading=False)) as walk:
             for _ in walk.members():
                 pass
             return walk.tally.occupied
@@ -248,7 +251,7 @@ class FilesSource:
             EmptySourceError: it is a folder without anything to back up.
         """
         self.check()
-        with self._explained():
+        with _folder.explained(self.path):
             capture: FolderCapture | FileCapture
             if self.path.is_dir():
                 self._require_something()
@@ -272,11 +275,11 @@ class FilesSource:
             return Existing(place, present=True, description="symbolic link", consequence=refused)
         if not self.path.is_dir():
             description = f"file of {self.path.stat().st_size:,} bytes"
-            return Existing(place, present=True, description=description, consequence=_KEPT)
+            return Existing(place, present=True, description=description, consequence=_folder.KEPT)
         entries = sum(1 for _ in self.path.iterdir())
         description = f"folder with {entries:,} {'entry' if entries == 1 else 'entries'}"
         left_out = self._options.include or self._options.exclude
-        consequence = f"{_KEPT} {_LEFT_OUT}" if left_out else _KEPT
+        consequence = f"{_folder.KEPT} {_folder.LEFT_OUT}" if left_out else _folder.KEPT
         return Existing(place, present=True, description=description, consequence=consequence)
 
     def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
@@ -290,20 +293,20 @@ class FilesSource:
         """
         chosen = RestoreOptions.model_validate(options.model_dump())
         remaining = iter(parts)
-        part = _first(remaining)
+        part = _folder.first(remaining)
         if isinstance(part, TreePart) and self.path.is_dir() and (chosen.overwrite or chosen.delete):
             placement = self._merge(part, chosen)
-            _require_end(remaining)
+            _folder.require_end(remaining)
             return placement
         if self.path.exists() and chosen.overwrite == "never":
             return Placement(f"{self.path} (left as it is)")
         if self.path.is_dir():
-            self._refuse_inner_repository()
+            _folder.refuse_inner_repository(self.path)
         return _placing.place(
             self.path,
             now=self.now(),
-            write=lambda staged: self._write(part, staged),
-            check=lambda _: _require_end(remaining),  # the bytes were checked while they were written
+            write=lambda staged: _folder.write(part, staged, self._site),
+            check=lambda _: _folder.require_end(remaining),  # the bytes were checked while they were written
         )
 
     def facts(self) -> Facts:
@@ -313,10 +316,10 @@ class FilesSource:
             SourceError: it cannot be read.
         """
         self.check()
-        with self._explained():
+        with _folder.explained(self.path):
             if not self.path.is_dir():
                 return Facts({"file": {"bytes": self.path.stat().st_size}})
-            with contextlib.closing(self.walk(_unnoted, reading=False)) as walk:
+            with contextlib.closing(self.walk(_folder.unnoted, reading=False)) as walk:
                 for _ in walk.members():
                     pass
                 return _facts(walk, self.read_pointers())
@@ -330,6 +333,11 @@ class FilesSource:
             yield FilesSource(self._options.model_copy(update=changes), dataclasses.replace(self._site, base=inner))
         finally:
             remove_tree(inner)
+
+    @property
+    def once(self) -> bool:
+        """Whether what did not change is stored once."""
+        return self._options.store_once
 
     def now(self) -> datetime:
         """The present moment."""
@@ -363,7 +371,7 @@ class FilesSource:
         """
         if not self._options.pointers:
             return {}
-        with self._explained():
+        with _folder.explained(self.path):
             root = open_folder(str(self.path))
             try:
                 return {name: read_pointer(root, name) for name in self._options.pointers}
@@ -374,47 +382,13 @@ class FilesSource:
     def _shown(self) -> str:
         return shown(str(self.path))
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            hint = "Give the user of the backup the right to read it." if isinstance(error, PermissionError) else ""
-            raise SourceError(f"{self._shown} cannot be read: {reason}", hint) from error
-
     def _require_something(self) -> None:
-        if self._options.allow_empty:
-            return
-        noted = Noted()
-        with contextlib.closing(self.walk(noted.add, reading=False)) as walk:
-            if any(member.name != "." for member in walk.members()):
-                return
-        if not all(finding.harmless for finding in noted.findings):
-            return  # what is there cannot be read: the capture says so of each
-        reason = "nothing in it is to be backed up" if any(self.path.iterdir()) else "it is empty"
-        raise EmptySourceError(f"{self._shown}: {reason}", "Set `allow_empty: true` where that is right.")
-
-    def _refuse_inner_repository(self) -> None:
-        """Replacing the folder whole would move away the repository that is being read."""
-        inner = self._inner_repositories()
-        if inner:
-            raise RefusedError(
-                f"{self._shown} holds the repository {shown(inner[0])}, which would be moved away with it",
-                "Restore into the present folder with --overwrite always, or into another place with --target.",
-            )
-
-    def _inner_repositories(self) -> list[str]:
-        found: list[str] = []
-        for place, folders, files in os.walk(self.path):
-            if REPOSITORY in files:
-                found.append(os.path.relpath(place, self.path))
-                folders.clear()
-        return found
+        if not self._options.allow_empty:
+            _folder.require_something(self.path, lambda note: self.walk(note, reading=False))
 
     def _merge(self, part: TreePart, options: RestoreOptions) -> Placement:
         target = _placing.resolved(self.path)
-        spared = {*self._inner_repositories()}
+        spared = {*_folder.inner_repositories(self.path)}
         rules = Rules(self._options.include, self._options.exclude)
         excluded, included = rules.excluder(), rules.includer()
 
@@ -424,30 +398,10 @@ class FilesSource:
             return included is not None and (target / name).is_file() and not included(name)
 
         overwrite = options.overwrite or "always"
-        self._say_refused(write_tree(part, target, overwrite=overwrite, delete=options.delete, spare=spare))
+        _folder.say_refused(
+            write_tree(part, target, overwrite=overwrite, delete=options.delete, spare=spare), self._site
+        )
         return Placement(str(target))
-
-    def _write(self, part: Part, staged: Path) -> None:
-        if isinstance(part, StreamPart):
-            write_stream(part, staged)
-        else:
-            self._say_refused(write_tree(part, staged))
-
-    def _say_refused(self, written: Written) -> None:
-        if written.attributes_refused:
-            sentence = f"extended attributes of {written.attributes_refused:,} entries could not be restored here"
-            name, fields = self._site.name, {"source": self._site.name, "count": written.attributes_refused}
-            self._site.emit(
-                Event("attributes_refused", self.now(), f"{name}: {sentence}", Level.WARNING, fields=fields)
-            )
-
-
-_KEPT = "It is kept beside the restored one, as NAME.before-restore-TIME."
-_LEFT_OUT = "What the patterns leave out is then in the kept one only."
-
-
-def _unnoted(what: str, item: str, message: str, *, harmless: bool = False) -> None:
-    """For walks that only count: the capture's own walk notes."""
 
 
 def _interval(first: datetime, last: datetime) -> Frozen:
@@ -462,19 +416,6 @@ def _facts(walk: Walk, pointers: Mapping[str, tuple[str, bytes] | None]) -> Fact
             "leads to": said[1].decode(errors="replace").strip()[:200] if said else None
         }
     return Facts(values)
-
-
-def _first(parts: Iterator[Part]) -> Part:
-    """The one part that a capture of this kind has."""
-    part = next(parts, None)
-    if part is None or (isinstance(part, TreePart) and part.name != "."):
-        raise DamagedError("the set holds no file or folder of this source")
-    return part
-
-
-def _require_end(parts: Iterator[Part]) -> None:
-    if next(parts, None) is not None:
-        raise DamagedError("the set holds more than the one file or folder of this source")
 
 
 def connect(options: Options, site: Site) -> FilesSource:
