@@ -95,12 +95,14 @@ class StreamPart:
         content: the bytes.
         size: bytes where they are known beforehand, else None.
         attributes: given when the stream is a file whose mode and time come back at restore.
+        once: when it equals the copy in an earlier set, a repository need not store it again.
     """
 
     name: str
     content: Content
     size: int | None = None
     attributes: Attributes | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ class TreePart:
         members: yields each member once, parents before children, a hard link after its file. To be consumed once,
             each member's content before the next member is asked for (an archive is read in order).
         size: bytes of all files where known, else None.
+        once: files that equal those in an earlier set need not be stored again.
     """
 
     name: str
     members: Iterator[Member]
     size: int | None = None
+    once: bool = False
 
 
 Part = StreamPart | TreePart

@@ -49,13 +49,13 @@ class Pump:
     def _stream(self, part: StreamPart) -> StoredPart:
         before = self.done
         with storing():
-            sink = self.writer.stream(self.source, part.name, part.size)
+            sink = self.writer.stream(self.source, part.name, part.size, once=part.once)
         changed = self._content(part.content, sink)
         if changed:
             self.done = before
             with storing():
                 sink.abort()
-                sink = self.writer.stream(self.source, part.name, part.size)
+                sink = self.writer.stream(self.source, part.name, part.size, once=part.once)
             if self._content(part.content, sink):
                 self._changed(part.name)
         with storing():
@@ -69,7 +69,7 @@ class Pump:
 
     def _tree(self, part: TreePart) -> StoredPart:
         with storing():
-            tree = self.writer.tree(self.source, part.name)
+            tree = self.writer.tree(self.source, part.name, once=part.once)
         try:
             for member in part.members:
                 if member.kind != "file":
@@ -89,6 +89,7 @@ class Pump:
         if member.content is None:
             raise DamagedError(f"{shown(member.name)} is a file without content")
         for last in (False, True):
+            before = self.done
             with storing():
                 sink = begin(member)
             try:
@@ -102,7 +103,8 @@ class Pump:
                     sink.abort()
                 continue
             with storing():
-                sink.finish(changed=changed)
+                size = sink.finish(changed=changed)
+            self._progress(size - (self.done - before))  # a file that was taken over did not pass through here
             if changed:
                 self._changed(member.name)
             return

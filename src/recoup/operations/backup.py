@@ -134,7 +134,7 @@ def run(plan: Plan, sources: Mapping[str, Source], repository: Repository, run: 
     _require_space(plan, repository)
     begun = run.clock.monotonic()
     started = run.clock.now()
-    with repository.begin(started) as writer:
+    with repository.begin(started, run.stack) as writer:
         records = _capture_all(plan, sources, writer, run)
         errors = {name: record.error for name, record in records.items() if record.error}
         if not any(record.parts for record in records.values()) and not _empty_on_purpose(records):

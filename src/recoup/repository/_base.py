@@ -77,8 +77,8 @@ class Sink(Protocol):
         ...
 
     def adopt(self, content: Content, /) -> bool:
-        """Stores the whole content from its local file without passing it through us (reflink, rename of a staged
-        copy); False when it cannot, then nothing was stored and `write` is next."""
+        """Stores the whole content without passing it through us (reflink, rename of a staged copy, or sharing the copy
+        of an earlier set that is the same); False when it cannot, then nothing was stored and `write` is next."""
         ...
 
     def abort(self) -> None:
@@ -134,12 +134,22 @@ class SetWriter(Protocol):
         """The name that it will have."""
         ...
 
-    def stream(self, source: str, name: str, size: int | None) -> StreamSink:
-        """Begins a stream part."""
+    def stream(self, source: str, name: str, size: int | None, *, once: bool = False) -> StreamSink:
+        """Begins a stream part.
+
+        Args:
+            source: whose.
+            name: of the part.
+            size: bytes where known.
+            once: what equals the copy in an earlier set of the stack need not be stored again.
+
+        Raises:
+            RefusedError: `once` is not possible here.
+        """
         ...
 
-    def tree(self, source: str, name: str) -> TreeSink:
-        """Begins a tree part."""
+    def tree(self, source: str, name: str, *, once: bool = False) -> TreeSink:
+        """Begins a tree part; `once` as for a stream, file by file."""
         ...
 
     def discard(self, source: str) -> None:
@@ -228,8 +238,13 @@ class Repository(Protocol):
         """Adds a mark, durably."""
         ...
 
-    def begin(self, moment: datetime) -> AbstractContextManager[SetWriter]:
-        """Begins a set; removes what killed runs left first."""
+    def begin(self, moment: datetime, stack: str = "") -> AbstractContextManager[SetWriter]:
+        """Begins a set; removes what killed runs left first.
+
+        Args:
+            moment: when (UTC): its name.
+            stack: whose earlier sets hold what is stored once.
+        """
         ...
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:

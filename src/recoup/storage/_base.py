@@ -103,6 +103,17 @@ class Storage(Protocol):
         """Stores a local file without copying its bytes: by rename (`move`) or by sharing blocks; False when it cannot."""
         ...
 
+    def share(self, key: str, existing: str) -> bool:
+        """Stores an object's bytes once more without taking space for them; deleting either does not touch the other.
+
+        Returns:
+            False when that is not possible here; then nothing was stored.
+
+        Raises:
+            FileExistsError: there is something at `key`.
+        """
+        ...
+
     def make_folder(self, key: str) -> None:
         """Makes an empty folder for people to see; nothing where a storage has no folders."""
         ...

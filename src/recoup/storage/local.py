@@ -5,6 +5,7 @@ Nothing is written or read through a symbolic link below the root: each key's fo
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,22 +127,27 @@ class LocalStorage:
         target = self._place(key)
         if target.exists():
             raise FileExistsError(str(target))
-        if move:
-            try:
-                path.rename(target)
-            except OSError:
-                return False
-            target.chmod(PRIVATE_FILE)
-            return True
-        descriptor = create_private(target)
+        if not move:
+            return _cloned(path, target)
         try:
-            with path.open("rb") as source:
-                if clone(source.fileno(), descriptor):
-                    return True
-        finally:
-            os.close(descriptor)
-        target.unlink()
-        return False
+            path.rename(target)
+        except OSError:
+            return False
+        target.chmod(PRIVATE_FILE)
+        return True
+
+    def share(self, key: str, existing: str) -> bool:
+        """A hard link; where the file system has none, or no more of them, blocks are shared."""
+        present, target = self._path(existing), self._place(key)
+        if not os.path.lexists(present) or not stat.S_ISREG(present.lstat().st_mode):
+            return False
+        try:
+            os.link(present, target, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:
+            return _cloned(present, target)
+        return True
 
     def make_folder(self, key: str) -> None:
         """Makes an empty folder."""
@@ -307,6 +313,19 @@ class LocalStorage:
 
     def _descriptor(self, key: str) -> int:
         return os.open(self._text_path(key), _READ)
+
+
+def _cloned(path: Path, target: Path) -> bool:
+    """Whether `target` now shares the blocks of `path`; else there is no such file."""
+    descriptor = create_private(target)
+    try:
+        with path.open("rb") as source:
+            if clone(source.fileno(), descriptor):
+                return True
+    finally:
+        os.close(descriptor)
+    target.unlink()
+    return False
 
 
 def connect(root: Path) -> LocalStorage:

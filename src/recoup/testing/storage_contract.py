@@ -142,6 +142,24 @@ class StorageContract:
             storage.move("other", "final")
         assert storage.get("final/a") == b"1"
 
+    def test_what_is_shared_is_an_object_of_its_own(self, storage: Storage) -> None:
+        """Deleting either leaves the other; a name that is taken is refused."""
+        storage.put("old/a", b"model")
+        if not storage.share("new/deep/b", "old/a"):
+            pytest.skip("this storage says that it cannot share")
+        storage.delete_all("old")
+        assert storage.get("new/deep/b") == b"model"
+        assert [o.key for o in storage.list()] == ["new/deep/b"]
+        storage.put("c", b"other")
+        with pytest.raises(FileExistsError):
+            storage.share("c", "new/deep/b")
+        assert storage.get("c") == b"other"
+
+    def test_what_is_missing_cannot_be_shared(self, storage: Storage) -> None:
+        """And nothing is stored then."""
+        assert not storage.share("new", "missing")
+        assert list(storage.list()) == []
+
     @pytest.mark.parametrize("key", ODD_KEYS)
     def test_odd_characters_survive_in_keys(self, storage: Storage, key: str) -> None:
         """Odd keys."""

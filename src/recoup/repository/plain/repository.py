@@ -16,6 +16,7 @@ from recoup.repository import locking
 from recoup.repository._base import KeyProof, Lock, LockMode, SetWriter, Subset, Verification
 from recoup.repository.plain import layout
 from recoup.repository.plain.keys import SetKeys
+from recoup.repository.plain.once import earlier_parts
 from recoup.repository.plain.reading import part_of
 from recoup.repository.plain.sealed import decode_header, is_header, whole
 from recoup.repository.plain.verifying import PlainVerification
@@ -202,16 +203,18 @@ class PlainRepository:
         self._storage.put(key, json.dumps(record).encode())
 
     @contextlib.contextmanager
-    def begin(self, moment: datetime) -> Iterator[SetWriter]:
-        """Begins a set."""
+    def begin(self, moment: datetime, stack: str = "") -> Iterator[SetWriter]:
+        """Begins a set of a stack."""
         self.check()
         self._require_keys()
         remove_abandoned(self._storage)
         name = SetName.at(moment)
-        taken = set(self.names())
+        names = self.names()
+        taken = set(names)
         while name in taken:
             name = name.next()
-        with new_set(self._storage, name, self._style) as writer:
+        earlier = earlier_parts(reversed(names), self.manifest, stack)
+        with new_set(self._storage, name, self._style, earlier) as writer:
             yield writer
 
     def _require_keys(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recoup.errors import RefusedError
+from recoup.errors import RecoupError, RefusedError
 from recoup.model.manifest import Compression, Manifest, MemberList, Pack, Sealed, StoredFile, StoredPart, encode
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import SetName, checked_relative, shown
@@ -14,6 +14,7 @@ from recoup.model.part import Content, Member
 from recoup.repository.compressing import SUFFIX, compressor
 from recoup.repository.hashing import Hasher
 from recoup.repository.plain import layout, members, sums
+from recoup.repository.plain.once import Earlier, nothing_earlier, same_as
 from recoup.repository.plain.packing import TarWriter
 from recoup.repository.plain.sealed import Header, Secrets, facts_of, open_part, sealed_path, stored_file
 from recoup.repository.sealing._base import Seal, Sealing, seal_bytes
@@ -76,6 +77,14 @@ class _HashedFile:
         if self._seal is None:
             writer.hole(length)
 
+    def share(self, content: Content, earlier: str) -> bool:
+        """Lets the copy of an earlier set stand for a content that is the same."""
+        found = same_as(content, self._storage, earlier)
+        if found is None or not self._storage.share(self._key, earlier):
+            return False
+        self.hasher = found
+        return True
+
     def adopt(self, content: Content) -> bool:
         """Takes a local file over and hashes it where it then lies; never where files are encrypted."""
         if content.local_path is None or self._writer is not None or self._sealing is not None:
@@ -108,20 +117,26 @@ class _HashedFile:
 class PlainStreamSink:
     """A stream part being stored, compressed or as it is."""
 
-    def __init__(self, owner: "PlainSetWriter", source: str, name: str, style: Style) -> None:
-        self._owner, self._source, self._name = owner, source, name
+    def __init__(
+        self, owner: "PlainSetWriter", source: str, name: str, style: Style, earlier: str | None = None
+    ) -> None:
+        self._owner, self._source, self._name, self._earlier = owner, source, name, earlier
         self._compression: Compression = style.compression
         self._path = owner.final(layout.stream_path(source, name, SUFFIX[style.compression]))
         owner.claim(self._path)
         self._file = owner.file(self._path)
         self._compressor = compressor(style.compression, style.level)
-        open_as_it_is = style.compression == "none" and owner.hmac_key is None
-        self._plain = self._file.hasher if open_as_it_is else Hasher(owner.hmac_key)
+        self._as_it_is = style.compression == "none" and owner.hmac_key is None
+        self._apart = Hasher(owner.hmac_key)
         self._open = True
+
+    @property
+    def _plain(self) -> Hasher:
+        return self._file.hasher if self._as_it_is else self._apart
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Appends bytes."""
-        if self._plain is self._file.hasher:
+        if self._as_it_is:
             self._file.write(data)
             return
         self._plain.update(data)
@@ -130,14 +145,16 @@ class PlainStreamSink:
 
     def hole(self, length: int, /) -> None:
         """Appends zero bytes."""
-        if self._plain is self._file.hasher:
+        if self._as_it_is:
             self._file.hole(length)
             return
         for start in range(0, length, _BLOCK):
             self.write(bytes(min(_BLOCK, length - start)))
 
     def adopt(self, content: Content, /) -> bool:
-        """Takes a local file over without copying it."""
+        """Takes a local file over without copying it, or shares the copy of an earlier set."""
+        if self._earlier is not None and self._file.share(content, self._earlier):
+            return True
         return self._compression == "none" and self._file.adopt(content)
 
     def finish(self) -> StoredPart:
@@ -228,7 +245,27 @@ class _TreeBase:
 
 
 class PlainTreeSink(_TreeBase):
-    """A tree stored as a tree: folders as folders, files under their own names."""
+    """A tree stored as a tree: folders as folders, files under their own names.
+
+    Args:
+        owner: the set.
+        source: whose.
+        name: of the part.
+        earlier: key of the tree in an earlier set, whose files are shared where they are the same; None: nothing is shared.
+    """
+
+    def __init__(self, owner: "PlainSetWriter", source: str, name: str, earlier: str | None = None) -> None:
+        super().__init__(owner, source, name, "tree")
+        self._earlier = earlier
+
+    def earlier(self, member: Member) -> str | None:
+        """Key of the copy that may be the same file."""
+        if self._earlier is None:
+            return None
+        key = f"{self._earlier}/{member.name}"
+        with contextlib.suppress(OSError, RecoupError):
+            return key if self.owner.storage.size(key) == member.size else None
+        return None
 
     def file(self, member: Member) -> "PlainMemberSink":
         """Begins a file."""
@@ -279,8 +316,9 @@ class PlainMemberSink:
         self.hole = self._file.hole
 
     def adopt(self, content: Content, /) -> bool:
-        """Takes a local file over without copying it."""
-        return self._file.adopt(content)
+        """Takes a local file over without copying it, or shares the copy of an earlier set."""
+        earlier = self._tree.earlier(self._member)
+        return (earlier is not None and self._file.share(content, earlier)) or self._file.adopt(content)
 
     def finish(self, *, changed: bool = False) -> int:
         """Ends it."""
@@ -399,8 +437,10 @@ class TarMemberSink:
 class PlainSetWriter:
     """A set being written below a prefix that nobody reads."""
 
-    def __init__(self, storage: Storage, prefix: str, name: SetName, style: Style) -> None:
-        self.storage, self._prefix, self._style = storage, prefix, style
+    def __init__(
+        self, storage: Storage, prefix: str, name: SetName, style: Style, earlier: Earlier = nothing_earlier
+    ) -> None:
+        self.storage, self._prefix, self._style, self._earlier = storage, prefix, style, earlier
         self._name = name
         self._taken: set[str] = {layout.MANIFEST, layout.SUMS}
         self._sums: dict[str, list[tuple[str, str, bool]]] = {}
@@ -457,15 +497,38 @@ class PlainSetWriter:
         """Gives a path back."""
         self._taken.discard(path)
 
-    def stream(self, source: str, name: str, size: int | None) -> PlainStreamSink:  # noqa: ARG002 - for others to plan with
-        """Begins a stream part."""
-        return PlainStreamSink(self, source, name, self._style)
+    def stream(
+        self,
+        source: str,
+        name: str,
+        size: int | None,  # noqa: ARG002 - for others to plan with
+        *,
+        once: bool = False,
+    ) -> PlainStreamSink:
+        """Begins a stream part; one that is stored once is not compressed."""
+        if not once:
+            return PlainStreamSink(self, source, name, self._style)
+        self._require_open(source)
+        return PlainStreamSink(
+            self, source, name, replace(self._style, compression="none"), self._earlier(source, name)
+        )
 
-    def tree(self, source: str, name: str) -> "PlainTreeSink | PlainTarSink":
-        """Begins a tree part."""
+    def tree(self, source: str, name: str, *, once: bool = False) -> "PlainTreeSink | PlainTarSink":
+        """Begins a tree part; one that is stored once is stored as a tree whatever the style."""
+        if once:
+            self._require_open(source)
+            return PlainTreeSink(self, source, name, self._earlier(source, name))
         if self._style.pack == "tree":
-            return PlainTreeSink(self, source, name, "tree")
+            return PlainTreeSink(self, source, name)
         return PlainTarSink(self, source, name, self._style)
+
+    def _require_open(self, source: str) -> None:
+        """An encrypted copy is another one each time, so there is nothing that two sets could share."""
+        if self.method is not None:
+            raise RefusedError(
+                f"source {source} has `store_once`, which does not work in an encrypted repository",
+                "Take `store_once` away, or put this source into a repository of its own without `encrypt`.",
+            )
 
     def stored(self, source: str, path: str, sha256: str) -> None:
         """Notes a stored file for SHA256SUMS."""
@@ -560,12 +623,14 @@ def tree_sums(storage: Storage, list_key: str, path: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def new_set(storage: Storage, name: SetName, style: Style) -> Iterator[PlainSetWriter]:
+def new_set(
+    storage: Storage, name: SetName, style: Style, earlier: Earlier = nothing_earlier
+) -> Iterator[PlainSetWriter]:
     """A set being written in a folder whose name says whose it is, and which is gone afterwards."""
     prefix = f"{layout.PARTIAL}/{holder_token()}"
     try:
         storage.make_folder(prefix)
-        yield PlainSetWriter(storage, prefix, name, style)
+        yield PlainSetWriter(storage, prefix, name, style, earlier)
     finally:
         storage.delete_all(prefix)
 
