@@ -49,6 +49,7 @@ from recoup.sources.postgres._record import (
 from recoup.sources.postgres._relations import Relation, family, file_name, named, tables_in, vector_columns
 from recoup.system.tempdirs import temporary_folder
 
+_AT_ONCE = 1.0  # seconds in which an error that ended the snapshot is known
 _ENDINGS = {"custom": ".dump", "directory": ".dir", "plain": ".sql"}
 
 
@@ -95,13 +96,14 @@ class PostgresCapture:
     leaving: contextlib.ExitStack
     record: DatabaseRecord = field(init=False)
     _facts: Facts | None = None
+    _asked: "Future[Facts] | None" = None
     _dumper: Dumper = field(init=False)
     _left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _notes: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         moment, options = self.moment, self.options
-        self._dumper = Dumper(self.suite, moment.address, moment.snapshot, options.lock_wait_timeout)
+        self._dumper = Dumper(self.suite, moment.address, moment.snapshot, options.lock_wait_timeout, self._cause)
         dumps = [TableDump(one.schema, one.name, _table_part(one)) for one in self.tables]
         dump = _dump_part(moment.connection.info.dbname, options)
         self.record = record_of(moment, options, self.suite.version, dump, dumps)
@@ -130,7 +132,7 @@ class PostgresCapture:
         Raises:
             SourceError: a dump failed, or the server ended.
         """
-        asked = self._begin_to_ask()
+        asked = self._asked = self._begin_to_ask()
         yield _text(RECORD, encode(self.record))
         sequences = yield from self._whole()
         for table in self.tables:
@@ -146,6 +148,13 @@ class PostgresCapture:
         pool = self.leaving.enter_context(ThreadPoolExecutor(1, thread_name_prefix="facts"))
         self.leaving.callback(Ender(self.moment.connection).kill)  # called before the pool waits for its thread
         return pool.submit(self._ask)
+
+    def _cause(self) -> BaseException | None:
+        """The error of the facts, with which the transaction and its snapshot ended; None where they go on."""
+        try:
+            return self._asked.exception(timeout=_AT_ONCE) if self._asked else None
+        except TimeoutError:
+            return None
 
     def _ask(self) -> Facts:
         options, moment = self.options, self.moment

@@ -28,6 +28,7 @@ class Dumper:
         address: the database, on the very server that exported the snapshot.
         snapshot: the snapshot's id.
         lock_wait: seconds that a dump waits for a locked table.
+        cause: why the snapshot is gone, if it is; asked where a program failed.
         warnings: what programs said that ended well.
     """
 
@@ -35,6 +36,7 @@ class Dumper:
     address: Address
     snapshot: str
     lock_wait: float
+    cause: Callable[[], BaseException | None] = lambda: None
     warnings: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -49,12 +51,14 @@ class Dumper:
         """A program on its way.
 
         Raises:
-            SourceError: it cannot be started, or failed.
+            SourceError: it cannot be started, or failed, or what it depends on did.
         """
         try:
             with _programs.running(self.suite, name, arguments, self.address) as program:
                 yield program
         except ProgramFailedError as error:
+            if cause := self.cause():
+                raise cause from None
             said = _programs.said_by(error, self.address.mask)
             raise SourceError(f"{name} failed: {said}", "Nothing of this source is kept.") from None
 
