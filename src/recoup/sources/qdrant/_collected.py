@@ -37,8 +37,8 @@ UNKNOWN = -1
 _NOBODY = f"{0:064x}"
 """Digest of no ids."""
 
-_OF_NODE = re.compile(r"-[0-9]+-[0-9]{4}(?:-[0-9]{2}){5}\.snapshot")
-"""What follows the collection's name in that of its snapshot: peer id and time."""
+_OF_NODE = re.compile(r"-[0-9]+-(?P<time>[0-9]{4}(?:-[0-9]{2}){5})\.snapshot")
+"""What follows the collection's name in that of its snapshot on the server: peer id and time."""
 
 
 @dataclass
@@ -163,11 +163,11 @@ def _part_name(collection: str, taken: Taken) -> str:
         return f"{folder_of(collection)}/{POINTS}"
     if taken.item.shard is not None:
         return shard_part(collection, taken.item.shard)
-    ending = taken.name.removeprefix(collection)
-    if not _OF_NODE.fullmatch(ending):
-        ending = f"-{taken.node.peer or 0}-{taken.last:%Y-%m-%d-%H-%M-%S}.snapshot"
+    of_server = _OF_NODE.fullmatch(taken.name.removeprefix(collection))
+    time = of_server["time"] if of_server else f"{taken.last:%Y-%m-%d-%H-%M-%S}"
+    peer = "" if taken.node.peer is None else f"-{taken.node.peer}"  # a server that runs alone has no other's beside it
     folder = folder_of(collection)
-    return f"{folder}/{folder}{ending}"
+    return f"{folder}/{folder}{peer}-{time}.snapshot"
 
 
 def _shards(collection: Collection, taken: Sequence[Taken]) -> tuple[ShardRecord, ...]:

@@ -18,7 +18,7 @@ ENDINGS = (".snapshot", ".snapshot.zst", ".snapshot.gz")
 """How the names of snapshots end that are looked for in a folder."""
 
 _OF_SHARD = re.compile(r"(?P<collection>.+)-shard-(?P<shard>[0-9]+)-[0-9]{4}(?:-[0-9]{2}){5}")
-_OF_COLLECTION = re.compile(r"(?P<collection>.+)-[0-9]+-[0-9]{4}(?:-[0-9]{2}){5}")
+_OF_COLLECTION = re.compile(r"(?P<collection>.+?)(?:-[0-9]{6,})?-[0-9]{4}(?:-[0-9]{2}){5}")  # peer ids are long
 _OUR_SHARD = re.compile(r"shard-(?P<shard>[0-9]+)")
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _WINDOW = 1 << 27  # bytes that a hostile file may make the decompressor keep

@@ -1,5 +1,6 @@
 """Each way of taking a collection gives the same points, and leaves nothing behind."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,11 @@ def test_each_method_takes_every_point(qdrant: Qdrant, source: Make, method: str
     assert {shard.part for shard in record.shards} <= kept.files.keys()
     assert method in kept.method
     assert left_on(qdrant) == []
+
+
+@pytest.mark.requirement("CI-4", "DM-6")
+def test_the_snapshot_of_a_collection_is_named_by_collection_and_time(qdrant: Qdrant, source: Make) -> None:
+    fill(qdrant, "docs", 10)
+    kept = keep(source(qdrant, method="collection"))
+    (part,) = {shard.part for shard in kept.records["docs"].shards}
+    assert re.fullmatch(r"docs/docs-\d{4}(-\d\d){5}\.snapshot", part)

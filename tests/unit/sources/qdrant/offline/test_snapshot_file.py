@@ -47,10 +47,21 @@ def test_a_bare_snapshot_is_a_collection(folder: Path, truth: Mapping[str, Any],
         assert [hit["id"] for hit in hits] == [point for point, _ in said["exact_neighbours"]["0"][:3]]
 
 
+@pytest.mark.requirement("CI-4")
+@pytest.mark.parametrize("name", ["empty-2", "empty-2-2416602204096567"])
+def test_the_collections_name_stands_in_that_of_its_file(
+    plain: Callable[[str], bytes], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}-2026-11-20-02-00-00.snapshot"
+    path.write_bytes(plain("empty-collection"))
+    with SnapshotFile(str(path)) as found:
+        assert found.collections == ("empty-2",)
+
+
 @pytest.mark.parametrize("form", ["plain", "gzip", "zstd"])
 def test_a_snapshot_may_be_compressed(plain: Callable[[str], bytes], folder: Path, form: str, tmp_path: Path) -> None:
     data = plain("empty-collection")
-    path = tmp_path / "empty-1-2026-11-20-02-00-00.snapshot"
+    path = tmp_path / "empty-2416602204096567-2026-11-20-02-00-00.snapshot"
     content = {
         "plain": data,
         "gzip": gzip.compress(data),
@@ -243,7 +254,7 @@ def test_a_damaged_file_is_damage_and_leaves_nothing(
 def test_what_can_be_told_of_a_damaged_one_is_told(plain: Callable[[str], bytes], tmp_path: Path) -> None:
     data = plain("docs-collection")
     end = next(member.end for member in members(data) if member.name == "1/wal/open-1")
-    path = tmp_path / "docs-5-2026-11-20-02-00-00.snapshot"
+    path = tmp_path / "docs-2416602204096567-2026-11-20-02-00-00.snapshot"
     path.write_bytes(data[:end])
     [insight] = SnapshotFile(path).inspect()
     assert insight["collection"] == "docs"
