@@ -248,7 +248,8 @@ class Settings(_Settings):
     events: EventSettings = Field(default_factory=EventSettings, description="Where the news of a run are written.")
     staging: Path | None = Field(
         None,
-        description="Folder for copies made while a source is captured. Without it, a folder beside the repository.",
+        description="Folder for copies made while a source is captured. Without it, a folder beside the repository, or, "
+        "where that is encrypted, in the system's temporary folder.",
     )
     allow_remote: bool = Field(True, description="Whether hosts other than this machine may be contacted.")
     env_file: Path | None = Field(

@@ -95,6 +95,7 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int) -> Ite
             free = repository.free_bytes()
             sets = len(repository.names())
         locks = [lock for lock in repository.locks() if lock.stale]
+        proof = repository.prove_keys()
     except RecoupError as error:
         yield Finding("error", subject, error.message, error.hint)
         return
@@ -102,6 +103,11 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int) -> Ite
         yield Finding("error", subject, f"cannot be used: {error.strerror or error}", "Check its disk and permissions.")
         return
     yield Finding("ok", subject, f"{repository.location} is usable and holds {sets} sets")
+    if proof is not None and proof.opens:
+        yield Finding("ok", subject, "what is encrypted can be opened again")
+    elif proof is not None:
+        hint = "That is all right where a host only backs up; `restore` and `drill` need the secret key."
+        yield Finding("ok", subject, "this host encrypts and has nothing to open it with", hint)
     if free is not None and free < needed:
         hint = "Free space, or prune old sets."
         yield Finding("error", subject, f"{needed:,} bytes are needed for a backup, {free:,} are free", hint)

@@ -198,6 +198,7 @@ def test_init_says_what_to_keep_elsewhere_and_check_proves_it(tmp_path: Path, in
     stack = Stack(tmp_path, passphrase(tmp_path), inside)
     told = stack("init").stdout
     assert f"Keep a copy of {tmp_path / 'passphrase'} on another machine" in told
+    assert "can be opened again" in stack("doctor").stdout
     assert "there is no encrypted set yet" in stack("key", "check").stdout
     stack("backup")
     found = json.loads(stack("--json", "key", "check").stdout)
@@ -214,6 +215,26 @@ def test_a_passphrase_file_that_everybody_reads_is_warned_of(tmp_path: Path, ins
     assert "open to everyone" not in stack("init").stderr
     (tmp_path / "passphrase").chmod(0o644)
     assert "open to everyone: `chmod 600" in stack("key", "check").stderr
+
+
+def test_a_missing_key_or_program_is_told_by_doctor_and_stops_a_backup(
+    tmp_path: Path, inside: Recoup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(tmp_path, passphrase(tmp_path), inside)
+    stack("init")
+    (tmp_path / "passphrase").unlink()
+    for verb, code in (("doctor", 1), ("backup", 12)):
+        done = stack(verb)
+        assert done.returncode == code
+        assert "passphrase cannot be read" in done.stdout + done.stderr
+    passphrase(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for verb in ("doctor", "backup"):
+        done = stack(verb)
+        assert done.returncode == 1
+        assert "gpg is not installed" in done.stdout + done.stderr
+        assert "apt install gnupg" in done.stdout + done.stderr
+    assert stack.sets() == []
 
 
 def test_a_repository_without_encryption_has_nothing_to_check(tmp_path: Path, inside: Recoup) -> None:

@@ -11,7 +11,7 @@ from recoup.errors import RecoupError, WrongKeyError
 from recoup.system.programs import Program, ProgramFailedError, output
 from recoup.system.tempdirs import temporary_folder
 
-_LONGEST = 70  # bytes of a parent's path: a socket's path has at most 107 (unix(7)), ours take the rest
+_LONGEST = 28  # bytes of a parent's path: that of a socket has at most 107 (unix(7); macOS 104), ours take the rest
 _ALWAYS = ("--batch", "--no-tty", "--no-options", "--no-autostart", "--no-symkey-cache", "--pinentry-mode", "loopback")
 _ENVIRONMENT = {"LC_ALL": "C", "GPG_TTY": None, "GPG_AGENT_INFO": None, "DISPLAY": None}
 _MISSING = "Install it: `apt install gnupg`, `dnf install gnupg2`, `apk add gnupg`, `brew install gnupg`."
