@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -239,7 +240,7 @@ class Address:
 
 
 class Ender:
-    """Cancels what a connection waits for when the user wants to stop.
+    """Ends a connection when the user wants to stop: what it waits for, and whatever it would be asked next.
 
     Args:
         connection: an open one.
@@ -249,9 +250,13 @@ class Ender:
         self._connection = connection
 
     def kill(self) -> None:
-        """Ends what it waits for."""
+        """Cancels the present statement and cuts the line, so that no other follows; whoever waits gets an error."""
+        if self._connection.closed:
+            return
         with contextlib.suppress(Exception):
             self._connection.cancel_safe(timeout=1.0)
+        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def recorded(options: Options) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def _begin_locked(
             connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal(value)))
         if connection.info.server_version >= 170000:
             connection.execute("SET LOCAL transaction_timeout = 0")
+        _end_with_us(connection)
         try:
             _lock(connection, found)
         except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
@@ -118,6 +119,16 @@ def _begin_locked(
             raise _locked(connection, address, lock_wait) from None
         else:
             return
+
+
+def _end_with_us(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    """Has the server look every other second whether we still live while it works; not every system can."""
+    connection.execute("SAVEPOINT trying")
+    try:
+        connection.execute("SET LOCAL client_connection_check_interval = '2s'")
+    except errors.Error:
+        connection.execute("ROLLBACK TO SAVEPOINT trying")
+    connection.execute("RELEASE SAVEPOINT trying")
 
 
 def _lock(connection: "psycopg.Connection[tuple[Any, ...]]", found: Sequence[Relation]) -> None:

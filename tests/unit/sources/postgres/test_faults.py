@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from recoup.errors import ExitCode, RefusedError, SourceError
 from recoup.model.events import Event, News
 from recoup.model.part import StreamPart
 from recoup.sources.postgres import _programs
+from recoup.sources.postgres._connection import Address, Ender
 from recoup.sources.postgres.server import PostgresSource
+from recoup.system.subprocesses import end_all
 
 Make = Callable[..., PostgresSource]
 Take = Callable[[PostgresSource], Any]
@@ -214,6 +217,24 @@ def test_the_programs_of_the_servers_version_are_chosen_else_the_next_newer(
     assert _programs.for_server(17).folder == tmp_path / "18.1"
     with pytest.raises(RefusedError, match=r"18\.1"):
         _programs.for_server(19)
+
+
+def test_a_connection_that_was_ended_answers_no_further_question(database: Database) -> None:
+    """Between two statements there is nothing to cancel; the next one must not begin."""
+    with pytest.raises(SourceError), Address.at(database.url).connected() as connection:
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]
+        Ender(connection).kill()
+        connection.execute("SELECT pg_sleep(60)")
+
+
+def test_a_statement_that_is_waited_for_ends_with_us(database: Database) -> None:
+    with pytest.raises(SourceError, match="cancel"), Address.at(database.url).connected() as connection:
+        timer = threading.Timer(0.2, end_all)
+        timer.start()
+        try:
+            connection.execute("SELECT pg_sleep(60)")
+        finally:
+            timer.join()
 
 
 def test_a_key_press_ends_a_capture_and_leaves_no_session(
