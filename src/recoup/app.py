@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         BackupReport,
         DrillReport,
         PruneReport,
+        RecoveryReport,
         RestoreReport,
         SetInfo,
         VerifyReport,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.drill import Plan as DrillPlan
     from recoup.operations.prune import PrunePlan
+    from recoup.operations.recovery import Plan as RecoveryPlan
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
@@ -432,9 +434,6 @@ class Stack:
             wait_lock: seconds to wait for a lock.
             options: source name to the plug's own drill options.
         """
-        from recoup.operations import drill
-        from recoup.system.filesystem import free_bytes
-
         plan = plan or self.plan_drill(set, sources)
         for name in {*(options or {})} - {*plan.sources}:
             raise UsageError(f"{name} is not drilled, so options of it have no meaning")
@@ -442,18 +441,81 @@ class Stack:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.skipped.items())
             raise UsageError(f"{plan.set} holds nothing that could be drilled ({reasons})")
         with self._reading("drill", wait_lock), self._emitting() as emit, self._staging("drill") as scratch:
-            free = free_bytes(scratch)
-            if plan.bytes > free:
-                raise NoSpaceError(
-                    f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
-                    "Free space, or set `staging:` to a folder on a larger disk.",
-                )
-            live, defaults = {}, {}
-            for name in plan.sources:
-                own = (options or {}).get(name, {})
-                live[name] = self._drilled(self._source(name, scratch, emit, plan.manifest), own)
-                defaults[name] = self._restore_options(plan.manifest.sources[name].kind, {})
-            return drill.run(plan, live, defaults, self.repository, scratch, self._clock, emit, self._host.name)
+            return self._drill_in(scratch, plan, emit, options or {}, recorded=False)
+
+    def _drill_in(
+        self,
+        scratch: Path,
+        plan: "DrillPlan",
+        emit: Emit,
+        options: Mapping[str, Mapping[str, Any]],
+        *,
+        recorded: bool,
+    ) -> "DrillReport":
+        """Drills one set; `recorded`: with the settings in its manifest, whatever is configured here."""
+        from recoup.operations import drill
+        from recoup.system.filesystem import free_bytes
+
+        free = free_bytes(scratch)
+        if plan.bytes > free:
+            raise NoSpaceError(
+                f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
+                "Free space, or set `staging:` to a folder on a larger disk.",
+            )
+        live, defaults = {}, {}
+        for name in plan.sources:
+            source = self._source(name, scratch, emit, plan.manifest, recorded=recorded)
+            live[name] = self._drilled(source, options.get(name, {}))
+            defaults[name] = self._restore_options(plan.manifest.sources[name].kind, {})
+        return drill.run(plan, live, defaults, self.repository, scratch, self._clock, emit, self._host.name)
+
+    def plan_recovery(self) -> "RecoveryPlan":
+        """What a disaster-recovery drill would restore: the newest good copy of every source; changes nothing.
+
+        Raises:
+            NoSuchSetError: no set has anything to restore.
+            UsageError: the repository holds sets of several stacks, and no configuration says whose.
+        """
+        from recoup.operations import recovery
+
+        infos = self._own_sets()
+        stacks = sorted({info.manifest.stack for info in infos if info.manifest})
+        if len(stacks) > 1:
+            raise UsageError(
+                f"{self.repository.name} holds sets of several stacks: {', '.join(stacks)}",
+                "Name a configuration with -c that has `stack:` and this repository.",
+            )
+        with self._telling_of_keys():
+            return recovery.plan(infos, self._loaded.sources, self._whole_manifest, self._clock.now())
+
+    def drill_recovery(
+        self,
+        plan: "RecoveryPlan | None" = None,
+        *,
+        wait_lock: float = 0.0,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> "RecoveryReport":
+        """Restores everything into scratch as an empty machine would: by the repository alone, with the settings in its
+        manifests; compares, and measures how long it takes and of when the data is.
+
+        Args:
+            plan: from `plan_recovery`; made when None.
+            wait_lock: seconds to wait for a lock.
+            options: source name to the plug's own drill options.
+        """
+        from recoup.operations import recovery
+
+        plan, chosen = plan or self.plan_recovery(), options or {}
+        for name in {*chosen} - {name for one in plan.drills for name in one.sources}:
+            raise UsageError(f"{name} is not drilled, so options of it have no meaning")
+        with self._reading("drill", wait_lock), self._emitting() as emit, self._staging("drill") as scratch:
+
+            def drilled(one: "DrillPlan") -> "DrillReport":
+                folder = scratch / str(one.set)
+                folder.mkdir(mode=0o700)
+                return self._drill_in(folder, one, emit, chosen, recorded=True)
+
+            return recovery.run(plan, drilled, self._clock, self.repository.location, self._host.name)
 
     # --- restore ----------------------------------------------------------------------------------------------------
 
@@ -956,11 +1018,13 @@ class Stack:
         *,
         shared: bool = False,
         compresses: bool = False,
+        recorded: bool = False,
     ) -> "Source":
-        """A live source from its settings, or, when it is not configured, from what a manifest says of it."""
+        """A live source from its settings, or, when it is not configured or `recorded`, from what a manifest says of it."""
         from recoup.sources._base import Site
 
-        options = self._loaded.sources.get(name) or self._recorded_options(name, manifest)
+        configured = None if recorded else self._loaded.sources.get(name)
+        options = configured or self._recorded_options(name, manifest)
         plug = load("recoup.sources", options.kind)
         if where is not None:
             place = str(checked_destination(where, self._cwd)) if options.place == "path" else where

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from recoup.cli._plug_options import PlugCommand, chosen_options
-from recoup.cli._session import names, session, verb
-from recoup.errors import ExitCode
+from recoup.cli._session import Session, names, session, verb
+from recoup.errors import ExitCode, UsageError
 
 
 class _DrillCommand(PlugCommand):
@@ -15,6 +15,8 @@ class _DrillCommand(PlugCommand):
 
     declared = "DrillOptions"
 
+
+_NEWEST = "latest-complete"
 
 app = typer.Typer(add_completion=False)
 
@@ -25,8 +27,14 @@ def drill(
     context: typer.Context,
     set: Annotated[  # noqa: A002 - the noun of the field
         str, typer.Argument(metavar="SET", help="A set; the newest complete one by default.")
-    ] = "latest-complete",
+    ] = _NEWEST,
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Recover everything: the newest good copy of each source, by the repository alone."
+        ),
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a report: .json, .md or .html.")
     ] = None,
@@ -38,12 +46,19 @@ def drill(
 
     Every source is opened with its own engine and compared with what the frozen source showed at the backup.
     Live data is never written to. The result is noted at the set, so that `list` shows it. Exit code 4 when anything differs.
+
+    With --full it is the drill of a lost machine: settings come from the manifests, whatever is configured here. Its report names
+    the measured recovery time (RTO) and recovery point (RPO). Exit code 3 when there is no good copy of a source.
     """
     from recoup.cli import _figures, _reports, _tables
 
     now = session(context)
     if report is not None:
         _reports.check_suffix(report)
+    if full:
+        if source is not None or set != _NEWEST:
+            raise UsageError("--full is everything: no SET and no --source go with it", "Leave them out.")
+        return _recovery(context, now, report, option or [])
     plan = now.stack.plan_drill(set, names(source))
     options = chosen_options(context, "DrillOptions", option or (), now.stack.sets(), list(plan.sources))
     if now.dry_run:
@@ -59,6 +74,34 @@ def drill(
         now.show(f"Not drilled: {name} ({reason})")
     verdict = "Proven: it restores." if done.passed else "NOT proven: what came back is not what was backed up."
     now.show(f"{verdict} {_figures.duration(done.seconds)}.")
+    if report is not None:
+        _reports.write(done, report, now.masker)
+        now.show(f"Report: {report}")
+    return done.exit_code
+
+
+def _recovery(context: typer.Context, now: Session, report: Path | None, named: list[str]) -> ExitCode:
+    """The drill of everything."""
+    from recoup.cli import _figures, _recovery_report, _reports, _tables
+
+    plan = now.stack.plan_recovery()
+    sources = [name for one in plan.drills for name in one.sources]
+    options = chosen_options(context, "DrillOptions", named, now.stack.sets(), sources)
+    if now.dry_run:
+        now.result("plan", plan)
+        for one in plan.drills:
+            now.show(f"Would recover {', '.join(one.sources)} from {one.set} ({_figures.size(one.bytes)}).")
+        for line in _recovery_report.remarks(plan):
+            now.show(line)
+        return ExitCode.OK
+    with now.news():
+        done = now.stack.drill_recovery(plan, wait_lock=now.wait_lock, options=options)
+    now.result("recovery", done)
+    for drilled in done.drills:
+        now.show(f"{drilled.set}, {_figures.age(drilled.age_seconds)}")
+        now.show(_tables.drill_report(drilled))
+    for line in _recovery_report.sentences(done):
+        now.show(line)
     if report is not None:
         _reports.write(done, report, now.masker)
         now.show(f"Report: {report}")

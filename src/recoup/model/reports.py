@@ -115,6 +115,7 @@ class SourceDrill:
         seconds: how long restoring and comparing took.
         comparisons: what was compared.
         error: why it could not be restored or opened; empty otherwise.
+        restore_seconds: how long restoring alone took, the twin's making included; None when it did not succeed.
     """
 
     source: str
@@ -123,6 +124,7 @@ class SourceDrill:
     seconds: float
     comparisons: tuple[Comparison, ...]
     error: str = ""
+    restore_seconds: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -159,6 +161,87 @@ class DrillReport:
     def exit_code(self) -> ExitCode:
         """0 or 4."""
         return ExitCode.OK if self.passed else ExitCode.DAMAGED
+
+
+@dataclass(frozen=True)
+class RecoveryPoint:
+    """Of when a source would be after a recovery.
+
+    Attributes:
+        source: its name.
+        set: the set with its newest good copy.
+        frozen: the moment from which on changes are missing in it (UTC).
+        age_seconds: from then to the drill: what is lost if the machine is lost now.
+        interval_seconds: from the good copy before it to this one: what would have been lost just before it; None when it is
+            the only one.
+    """
+
+    source: str
+    set: str
+    frozen: datetime
+    age_seconds: float
+    interval_seconds: float | None
+
+    @property
+    def worst_seconds(self) -> float:
+        """The longer of the two."""
+        return max(self.age_seconds, self.interval_seconds or 0.0)
+
+
+@dataclass(frozen=True)
+class RecoveryReport:
+    """The result of a disaster-recovery drill: the newest good copy of every source, restored from the repository alone.
+
+    Attributes:
+        repository: where the sets are, without secrets.
+        host: the machine that restored.
+        started: when (UTC).
+        drills: one for each set that was needed.
+        points: of when each source is.
+        lost: source to the reason why nothing could bring it back.
+        skipped: source to the reason why there is nothing to bring back.
+        unreadable: set to why its manifest cannot be read.
+        seconds: how long all of it took, comparing included.
+    """
+
+    repository: str
+    host: str
+    started: datetime
+    drills: tuple[DrillReport, ...]
+    points: tuple[RecoveryPoint, ...]
+    lost: Mapping[str, str]
+    skipped: Mapping[str, str]
+    unreadable: Mapping[str, str]
+    seconds: float
+
+    @property
+    def sources(self) -> tuple[SourceDrill, ...]:
+        """All drilled sources."""
+        return tuple(source for report in self.drills for source in report.sources)
+
+    @property
+    def passed(self) -> bool:
+        """True when every source came back and agrees with what was true."""
+        return bool(self.drills) and not self.lost and all(report.passed for report in self.drills)
+
+    @property
+    def rto_seconds(self) -> float | None:
+        """The measured recovery time: restoring all sources, one after another; None when not all came back."""
+        if not self.passed:
+            return None
+        return sum(source.restore_seconds or 0.0 for source in self.sources)
+
+    @property
+    def rpo_seconds(self) -> float | None:
+        """The measured recovery point: the most that any source loses; None when one is lost whole or did not come back."""
+        return max(point.worst_seconds for point in self.points) if self.passed else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0; 4 when a copy does not restore; 3 when there is none of a source."""
+        if not all(report.passed for report in self.drills):
+            return ExitCode.DAMAGED
+        return ExitCode.OK if self.passed else ExitCode.INCOMPLETE
 
 
 @dataclass(frozen=True)

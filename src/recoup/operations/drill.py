@@ -20,6 +20,9 @@ from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
 
+NOT_ASKED = "not asked for"
+"""Why a source is not drilled that the user left out."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,7 +65,7 @@ def plan(manifest: Manifest, asked: Sequence[str] | None) -> Plan:
 
 def _reason_to_skip(record: SourceRecord, name: str, asked: Sequence[str] | None) -> str:
     if asked is not None and name not in asked:
-        return "not asked for"
+        return NOT_ASKED
     if record.outcome == "absent":
         return "it was absent at the backup"
     if record.outcome == "failed":
@@ -121,19 +124,20 @@ def _drill(
     record, begun = plan.manifest.sources[name], clock.monotonic()
     restored = Fingerprint(lambda done: emit(Progress(f"drill {name}", done, record.bytes)))
     comparisons: tuple[Comparison, ...] = ()
-    error = ""
+    error, took = "", None
     try:
         folder = scratch / name
         folder.mkdir(mode=0o700)
         parts = _parts(name, plan, repository, restored, emit)
         with source.scratch(folder) as twin:
             twin.restore(parts, options)
+            took = clock.monotonic() - begun
             comparisons = _compare(record, twin, restored)
     except (RecoupError, OSError) as failure:
         error = str(failure) or type(failure).__name__
     if not error and not comparisons:
         error = "there was nothing to compare: the set has no facts of this source"
-    return SourceDrill(name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error)
+    return SourceDrill(name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error, took)
 
 
 def _parts(name: str, plan: Plan, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
