@@ -19,17 +19,17 @@ class SetKeys:
 
     Args:
         storage: where the set lies.
-        name: the set's.
+        name: the set's own name.
         sealing: what is configured to open it; None when nothing is.
     """
 
     def __init__(self, storage: Storage, name: str, sealing: Sealing | None) -> None:
-        self._storage, self._name, self._sealing = storage, name, sealing
+        self._storage, self.name, self._sealing = storage, name, sealing
 
     @property
     def place(self) -> Place:
         """Where parts are read from, by means of these keys."""
-        return Place(self._storage, self._name, self)
+        return Place(self._storage, self.name, self)
 
     def can_open(self, method: Sealed | None) -> bool:
         """Whether something is configured on this host that may open files of a method; True for open ones."""
@@ -48,26 +48,27 @@ class SetKeys:
             DamagedError: the encrypted manifest is not what was stored.
             WrongKeyError: what is configured does not open it.
         """
-        origin = f"{self._name}/{layout.MANIFEST}"
+        origin = f"{self.name}/{layout.MANIFEST}"
         if not is_header(data):
             return decode(data, origin)
         header = decode_header(data, origin)
         return decode(self._whole(header.manifest, header.method), origin)
 
-    def secrets_of(self, manifest: Manifest) -> Secrets:
-        """The key and facts of an encrypted set. Raises as `manifest_in` does."""
-        if manifest.sealing is None:
-            raise RefusedError(f"{self._name} has encrypted parts, and its manifest does not say how to open them")
-        keys = manifest.sealing.keys
-        return decode_secrets(self._whole(keys, manifest.sealing.method), f"{self._name}/{keys.path}")
-
     @cached_property
+    def secrets(self) -> Secrets:
+        """The set's key and facts. Raises as `manifest_in` does."""
+        manifest = self.manifest_in(self._storage.get(f"{self.name}/{layout.MANIFEST}"))
+        if manifest.sealing is None:
+            raise RefusedError(f"{self.name} has encrypted parts, and its manifest does not say how to open them")
+        keys = manifest.sealing.keys
+        return decode_secrets(self._whole(keys, manifest.sealing.method), f"{self.name}/{keys.path}")
+
+    @property
     def hmac_key(self) -> bytes:
         """The set's own key."""
-        manifest = self.manifest_in(self._storage.get(f"{self._name}/{layout.MANIFEST}"))
-        return self.secrets_of(manifest).key
+        return self.secrets.key
 
     def _whole(self, file: StoredFile, method: Sealed) -> bytes:
         if file.bytes > _LARGEST:
-            raise RefusedError(f"{self._name}/{file.path} is larger than any such file is")
+            raise RefusedError(f"{self.name}/{file.path} is larger than any such file is")
         return b"".join(self.place.plain(file.path, file.bytes, file.sha256, method))

@@ -59,6 +59,7 @@ class PlainRepository:
         self.name = name
         self._storage, self._style, self._clock = storage, style, clock
         self._opened: dict[SetName, Manifest] = {}
+        self._last_keys: SetKeys | None = None
 
     @property
     def location(self) -> str:
@@ -138,8 +139,7 @@ class PlainRepository:
         """A manifest with the facts that are encrypted in its set; that of an open set as it is."""
         if manifest.sealing is None:
             return manifest
-        keys = SetKeys(self._storage, manifest.name, self._style.sealing)
-        return whole(manifest, keys.secrets_of(manifest))
+        return whole(manifest, self._keys(manifest.name).secrets)
 
     def can_open(self, name: SetName) -> bool:
         """Whether something is configured to read a set's parts with; True for an open set."""
@@ -175,8 +175,11 @@ class PlainRepository:
                 return str(name)
         return ""
 
-    def _keys(self, name: SetName) -> SetKeys:
-        return SetKeys(self._storage, str(name), self._style.sealing)
+    def _keys(self, name: SetName | str) -> SetKeys:
+        """A set's keys; those asked for last are kept, since each part needs them."""
+        if self._last_keys is None or self._last_keys.name != str(name):
+            self._last_keys = SetKeys(self._storage, str(name), self._style.sealing)
+        return self._last_keys
 
     def marks(self, name: SetName) -> Sequence[Mark]:
         """What was learned about a set; one that cannot be read might be a pin, so it counts as one."""
@@ -241,6 +244,8 @@ class PlainRepository:
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
         now = self._clock.now()
+        self._opened.clear()  # a later set may get the name of a deleted one
+        self._last_keys = None
         self._storage.tidy()
         for name in names:
             self._storage.move(str(name), f"{layout.TRASH}/{name}@{now.strftime(_TRASH_TIME)}")
