@@ -79,6 +79,10 @@ class RestoreError(RecoupError):
     """A restore could not be carried out; the target is as it was."""
 
 
+class HarmedError(RecoupError):
+    """A restore failed, and its target is not as it was, because the person had asked for a way that cannot promise it."""
+
+
 class DamagedError(RecoupError):
     """Stored bytes are not what the manifest says."""
 

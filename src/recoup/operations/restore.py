@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from recoup.errors import ExitCode, NoSpaceError, RecoupError, RestoreError, UsageError
+from recoup.errors import ExitCode, HarmedError, NoSpaceError, RecoupError, RestoreError, UsageError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Mark
@@ -266,7 +266,8 @@ def _not_restored(item: Item, error: Exception, clock: Clock, seconds: float, em
         message = f"{message}. {error.hint}"
     row = item.row
     fields = {"source": row.source, "error": message}
-    sentence = f"{row.source} was not restored, {row.target} is as it was: {message}"
+    state = "" if isinstance(error, HarmedError) else f", {row.target} is as it was"
+    sentence = f"{row.source} was not restored{state}: {message}"
     emit(Event("restore_failed", clock.now(), sentence, Level.ERROR, str(item.set), fields))
     return RestoredSource(row.source, row.target, error=message, exit_code=code, seconds=seconds)
 

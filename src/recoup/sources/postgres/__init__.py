@@ -5,7 +5,7 @@ The plug of kind `postgres` is `server.py`. The dumps are those of `pg_dump`: Po
 
 from typing import Any
 
-_OF_THE_PLUG = ("connect",)
+_OF_THE_PLUG = ("connect", "drilled")
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from recoup.sources.postgres._options import Options
 
         return Options
+    if name in ("RestoreOptions", "DrillOptions"):
+        from recoup.sources.postgres import _restore_options
+
+        return getattr(_restore_options, name)
     if name in _OF_THE_PLUG:
         from recoup.sources.postgres import server
 

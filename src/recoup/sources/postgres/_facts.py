@@ -6,7 +6,7 @@ of all of these, as signed 64-bit numbers, are summed up, modulo 2^64. It depend
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -92,6 +92,7 @@ def describe(
     *,
     sequences: bool = True,
     standby: bool = False,
+    only: Collection[str] | None = None,
 ) -> Facts:
     """All facts of the database that the connection leads to; to be called inside `steady`.
 
@@ -103,16 +104,21 @@ def describe(
         sequences: whether their values are read too. They move on whatever a transaction sees, so those of a dump are read
             from the dump.
         standby: True on a server that follows another one: there, unlogged tables are empty and cannot be read.
+        only: the facts about these tables alone, as `SCHEMA.NAME`; by default about all, the sequences and the database.
     """
     found = relations(connection)
-    values: dict[str, Mapping[str, Value]] = {"database": _database(connection, found)}
+    values: dict[str, Mapping[str, Value]] = {} if only is not None else {"database": _database(connection, found)}
     for table in tables_in(found):
+        if only is not None and table.shown not in only:
+            continue
         values[f"table {table.shown}"] = _table(connection, table, digest, empty=standby and table.unlogged)
-    if sequences:
+    if sequences and only is None:
         values.update(sequence_facts(read_sequences(connection, found)))
     asked: list[Probe] = []
     keys = {(relation.schema, relation.name): relation for relation in found}
     for column in vector_columns(connection):
+        if only is not None and f"{column.schema}.{column.table}" not in only:
+            continue
         table = keys[column.schema, column.table]
         values[column.subject] = _vectors(connection, column)
         asked += _probes(connection, table, column, probes, seed)

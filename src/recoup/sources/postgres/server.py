@@ -5,13 +5,19 @@ What is frozen and how stands in `_freezing`; the dumps are those of `pg_dump` (
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import BaseModel, SecretStr
+
+from recoup.errors import SourceError
 from recoup.model.facts import Facts
-from recoup.sources._base import Site, SourceOptions
+from recoup.model.part import Part
+from recoup.sources._base import Existing, Placement, Site, Source, SourceOptions
 from recoup.sources.postgres._connection import Address, UnreachableError, recorded
 from recoup.sources.postgres._options import Options
+from recoup.sources.postgres._restore_options import DrillOptions, RestoreOptions
 
 if TYPE_CHECKING:
     from recoup.sources.postgres._capture import PostgresCapture
@@ -109,10 +115,6 @@ class PostgresSource:
         with captured(self.address, self._options, self._site) as capture:
             yield capture
 
-    def recover(self) -> tuple[str, ...]:
-        """Nothing: a capture leaves nothing on the server."""
-        return ()
-
     def facts(self) -> Facts:
         """What the database shows now."""
         from recoup.sources.postgres._facts import describe, steady
@@ -121,6 +123,88 @@ class PostgresSource:
         with self.address.connected() as connection, steady(connection):
             standby = bool(connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchall()[0][0])
             return describe(connection, options.digest, options.probes, self._site.seed, standby=standby)
+
+    # --- restore -----------------------------------------------------------------------------------------------------
+
+    def recover(self) -> tuple[str, ...]:
+        """Drops the databases that killed restores and drills had made on this server."""
+        from recoup.sources.postgres._restore import recover
+
+        return recover(self.address)
+
+    def existing(self) -> Existing:
+        """The database; what a restore does depends on the set (`foresee`)."""
+        shown = self.address.shown
+        if not self.present():
+            return Existing(shown, present=False, description="no such database", consequence="It is made.")
+        consequence = "A restored one takes its name; this one is kept as NAME_before_TIME."
+        return Existing(shown, present=True, description="database", consequence=consequence)
+
+    def foresee(self, parts: Iterable[Part], options: BaseModel) -> Existing:
+        """What a restore of these parts would meet and do.
+
+        Raises:
+            RestoreError: the server cannot take it.
+            BusyError: somebody uses what is there.
+        """
+        from recoup.sources.postgres import _restore, _tables_back
+
+        chosen = restore_options(options)
+        if chosen.tables:
+            return _tables_back.foresee(parts, chosen, self.address, self.programs)
+        return _restore.foresee(parts, chosen, self.address, self.programs)
+
+    def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
+        """Puts the database, or some tables of it, in the place of what is there.
+
+        Raises:
+            BusyError: somebody uses what is there.
+            DamagedError: the stored bytes are wrong.
+            RestoreError: it failed; what is there is as it was.
+        """
+        from recoup.sources.postgres import _restore, _tables_back
+
+        chosen, jobs = restore_options(options), self._options.jobs
+        if chosen.tables:
+            return _tables_back.restore_tables(parts, chosen, self.address, self._site, self.programs, jobs)
+        return _restore.restore_database(parts, chosen, self.address, self._site, self.programs, jobs)
+
+    @property
+    def programs(self) -> Path | None:
+        """The folder of programs that the settings name."""
+        folder = self._options.programs
+        return None if folder is None else self._site.base / folder.expanduser()
+
+    def scratch(self, folder: Path) -> contextlib.AbstractContextManager[Source]:
+        """A twin in a temporary database, on a server that the settings allow for it."""
+        from recoup.sources.postgres._twin import scratch
+
+        return scratch(self._options, self._site, self.address, self.programs, folder)
+
+    def drilled(self, options: DrillOptions) -> Self:
+        """The same source, with a drill made where the options say."""
+        changes: dict[str, Any] = {}
+        if options.scratch_url:
+            changes["scratch_url"] = SecretStr(options.scratch_url)
+        if options.drill_here is not None:
+            changes["drill_here"] = options.drill_here
+        return type(self)(self._options.model_copy(update=changes), self._site)
+
+
+def restore_options(options: BaseModel) -> RestoreOptions:
+    """Options of this plug.
+
+    Raises:
+        SourceError: they are those of another one.
+    """
+    if not isinstance(options, RestoreOptions):
+        raise SourceError(f"{type(options).__name__} are no options of a restore to PostgreSQL")
+    return options
+
+
+def drilled(source: PostgresSource, options: DrillOptions) -> PostgresSource:
+    """The source whose drill is made where the options say."""
+    return source.drilled(options)
 
 
 def connect(options: Options, site: Site) -> PostgresSource:
