@@ -165,7 +165,7 @@ class _Looking:
         else:
             self.tell(
                 f"{service.what}: {service.address}, {service.where}. "
-                "This version has no source for it; back it up in another way."
+                "Add a source of kind postgres with its url, and allow_remote: true if it is another machine."
             )
 
     def qdrant_server(self, url: str, environ: Mapping[str, str]) -> bool:

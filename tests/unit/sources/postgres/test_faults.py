@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import zstandard
 
 from postgres_server import stacks
 from postgres_server.running import PASSWORD, Database, Postgres, embedded_programs, installed_programs, running
@@ -16,6 +17,7 @@ from recoup.errors import ExitCode, RefusedError, SourceError
 from recoup.model.events import Event, News
 from recoup.model.part import StreamPart
 from recoup.sources.postgres import _programs
+from recoup.sources.postgres._archive import Intake, read_contents
 from recoup.sources.postgres._connection import Address, Ender
 from recoup.sources.postgres.server import PostgresSource
 from recoup.system.subprocesses import end_all
@@ -46,8 +48,9 @@ def test_a_server_that_ends_in_the_middle_of_a_dump_fails_the_part(source_of: Ma
 def stack(tmp_path: Path) -> Callable[..., tuple[Stack, list[News]]]:
     """A stack with a repository and a file beside the database."""
 
-    def make(sources: dict[str, Any]) -> tuple[Stack, list[News]]:
-        config = {"version": 1, "stack": "t", "repositories": {"r": {"path": "repo"}}, "sources": sources}
+    def make(sources: dict[str, Any], **repository: str) -> tuple[Stack, list[News]]:
+        repositories = {"r": {"path": "repo", **repository}}
+        config = {"version": 1, "stack": "t", "repositories": repositories, "sources": sources}
         (tmp_path / "recoup.yaml").write_text(json.dumps(config))
         (tmp_path / "note.txt").write_text("a note")
         news: list[News] = []
@@ -99,6 +102,23 @@ def test_a_password_never_reaches_a_file_of_the_repository_or_an_event(
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
     assert [report.damage for report in opened.verify()] == [()]
+
+
+@pytest.mark.parametrize(("compression", "expected"), [("none", "gzip"), ("zstd", "none")])
+def test_nothing_is_compressed_twice(
+    compression: str,
+    expected: str,
+    database: Database,
+    stack: Callable[..., tuple[Stack, list[News]]],
+    tmp_path: Path,
+) -> None:
+    database.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 100) AS n")
+    opened, _ = stack({"db": {"kind": "postgres", "url": database.url}}, compression=compression)
+    assert opened.backup().exit_code == ExitCode.OK
+    (path,) = (tmp_path / "repo").glob(f"*/db/{database.name}.dump*")
+    opener = zstandard.open if compression == "zstd" else open
+    with opener(path, "rb") as file:
+        assert read_contents(Intake(file.read, "dump")).compression == expected
 
 
 def test_a_role_without_rights_on_one_table_is_told_its_name(database: Database, source_of: Make, take: Take) -> None:
