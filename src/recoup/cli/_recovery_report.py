@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from recoup.cli._figures import counted, duration, size
-from recoup.cli._reports import Page, Row, Table, compared, verdict
+from recoup.cli._report_pages import Page, Row, Table, compared, verdict
 
 if TYPE_CHECKING:
     from recoup.model.reports import RecoveryReport

@@ -2,51 +2,17 @@
 
 import html
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recoup.cli._json import plain
+from recoup.cli._report_pages import Page, Table, compared, summary, verdict
 from recoup.errors import UsageError
 from recoup.model.secrets import Masker
 from recoup.system.atomicfile import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from recoup.model.reports import DrillReport, RecoveryReport
-
-Row = tuple[str, ...]
-
-_HEAD = ("Source", "Restored bytes", "Seconds", "Compared", "Expected", "Found", "Equal")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a report.
-
-    Attributes:
-        head: names of its columns.
-        rows: its cells.
-    """
-
-    head: Row
-    rows: "Sequence[Row]"
-
-
-@dataclass(frozen=True)
-class Page:
-    """What Markdown and HTML show of a report.
-
-    Attributes:
-        title: its heading.
-        sentences: a paragraph each.
-        tables: in their order.
-    """
-
-    title: str
-    sentences: "Sequence[str]"
-    tables: "Sequence[Table]"
 
 
 def check_suffix(path: Path) -> None:
@@ -71,7 +37,7 @@ def _page(report: "DrillReport | RecoveryReport") -> Page:
 
     if isinstance(report, RecoveryReport):
         return _recovery_report.page(report)
-    return Page(f"Drill {verdict(report)}: {report.set}", [_summary(report)], [compared(report)])
+    return Page(f"Drill {verdict(report)}: {report.set}", [summary(report)], [compared(report)])
 
 
 def _json(report: "DrillReport | RecoveryReport") -> str:
@@ -79,37 +45,6 @@ def _json(report: "DrillReport | RecoveryReport") -> str:
 
     kind = "recovery" if isinstance(report, RecoveryReport) else "drill"
     return json.dumps({"type": kind, **plain(report)}, indent=1) + "\n"
-
-
-def verdict(report: "DrillReport | RecoveryReport") -> str:
-    """`passed` or `FAILED`."""
-    return "passed" if report.passed else "FAILED"
-
-
-def _summary(report: "DrillReport") -> str:
-    hours = report.age_seconds / 3600
-    return (
-        f"{report.set} was {hours:.1f} hours old at {report.started:%Y-%m-%d %H:%M:%S} UTC. "
-        f"Restoring and comparing took {report.seconds:.1f} seconds."
-    )
-
-
-def _rows(report: "DrillReport") -> list[Row]:
-    """One row for each comparison, failure and source left out."""
-    found: list[Row] = []
-    for source in report.sources:
-        first = (source.source, f"{source.bytes}", f"{source.seconds:.1f}")
-        if source.error:
-            found.append((*first, "restore", "works", source.error, "NO"))
-        for line in source.comparisons:
-            what = f"{line.subject}: {line.name}"
-            found.append((*first, what, line.expected, line.found, "yes" if line.equal else "NO"))
-    return found + [(name, "", "", "not drilled", "", reason, "") for name, reason in report.skipped.items()]
-
-
-def compared(report: "DrillReport") -> Table:
-    """The comparisons of one set."""
-    return Table(_HEAD, _rows(report))
 
 
 def _markdown(report: "DrillReport | RecoveryReport") -> str:
