@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["postgres_server.fixtures", "qdrant_server.fixtures"]
+pytest_plugins = ["postgres_server.fixtures", "qdrant_server.fixtures", "services.standing"]
 
 pytest.register_assert_rewrite("recoup.testing")
 

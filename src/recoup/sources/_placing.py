@@ -33,6 +33,7 @@ from recoup.system.unpacking import make_durable
 
 _INTENT = "intent.json"
 _INSIDE = ".recoup-restore"  # the work folder in a mount point
+_TAKEN_OUT = ".taken-out-"  # between a target's name and the moment of the restore that was undone
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -119,6 +120,7 @@ def place(
     check: Callable[[Path], None],
     side_files: tuple[str, ...] = (),
     settle: Callable[[Path], None] | None = None,
+    still: Callable[[], None] | None = None,
     exchange: Exchange = filesystem.exchange,
     entry_by_entry: bool | None = None,
 ) -> Placement:
@@ -131,6 +133,7 @@ def place(
         check: raises when that is not what it should be; engines may open it there. Side files beside it are thrown away, so
             it has to be complete by itself.
         side_files: what an engine appends to the target's name for files that belong to it, e.g. `-wal`; they move with it.
+        still: makes the place stand still, just before the swap; nobody may have it open any more afterwards.
         settle: lets the engine fold side files into the present target first, when nobody has it open.
         exchange: swaps two names in one step, or returns False where that cannot be done.
         entry_by_entry: swap a folder's entries instead of the folder; by default where it is a mount point.
@@ -147,12 +150,15 @@ def place(
         recover(target)
         inside = filesystem.is_mount_point(target) if entry_by_entry is None else entry_by_entry and target.is_dir()
         bench = _Bench(target, inside)
-        _refuse_holders(target, side_files)
+        if still is None:
+            _refuse_holders(target, side_files)
         with _work_folder(bench, now):
             write(bench.staged)
             check(bench.staged)
             _inherit_owner(bench)
             make_durable(bench.staged)
+            if still is not None:
+                still()
             _refuse_holders(target, side_files)
             if settle and target.is_file():
                 settle(target)
@@ -186,7 +192,50 @@ def kept_path(target: Path, now: datetime) -> Path:
 
 def is_kept_name(name: str, target_name: str) -> bool:
     """Whether an entry of the folder `target_name` is what a restore entry by entry kept, or its work folder."""
-    return name == _INSIDE or name.startswith(f"{target_name}.before-restore-")
+    return name == _INSIDE or name.startswith((f"{target_name}.before-restore-", f"{target_name}{_TAKEN_OUT}"))
+
+
+def set_aside_path(kept: Path) -> Path:
+    """Where `put_back` moves what a restore had put in place, beside what that restore kept."""
+    stem, _, moment = kept.name.rpartition(".before-restore-")
+    return kept.with_name(f"{stem}{_TAKEN_OUT}{moment}")
+
+
+def put_back(target: Path, kept: Path) -> Path:
+    """Undoes a finished restore: what it kept is in place again. Killed at any point, a second call goes on.
+
+    Returns:
+        Where what the restore had put in place lies now.
+
+    Raises:
+        RestoreError: it cannot be done; what was kept is where it was, or in place.
+    """
+    aside = set_aside_path(kept)
+    with _explained(target):
+        if kept.parent == target:
+            _put_entries_back(target, kept, aside)
+        elif os.path.lexists(kept):
+            if os.path.lexists(target) and not os.path.lexists(aside):
+                target.rename(aside)
+            kept.rename(target)
+        sync_folder(kept.parent)
+    return aside
+
+
+def _put_entries_back(target: Path, kept: Path, aside: Path) -> None:
+    """The same in a mount point. The folder of what goes out gets its name when all of it is out."""
+    if not kept.exists():
+        return
+    if not aside.exists():
+        going = aside.with_name(f"{aside.name}.half")
+        going.mkdir(mode=0o700, exist_ok=True)
+        for entry in sorted(target.iterdir()):
+            if not is_kept_name(entry.name, target.name):
+                entry.rename(going / entry.name)
+        going.rename(aside)
+    for entry in sorted(kept.iterdir()):
+        entry.rename(target / entry.name)
+    kept.rmdir()
 
 
 def recover(target: Path) -> tuple[str, ...]:

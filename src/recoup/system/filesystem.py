@@ -108,3 +108,29 @@ def holders(path: Path) -> tuple[int, ...]:
                         found.append(int(process.name))
                         break
     return tuple(sorted(found))
+
+
+def writers(folder: Path) -> tuple[tuple[int, str], ...]:
+    """Processes that have something below `folder` open for writing, each with one such file.
+
+    As far as the platform tells this user: Linux, /proc/PID/fd of the user's own processes, of all for root. A process in a
+    container sees the folder under another name and is not found. This process is left out.
+    """
+    below = f"{folder.resolve()}/"
+    others = (path for path in Path("/proc").glob("[0-9]*") if int(path.name) != os.getpid())
+    return tuple(sorted((int(path.name), file) for path in others if (file := _written_by(path, below))))
+
+
+def _written_by(process: Path, below: str) -> str:
+    """A file that a process writes to, of those whose path begins with `below`; empty when there is none."""
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                file = os.readlink(descriptor)  # noqa: PTH115 - text, not a path: it may end with ` (deleted)`
+                if not file.startswith(below):
+                    continue
+                lines = (process / "fdinfo" / descriptor.name).read_text().splitlines()
+                flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))  # proc(5): octal
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    return file
+    return ""

@@ -6,9 +6,12 @@ arguments, which everybody on the machine can read. What a program says on stder
 
 import contextlib
 import os
+import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Self
@@ -199,3 +202,60 @@ def _up_to(program: Program, limit: int) -> Iterator[bytes]:
         if taken > limit:
             raise ProgramFailedError(f"{program.name} printed more than {limit:,} bytes", 0)
         yield data
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        code: its exit code; negative is the number of the signal that ended it.
+        said: the end of what it said on stdout and stderr. It may hold secrets.
+    """
+
+    code: int
+    said: str
+
+
+def ended(command: Sequence[str], *, folder: Path | None = None, timeout: float) -> Ended:
+    """Runs a program that may leave others running behind it, as the start of a service does: only its own end is waited for.
+
+    Args:
+        command: argument list.
+        folder: where it runs; our own folder by default.
+        timeout: seconds; then it is killed with all that it started in its own session.
+
+    Raises:
+        ProgramFailedError: it cannot be started, or did not end in time. Any exit code is an answer.
+    """
+    name = Path(command[0]).name
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,  # a file: who stays behind and holds it open keeps nobody waiting, as with a pipe
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            sentence = f"the program {name} cannot be started: {error.strerror}"
+            raise ProgramFailedError(sentence, 127, hint="See whether it is installed and may be run.") from None
+        except ValueError:
+            raise ProgramFailedError(f"an argument of {name} holds a NUL character", 127) from None
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            sentence = f"the program {name} did not end within {timeout:g} seconds"
+            raise ProgramFailedError(sentence, -signal.SIGKILL, _end_of(said)) from None
+        return Ended(code, _end_of(said))
+
+
+def _end_of(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _SAID))
+    return file.read(_SAID).decode(errors="replace").strip()

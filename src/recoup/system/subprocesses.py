@@ -115,6 +115,13 @@ class Child:
         self._send(question)
         return self.answer()
 
+    def release(self) -> None:
+        """Tells the child that nothing more comes, and waits until it has left its `finally` blocks, however long that takes."""
+        with contextlib.suppress(BrokenPipeError, OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        self._process.wait()
+
     def close(self, wait: float = 5.0) -> None:
         """Ends the child; it leaves its `finally` blocks within `wait` seconds, else it is killed (see `patience`)."""
         process = self._process
