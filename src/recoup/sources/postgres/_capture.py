@@ -269,11 +269,11 @@ def require_tables(found: Sequence[Relation], options: Options, address: Address
         SourceError: some are not, or a name without schema is that of several.
         EmptySourceError: there are no tables, and `allow_empty` is off.
     """
-    named(found, options.tables)
     if not options.allow_empty and not any(one.kind in "rp" for one in found):
         raise EmptySourceError(
             f"{address.shown} has no tables", "Is it the right database? If it may be empty, set allow_empty: true."
         )
+    named(found, options.tables)
 
 
 def _dump_part(database: str, options: Options) -> str:

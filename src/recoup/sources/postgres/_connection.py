@@ -261,7 +261,7 @@ class Ender:
 
 def recorded(options: Options) -> dict[str, Any]:
     """The settings for the manifest: the address as parameters, and no password."""
-    settings = options.model_dump(mode="json", exclude={"kind", *ADDRESS})
+    settings = options.model_dump(mode="json", exclude={"kind", "scratch_url", *ADDRESS})
     known = Address.of(options).parameters
     for key, parameter in (("host", "host"), ("user", "user"), ("database", "dbname"), ("service", "service")):
         if parameter in known:

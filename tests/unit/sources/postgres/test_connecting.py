@@ -80,9 +80,10 @@ def test_the_password_is_in_no_argument_of_any_child(
 
 
 def test_no_secret_is_recorded(filled: Database, source_of: Make, take: Take) -> None:
-    source = source_of(filled.url + "?application_name=mine")
+    source = source_of(filled.url + "?application_name=mine", scratch_url=filled.url)
     settings = json.dumps(source.settings())
     assert PASSWORD not in settings
+    assert "***" not in settings
     assert json.loads(settings)["host"] == "127.0.0.1"
     assert all(PASSWORD.encode() not in data for data in take(source).files.values())
     again = Options.model_validate({**source.settings(), "kind": "postgres", "password": PASSWORD})
