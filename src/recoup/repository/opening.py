@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from recoup.model.manifest import Compression, Pack
+from recoup.repository.plain.folder import Style
 from recoup.repository.plain.repository import PlainRepository
-from recoup.repository.plain.writing import Style
 from recoup.repository.sealing._base import Sealing
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock

@@ -15,12 +15,13 @@ from recoup.model.part import Part
 from recoup.repository import locking
 from recoup.repository._base import KeyProof, Lock, LockMode, SetWriter, Subset, Verification
 from recoup.repository.plain import layout
+from recoup.repository.plain.folder import Style
 from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.once import earlier_parts
 from recoup.repository.plain.reading import part_of
 from recoup.repository.plain.sealed import decode_header, is_header, whole
 from recoup.repository.plain.verifying import PlainVerification
-from recoup.repository.plain.writing import Style, new_set, remove_abandoned
+from recoup.repository.plain.writing import new_set, remove_abandoned
 from recoup.repository.sealing._base import prove
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock

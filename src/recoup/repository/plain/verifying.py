@@ -10,10 +10,10 @@ from recoup.model.part import TreePart
 from recoup.model.reports import Damage
 from recoup.repository._base import Subset
 from recoup.repository.plain import layout, sums
+from recoup.repository.plain.folder import tree_sums
 from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.reading import member_lines, part_of, stored_chunks
 from recoup.repository.plain.sealed import decode_header, is_header, stored_file
-from recoup.repository.plain.writing import tree_sums
 from recoup.storage._base import Storage
 
 _BLOCK = 1024 * 1024
