@@ -26,15 +26,18 @@ _TRIES = 5  # tables may come and go between looking and locking
 _BATCH = 500  # tables locked by one statement
 
 _BLOCKERS = """
-    SELECT c.relnamespace::regnamespace::text || '.' || c.relname, a.pid, a.usename, coalesce(a.application_name, ''), a.state
+    SELECT c.relnamespace::regnamespace::text || '.' || c.relname, a.pid, a.usename, coalesce(a.application_name, ''),
+        CASE WHEN l.granted THEN coalesce(a.state, 'its state is not shown to this role')
+        ELSE 'itself waiting for process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ') END
     FROM pg_catalog.pg_locks AS l
     JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
     JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-    WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
+    WHERE l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation' AND c.relkind IN ('r', 'p')
       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
       AND c.relnamespace::regnamespace::text !~ '^pg_'
     ORDER BY 1, 2
 """
+"""Who has a table for itself, or waits for that: whoever comes later waits behind it."""
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,24 @@ def test_a_table_that_stays_locked_is_named_with_who_holds_it(database: Database
     take(source_of(database, lock_wait_timeout=0.2))
 
 
+def test_who_waits_for_a_table_is_named_with_whom_it_waits_for(database: Database, source_of: Make, take: Take) -> None:
+    """A long query, an ALTER TABLE that waits for it, and everybody else behind that."""
+    database.execute("CREATE TABLE held AS SELECT 1 AS a")
+    with database.connect() as reader, database.connect() as alterer, reader.transaction():
+        reader.execute("SELECT * FROM held")
+        alterer.execute("SET lock_timeout = '60s'")
+        waiting = threading.Thread(target=alterer.execute, args=("ALTER TABLE held ADD b int",))
+        waiting.start()
+        while not database.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            pass
+        with pytest.raises(SourceError) as caught:
+            take(source_of(database, lock_wait_timeout=0.2))
+        told = f"by process {alterer.info.backend_pid} (role postgres, itself waiting for process {reader.info.backend_pid})"
+        assert told in caught.value.message
+        reader.execute("ROLLBACK")
+        waiting.join()
+
+
 def test_limits_of_the_role_do_not_end_a_capture(database: Database, source_of: Make, take: Take) -> None:
     database.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n")
     for limit in ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout", "lock_timeout"):
