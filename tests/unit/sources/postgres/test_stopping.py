@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from postgres_server.running import Database, Postgres, embedded_programs
 
 def wait_until(met: Callable[[], bool]) -> None:
     while not met():
-        pass
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
