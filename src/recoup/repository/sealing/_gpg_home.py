@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recoup.errors import RecoupError, WrongKeyError
-from recoup.system.programs import Program, ProgramFailedError, output
+from recoup.system.programs import Program, ProgramFailedError
+from recoup.system.subprocesses import output_of
 from recoup.system.tempdirs import temporary_folder
 
 _LONGEST = 28  # bytes of a parent's path: that of a socket has at most 107 (unix(7); macOS 104), ours take the rest
@@ -85,9 +86,9 @@ _EXPORTED = "It has to be what `gpg --export-secret-keys KEY` writes."
 
 
 def _end_agent(folder: Path) -> None:
+    """Without a thread: at the interpreter's end none can be started."""
     for task in (["--kill", "gpg-agent"], ["--remove-socketdir"]):
-        with contextlib.suppress(ProgramFailedError):
-            output(["gpgconf", "--homedir", str(folder), *task])
+        output_of(["gpgconf", "--homedir", str(folder), *task])
 
 
 def _parent() -> Path:
