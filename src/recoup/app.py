@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         BackupReport,
         DrillReport,
         PruneReport,
+        PutRight,
         RecoveryReport,
         RestoreReport,
         SetInfo,
@@ -819,6 +820,20 @@ class Stack:
         """All locks on the repository."""
         self.repository.check()
         return self.repository.locks()
+
+    def recover(self) -> Iterator["PutRight"]:
+        """Finishes or takes back what killed runs left at the sources, and starts services that they left stopped.
+
+        Yields:
+            One for each source where something was left.
+        """
+        from recoup.operations.recovering import put_right
+
+        with self._emitting() as emit:
+            for name in self.source_names:
+                found = put_right(name, self._source(name, Path(tempfile.gettempdir()), emit))
+                if found.done or found.error:
+                    yield found
 
     def unlock(self, *, force: bool = False) -> "Sequence[Lock]":
         """Removes stale locks, or, with `force`, all; returns those removed."""

@@ -297,6 +297,21 @@ class RestoreReport:
 
 
 @dataclass(frozen=True)
+class PutRight:
+    """What killed runs had left at one source.
+
+    Attributes:
+        source: its name.
+        done: a sentence for each thing that was finished, taken back or started.
+        error: why something is still not right; empty when all is.
+    """
+
+    source: str
+    done: tuple[str, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class PruneReport:
     """The result of pruning: which sets were removed."""
 

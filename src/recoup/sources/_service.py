@@ -28,6 +28,7 @@ Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?[smhd])
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LOOK = 0.1  # seconds between two looks
+_LINES, _SAID = 5, 500  # lines and characters of a failed command's output that are told
 _ANSWER = 5.0  # seconds that one look may take
 
 
@@ -119,8 +120,8 @@ class Service:
         except ProgramFailedError as error:
             raise ServiceError(f"`{step}` failed: {error.message}", error.hint) from None
         if done.code:
-            said = done.said.splitlines()[-1:] or ["it said nothing"]
-            raise ServiceError(f"`{step}` failed: {command[0]} ended with exit code {done.code}: {said[0]}")
+            said = "; ".join(done.said.splitlines()[-_LINES:]) or "it said nothing"
+            raise ServiceError(f"`{step}` failed: {command[0]} ended with exit code {done.code}: {said[-_SAID:]}")
         return done
 
     def await_stop(self, clock: Clock) -> None:
