@@ -105,6 +105,7 @@ def holding(folder: Path, text: str) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("SR-13")
 def test_a_planted_secret_is_never_plain_in_the_repository_nor_in_any_command_line(tmp_path: Path) -> None:
     stack = Stack(tmp_path, passphrase(tmp_path, "sesame-97"))
@@ -141,6 +142,7 @@ def test_a_planted_secret_is_never_plain_in_the_repository_nor_in_any_command_li
     assert (tmp_path / "out/papers/env").read_text() == SECRET * 20
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("SR-13")
 @pytest.mark.parametrize("manifest", [False, True])
 def test_a_wrong_passphrase_is_exit_12_and_nothing_is_written(tmp_path: Path, inside: Recoup, manifest: bool) -> None:
