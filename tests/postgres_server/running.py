@@ -27,6 +27,7 @@ _SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "60",
+    "max_prepared_transactions": "4",
     "autovacuum": "off",
     "listen_addresses": "127.0.0.1",
     "max_wal_size": "2GB",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg import errors
+from psycopg import errors, sql
 
 from recoup.errors import DamagedError, HarmedError, RecoupError, RestoreError, SourceError
 from recoup.model.facts import Facts
@@ -19,6 +19,7 @@ from recoup.sources.postgres._connection import Address, failure
 from recoup.sources.postgres._options import Digest
 from recoup.sources.postgres._preflight import Needs
 from recoup.sources.postgres._record import FACTS, RECORD, DatabaseRecord, read_facts, read_record
+from recoup.sources.postgres._relations import relations
 from recoup.sources.postgres._restore_checking import facts_of, require_equal
 from recoup.sources.postgres._restore_filling import Filler, suite_for
 from recoup.sources.postgres._restore_intents import Intents, any_left, left_behind
@@ -108,7 +109,9 @@ def undertake(
         _preflight.require_alone(server, name, terminate=options.terminate)
         belongings = Belongings.of_present(server, name)
         _preflight.require_settable(server, name, sorted({role for role, _ in belongings.settings if role}))
-    return Undertaking(server, name, present, form, belongings or Belongings(), options)
+    belongings = belongings or Belongings()
+    form = dataclasses.replace(form, owner=belongings.owner)
+    return Undertaking(server, name, present, form, belongings, options)
 
 
 def form_of(record: DatabaseRecord) -> Form:
@@ -295,25 +298,42 @@ def temporary_database(server: Server, name: str, word: str, form: Form, intents
         yield made
     except BaseException:
         with contextlib.suppress(Exception):  # the server may be gone: then the next run drops it
-            server.drop(made)
+            _remove(server, made)
             intents.settle(made)
         raise
+
+
+def _remove(server: Server, name: str) -> None:
+    """Drops a database, also where the disk is full: before it drops one, the server writes what waits for the disk."""
+    try:
+        server.drop(name)
+    except errors.Error:
+        with server.at(name).connected() as connection:
+            for table in (one for one in relations(connection) if one.kind == "r"):
+                connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(table.identifier))
+        server.drop(name)
 
 
 def recover(address: Address, door: str = "") -> tuple[str, ...]:
     """Drops the temporary databases that killed restores and drills left on a server; a sentence for each."""
     if not any_left():
         return ()
-    done: list[str] = []
     with contextlib.suppress(SourceError), maintaining(address, door) as server:
-        for left in left_behind(server.identifier):
-            for name in (one for one in left.made if server.has(one)):
+        return tuple(left_on(server))
+    return ()
+
+
+def left_on(server: Server, *, dry_run: bool = False) -> Iterator[str]:
+    """Drops what killed runs of this account left on a server; a sentence for each."""
+    for left in left_behind(server.identifier):
+        for name in (one for one in left.made if server.has(one)):
+            if not dry_run:
                 server.drop(name)
-                done.append(f"the half-made database {shown(name)} of a killed run was dropped")
-            gone = [shown(name) for name in left.dropped if not server.has(name)]
-            done += [f"there is no database {name}: a killed restore had dropped it; restore it again" for name in gone]
+            yield f"the half-made database {shown(name)} of a killed run was dropped"
+        for name in (one for one in left.dropped if not server.has(one)):
+            yield f"there is no database {shown(name)}: a killed restore had dropped it; restore it again"
+        if not dry_run:
             left.forget()
-    return tuple(done)
 
 
 @contextlib.contextmanager

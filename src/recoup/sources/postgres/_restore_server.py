@@ -69,6 +69,7 @@ class Form:
         provider: of collations: `libc`, `icu` or `builtin`; empty for the server's default.
         collate, ctype: locales of the operating system.
         locale: of another provider.
+        owner: role that owns it, and with it the schema `public`; empty for the one that makes it.
     """
 
     encoding: str
@@ -76,6 +77,7 @@ class Form:
     collate: str = ""
     ctype: str = ""
     locale: str = ""
+    owner: str = ""
 
     def clause(self, major: int) -> sql.Composed:
         """As CREATE DATABASE wants it.
@@ -92,6 +94,8 @@ class Form:
             words.append(sql.SQL("ICU_LOCALE {}").format(sql.Literal(self.locale)))
         if self.provider == "builtin" and major >= 17:
             words.append(sql.SQL("BUILTIN_LOCALE {}").format(sql.Literal(self.locale)))
+        if self.owner:
+            words.append(sql.SQL("OWNER {}").format(sql.Identifier(self.owner)))
         return sql.SQL(" ").join(words)
 
 

@@ -29,7 +29,7 @@ from recoup.sources.postgres._restore_checking import facts_of, of_tables, probe
 from recoup.sources.postgres._restore_filling import Filler, suite_for
 from recoup.sources.postgres._restore_intents import Intents
 from recoup.sources.postgres._restore_options import RestoreOptions
-from recoup.sources.postgres._restore_server import Server, Session, beside, listed, maintaining
+from recoup.sources.postgres._restore_server import Form, Server, Session, beside, listed, maintaining
 from recoup.sources.postgres._tables_statements import Carrier
 
 if TYPE_CHECKING:
@@ -124,6 +124,10 @@ def _suite(record: DatabaseRecord, server: Server, folder: Path | None) -> Suite
     return suite_for(record.program, server.major, folder, "psql" if record.dump_format == "plain" else "pg_restore")
 
 
+def _form(record: DatabaseRecord) -> Form:
+    return replace(form_of(record), owner=record.owner)
+
+
 def _require(server: Server, record: DatabaseRecord, address: Address) -> None:
     if not server.has(address.database):
         raise RestoreError(
@@ -157,7 +161,7 @@ def restore_tables(
         _require(server, record, address)
         suite = _suite(record, server, folder)
         intents = Intents(server.identifier)
-        with temporary_database(server, address.database, "tables", form_of(record), intents, site) as scratch:
+        with temporary_database(server, address.database, "tables", _form(record), intents, site) as scratch:
             filler = Filler(suite, server.at(scratch), site.staging, jobs)
             chosen, facts = _filled(remaining, record, filler, options.tables)
             bringing = _Bringing(server.at(scratch), address, chosen, facts, record, options, site)

@@ -6,7 +6,7 @@ Every dump of the set is restored: the whole one, and each table's own one into 
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -196,14 +196,14 @@ class _Making:
         return name
 
     def _made(self, stack: contextlib.ExitStack) -> str:
-        form = form_of(self.record)
+        form = replace(form_of(self.record), owner="" if self.ownerless else self.record.owner)
         try:
             return stack.enter_context(self._empty(form))
         except RestoreError:
             if not self.twin.owned:
                 raise
             # this machine lacks that locale; facts do not depend on it
-            return stack.enter_context(self._empty(Form(form.encoding, "libc", "C", "C")))
+            return stack.enter_context(self._empty(Form(form.encoding, "libc", "C", "C", owner=form.owner)))
 
     @contextlib.contextmanager
     def _empty(self, form: Form) -> Iterator[str]:
@@ -294,18 +294,20 @@ def _where(
     )
 
 
-def remove_old(server: Server, now: datetime) -> tuple[str, ...]:
-    """Drops temporary databases of drills that are older than a day and that nobody uses; returns their names."""
-    rows = server.connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
-    dropped = []
-    for (name,) in rows:
-        made = _NAME.search(name)
-        if made is None or now - _time(made[1]) < _OLD or server.sessions(name):
-            continue
+def remove_old(server: Server, now: datetime) -> None:
+    """Drops the temporary databases of drills that were killed a day ago or more, on whatever machine."""
+    for name in old_ones(server, now):
         with contextlib.suppress(errors.Error):  # somebody else's
             server.drop(name, force=False)
-            dropped.append(name)
-    return tuple(dropped)
+
+
+def old_ones(server: Server, now: datetime) -> tuple[str, ...]:
+    """Temporary databases of drills that are older than a day and that nobody uses."""
+    names = [
+        str(name) for (name,) in server.connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
+    ]
+    made = {name: found for name in names if (found := _NAME.search(name))}
+    return tuple(name for name, found in made.items() if now - _time(found[1]) >= _OLD and not server.sessions(name))
 
 
 def _time(text: str) -> datetime:
