@@ -1,6 +1,7 @@
 """While others write: each shard is of one moment, nothing acknowledged before is lost, and a pause leaves nothing torn."""
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -173,3 +174,34 @@ def test_a_failure_in_the_background_is_told_after_a_while(docs: Qdrant, source:
     with pytest.raises(SourceError, match="did not make a snapshot"):
         keep(source(docs, method="stored", max_request=0.5, create_timeout=0.5))
     assert json.dumps(source(docs).settings())
+
+
+_PAUSED = """
+import json, pathlib, sys
+from recoup.sources._base import Site
+from recoup.sources.qdrant.server import Options, QdrantSource
+from recoup.system.clock import SystemClock
+url, folder, pause = sys.argv[1:]
+options = Options(kind="qdrant", url=url, method="stored", quiesce=json.loads(pause))
+with QdrantSource(options, Site("v", pathlib.Path(folder), pathlib.Path(folder), SystemClock())).capture():
+    pass
+"""
+
+
+def test_writing_goes_on_when_we_are_killed_during_the_pause(docs: Qdrant, tmp_path: Path) -> None:
+    docs.faults.set(create_delay=30.0)
+    stopped, resumed = tmp_path / "is-stopped", tmp_path / "is-resumed"
+    pause = {"stop": {"command": ["touch", str(stopped)]}, "resume": {"command": ["touch", str(resumed)]}}
+    arguments = [sys.executable, "-c", _PAUSED, docs.url, str(tmp_path), json.dumps(pause)]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as run:
+        _until(stopped.exists)
+        assert not resumed.exists()
+        run.kill()
+    _until(resumed.exists)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
