@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg import errors, sql
+from psycopg import errors
 
 from recoup.errors import DamagedError, HarmedError, RecoupError, RestoreError, SourceError
 from recoup.model.facts import Facts
@@ -19,7 +19,6 @@ from recoup.sources.postgres._connection import Address, failure
 from recoup.sources.postgres._options import Digest
 from recoup.sources.postgres._preflight import Needs
 from recoup.sources.postgres._record import FACTS, RECORD, DatabaseRecord, read_facts, read_record
-from recoup.sources.postgres._relations import relations
 from recoup.sources.postgres._restore_checking import facts_of, require_equal
 from recoup.sources.postgres._restore_filling import Filler, suite_for
 from recoup.sources.postgres._restore_intents import Intents, any_left, left_behind
@@ -298,20 +297,9 @@ def temporary_database(server: Server, name: str, word: str, form: Form, intents
         yield made
     except BaseException:
         with contextlib.suppress(Exception):  # the server may be gone: then the next run drops it
-            _remove(server, made)
+            server.remove(made)
             intents.settle(made)
         raise
-
-
-def _remove(server: Server, name: str) -> None:
-    """Drops a database, also where the disk is full: before it drops one, the server writes what waits for the disk."""
-    try:
-        server.drop(name)
-    except errors.Error:
-        with server.at(name).connected() as connection:
-            for table in (one for one in relations(connection) if one.kind == "r"):
-                connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(table.identifier))
-        server.drop(name)
 
 
 def recover(address: Address, door: str = "") -> tuple[str, ...]:
@@ -328,7 +316,7 @@ def left_on(server: Server, *, dry_run: bool = False) -> Iterator[str]:
     for left in left_behind(server.identifier):
         for name in (one for one in left.made if server.has(one)):
             if not dry_run:
-                server.drop(name)
+                server.remove(name)
             yield f"the half-made database {shown(name)} of a killed run was dropped"
         for name in (one for one in left.dropped if not server.has(one)):
             yield f"there is no database {shown(name)}: a killed restore had dropped it; restore it again"
