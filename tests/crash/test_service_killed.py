@@ -132,6 +132,8 @@ def test_where_the_watchdog_is_killed_too_the_next_run_starts_the_service(
     service.switch("deaf")  # it does not stop, so that the run waits for it
     process = begin(config, service, "backup")
     watchdog = _await_watchdog(state, process)
+    while "stop" not in service.calls():
+        time.sleep(0.01)
     for number, victim in ((signal.SIGSTOP, process.pid), (signal.SIGKILL, watchdog), (signal.SIGKILL, process.pid)):
         os.kill(victim, number)
     end(process)

@@ -10,7 +10,7 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from recoup.errors import SourceError
 from recoup.model.secrets import bare_url
 from recoup.system.clock import Clock
+from recoup.system.host import is_zombie
 from recoup.system.programs import Ended, ProgramFailedError, ended
 
 Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?[smhd])+$")]
@@ -124,13 +125,17 @@ class Service:
             raise ServiceError(f"`{step}` failed: {command[0]} ended with exit code {done.code}: {said[-_SAID:]}")
         return done
 
-    def await_stop(self, clock: Clock) -> None:
+    def await_stop(self, clock: Clock, given_up: Callable[[], bool] = lambda: False) -> None:
         """Waits until it is really stopped.
+
+        Args:
+            clock: time.
+            given_up: whether nobody wants to know any more.
 
         Raises:
             ServiceError: it still runs when the time is up.
         """
-        self._await(clock, self.is_down, "is still running", "stopping it")
+        self._await(clock, lambda: self.is_down() or given_up(), "is still running", "stopping it")
 
     def await_start(self, clock: Clock) -> None:
         """Waits until it is up.
@@ -140,7 +145,7 @@ class Service:
         """
         self._await(clock, self.is_up, "does not answer", "starting it")
 
-    def _await(self, clock: Clock, arrived: Any, state: str, after: str) -> None:
+    def _await(self, clock: Clock, arrived: Callable[[], bool], state: str, after: str) -> None:
         until = clock.monotonic() + self.patience
         while not arrived():
             if clock.monotonic() >= until:
@@ -222,16 +227,7 @@ def _lives(pid_file: Path) -> bool:
         return False
     except (PermissionError, OverflowError):
         return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent; it holds nothing any more."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state == b"Z"
+    return not is_zombie(pid)
 
 
 def commands_of(step_commands: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, list[str]]]:

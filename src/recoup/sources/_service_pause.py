@@ -216,7 +216,9 @@ def journals(path: Path) -> Iterator[tuple[Journal, Service, str, bool]]:
     """
     for journal in abandoned(PURPOSE):
         found = _read(journal)
-        if found and found[0].path == str(path):
+        if found is None:
+            journal.forget()  # killed before the first line was whole, so before anything was stopped
+        elif found[0].path == str(path):
             yield journal, *found
 
 

@@ -70,7 +70,7 @@ class _Guard:
         self._timer: threading.Timer | None = None
         self._down = self._resumed = found != "running"
         self._frozen = found == "frozen"
-        self._tried = False
+        self._tried = self._leaving = False
         self._news: list[dict[str, Any]] = []
         self._failure: dict[str, str] | None = None
         self.late = False
@@ -99,6 +99,7 @@ class _Guard:
 
     def end(self) -> None:
         """Nobody asks any more: what is stopped is started, what is frozen is thawed. Then the journal goes."""
+        self._leaving = True
         if self._thread:
             self._thread.join()
         if self._timer:
@@ -129,7 +130,7 @@ class _Guard:
             self._timer.daemon = True
             self._timer.start()
         self._command("stop")
-        self._service.await_stop(self._clock)
+        self._service.await_stop(self._clock, lambda: self._leaving)
 
     def _start(self) -> None:
         if not self._down:

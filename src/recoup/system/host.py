@@ -43,7 +43,16 @@ def _process_is_gone(pid: int, born: str) -> bool:
     except PermissionError:
         pass
     present = _born(pid)
-    return bool(born and present and born != present)
+    return bool(born and present and born != present) or is_zombie(pid)
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice (proc(5)): it holds nothing any more."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == b"Z"
 
 
 def holder_token() -> str:
