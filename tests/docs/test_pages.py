@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_server.running import embedded_programs, running
 from qdrant_server.running import Qdrant
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +77,13 @@ def citadel(folder: Path) -> None:
     example("citadel", folder)
 
 
+def selfrag(folder: Path) -> None:
+    """The folder of the assistant with PostgreSQL."""
+    example("selfrag", folder)
+
+
 def example(name: str, folder: Path) -> None:
-    for part in ("recoup.yaml", "make_data.py", "scripts"):
+    for part in ("recoup.yaml", "compose.yaml", "make_data.py", "scripts"):
         source = ROOT / "examples" / name / part
         if source.exists():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
@@ -96,6 +102,7 @@ SETUPS: dict[str, Callable[[Path], None]] = {
     "demo": demo_stack,
     "docmind": docmind,
     "citadel": citadel,
+    "selfrag": selfrag,
     "sources": sources,
 }
 
@@ -158,6 +165,21 @@ def test_the_page_of_an_example_runs_as_it_stands(page: str, qdrant: Qdrant, tmp
     folder.mkdir()
     for block in blocks((ROOT / page).read_text(encoding="utf-8")):
         run(block, folder, **{WITH_QDRANT[page]: qdrant.url})
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("SR-8", "SR-13", "SR-15", "SR-17", "SR-19")
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="the page uses gpg")
+def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    with running(embedded_programs()) as server:
+        server.create("selfrag_db")
+        path = os.pathsep.join((str(server.programs), os.environ["PATH"]))
+        settings = {"DATABASE_URL": server.url("selfrag_db"), "QDRANT_URL": "http://127.0.0.1:9", "PATH": path}
+        for block in blocks((ROOT / "examples/selfrag/README.md").read_text(encoding="utf-8")):
+            run(block, folder, **settings)
+        assert {"selfrag_db", "selfrag_before", "selfrag_emergency"} <= server.databases()
 
 
 @pytest.mark.slow
