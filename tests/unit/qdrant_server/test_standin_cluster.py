@@ -1,6 +1,8 @@
 """Stand-ins that form a cluster keep copies of shards, ask each other, and do without one of them."""
 
+import contextlib
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 
 import pytest
@@ -41,6 +43,16 @@ def wait_for_all_active(cluster: Cluster, name: str) -> None:
         time.sleep(0.1)
 
 
+def until_all_count(nodes: Sequence[Started], name: str, expected: int) -> None:
+    """Waits until the nodes have told each other; before, one may even say that it does not know the shard."""
+    latest = time.monotonic() + 30
+    found: list[int] = []
+    while found != [expected] * len(nodes):
+        assert time.monotonic() < latest, found
+        with contextlib.suppress(AssertionError):
+            found = [count(node, name) for node in nodes]
+
+
 def test_every_node_answers_for_all_shards_and_has_its_own(qdrant_cluster: Cluster) -> None:
     make(qdrant_cluster, "docs", copies=2)
     assert [count(node, "docs") for node in qdrant_cluster.nodes] == [300, 300, 300]
@@ -75,10 +87,11 @@ def test_one_nodes_snapshot_restores_its_part_and_all_nodes_snapshots_the_whole(
     part = sum(local(qdrant_cluster.nodes[0], "docs").values())
     upload(qdrant_cluster.nodes[0], "copy/snapshots/upload", data[0])
     wait_for_all_active(qdrant_cluster, "copy")
-    assert count(qdrant_cluster.nodes[1], "copy") == part
+    until_all_count(qdrant_cluster.nodes[1:2], "copy", part)
     for node, own in zip(qdrant_cluster.nodes[1:], data[1:], strict=True):
         upload(node, "copy/snapshots/upload", own)
-    assert [count(node, "copy") for node in qdrant_cluster.nodes] == [300, 300, 300]
+    wait_for_all_active(qdrant_cluster, "copy")
+    until_all_count(qdrant_cluster.nodes, "copy", 300)
 
 
 def test_a_shard_that_is_restored_once_reaches_its_other_copies(qdrant_cluster: Cluster) -> None:
