@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from postgres_server.running import Database, Postgres
+from services.standing import ToyService
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "selfrag"
 TABLES = ("users", "api_keys", "memory_logs", "documents", "document_chunks")
@@ -120,3 +121,16 @@ def selfrag(
 def empty(databases: Callable[..., Database], postgres: Postgres) -> Database:
     """A database with nothing in it."""
     return databases(postgres)
+
+
+@pytest.fixture
+def qdrant_files(selfrag: SelfRag) -> Iterator[ToyService]:
+    """A service that owns the folder of the example's cold source; its commands are laid over those of the compose file."""
+    service = ToyService(selfrag.root.parent / "service", selfrag.root / "qdrant_storage")
+    (service.data / "collections/documents").mkdir(parents=True)
+    (service.data / "collections/documents/segment").write_bytes(os.urandom(50_000))
+    service.start()
+    settings = service.settings() | {"wait": {"url": "", "port": service.port, "timeout": "20s"}}
+    (selfrag.root / "here.json").write_text(json.dumps({"sources": {"qdrant-files": settings}}))
+    yield service
+    service.close()

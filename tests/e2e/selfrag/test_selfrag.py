@@ -5,11 +5,13 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from postgres_server.running import PASSWORD, Database
+from services.standing import ToyService
 
 from .conftest import TABLES, WHOLE_ONLY, SelfRag
 
@@ -198,3 +200,54 @@ def test_a_server_that_is_away_fails_its_source_alone(selfrag: SelfRag) -> None:
 def test_the_example_keeps_thirty_days_in_each_repository(selfrag: SelfRag) -> None:
     shown = selfrag.recoup("config", "show").stdout
     assert len(re.findall(r"^.*within.*30d", shown, re.MULTILINE)) == 2, shown
+
+
+@pytest.mark.requirement("SR-4", "SR-10")
+def test_the_folder_of_qdrant_is_copied_cold_and_put_back_with_a_safety_copy(
+    selfrag: SelfRag, qdrant_files: ToyService
+) -> None:
+    layered = ("-c", "recoup.yaml", "-c", "here.json", "-r", "local")
+    segment = qdrant_files.data / "collections/documents/segment"
+    wanted = segment.read_bytes()
+    selfrag.recoup(*layered, "backup", "--source", "qdrant-files")
+    assert qdrant_files.is_up
+    segment.write_bytes(b"spoiled")
+    selfrag.recoup(*layered, "--yes", "restore", "latest", "--source", "qdrant-files", "--in-place")
+    qdrant_files.await_up()
+    assert segment.read_bytes() == wanted
+    (kept,) = selfrag.root.glob("qdrant_storage.before-restore-*")
+    assert (kept / "collections/documents/segment").read_bytes() == b"spoiled"
+    assert [call for call in qdrant_files.calls() if call in ("stop", "start")] == [
+        "start",
+        "stop",
+        "start",
+        "stop",
+        "start",
+    ]
+
+
+@pytest.mark.requirement("SR-4")
+def test_the_service_is_up_again_when_the_disk_is_full_in_the_middle(
+    selfrag: SelfRag, qdrant_files: ToyService
+) -> None:
+    order = f"{sys.executable} -m recoup -c recoup.yaml -c here.json -r local backup --source qdrant-files"
+    done = selfrag.run(["bash", "-c", f"ulimit -f 20; exec {order}"])  # KiB of a file; the folder has 50 kB
+    assert done.returncode not in (0, 3)
+    assert "disk is full" in done.stderr
+    qdrant_files.await_up()
+    assert [call for call in qdrant_files.calls() if call in ("stop", "start")] == ["start", "stop", "start"]
+    assert selfrag.sets() == []
+
+
+@pytest.mark.requirement("SR-19")
+def test_a_plain_sql_dump_taken_by_hand_is_restored(selfrag: SelfRag) -> None:
+    dump = selfrag.root / "emergency_backup_1763712000.sql"
+    dump.write_text(selfrag.program("pg_dump", selfrag.database.url))
+    before = selfrag.digests()
+    selfrag.database.execute("DELETE FROM messages", "DELETE FROM memory_logs")
+    selfrag.recoup("--yes", "postgres", "restore", str(dump), "--target", selfrag.database.url)
+    assert selfrag.digests() == before
+    whole = dump.read_text()
+    dump.write_text(whole[: len(whole) // 2])
+    selfrag.recoup("--yes", "postgres", "restore", str(dump), "--target", selfrag.database.url, code=4)
+    assert selfrag.digests() == before
