@@ -8,7 +8,7 @@ from recoup.errors import ExitCode, UsageError
 
 @verb
 def recover(context: typer.Context) -> ExitCode:
-    """Finish or take back restores that were killed, and start services that were left stopped.
+    """Put right what killed runs left: restores half done, services left stopped.
 
     Every backup and restore does so first. This is for systemd (ExecStopPost) and for the next boot.
     """

@@ -15,6 +15,9 @@ _VALUES = {
     "stack": "my-stack",
     "repositories.local.path": "data/backups",
     "repositories.local.keep.last": "7",
+    "sources.my-directory.stop": "[systemctl, stop, my-service]",
+    "sources.my-directory.start": "[systemctl, start, my-service]",
+    "sources.my-directory.wait.port": "6333",
 }
 """What the sample sets; all else is there as a comment with its default."""
 
@@ -65,11 +68,12 @@ def _sources(whole: _schemas.Schema, field: _fields.Field) -> Iterator[str]:
 
 
 def _source_key(whole: _schemas.Schema, field: _fields.Field, kind: str) -> Iterator[str]:
+    path = f"sources.my-{kind}.{field.key}"
     if field.group is not None:
-        yield from _entry(whole, field, f"sources.my-{kind}.{field.key}", 2)
+        yield from _entry(whole, field, path, 2)
         return
     yield from _comment(field.meaning, 2)
-    value = f"data/{kind}" if field.key == "path" else f"my-{field.key}"
+    value = _VALUES.get(path, f"data/{kind}" if field.key == "path" else f"my-{field.key}")
     yield f"{_INDENT * 2}{field.key}: {value}" if field.required else f"{_INDENT * 2}# {field.key}: {field.default}"
 
 

@@ -27,7 +27,8 @@ class Options(SourceOptions):
     wait: Wait = Field(description="How one sees whether the service is stopped, and whether it is up again.")
     command_timeout: Duration = Field("5m", description="How long each command may take.")
     freeze_timeout: Duration = Field(
-        "30m", description="How long the service may stand still: then it is started in any case, and the source fails."
+        "30m",
+        description="How long the service may stand still. After that it is started in any case, and the source fails.",
     )
     exclude: tuple[str, ...] = Field((), description="Patterns in gitignore syntax: leave out what matches.")
     snapshot: Snapshot = Field(

@@ -53,13 +53,14 @@ class Wait(BaseModel):
         description="Up when it answers 2xx, stopped when its host refuses connections to its port.",
     )
     port: int | None = Field(
-        None, ge=1, le=65535, description="TCP port of this machine: up when it is open, stopped when it is closed."
+        None, ge=1, le=65535, description="TCP port of this machine. Up when it is open, stopped when it is closed."
     )
     pid_file: Path | None = Field(
-        None, description="File with the service's process number: stopped when it is gone, or that process is."
+        None, description="File with the service's process number. Stopped when it is gone, or that process is."
     )
     command: tuple[str, ...] = Field(
-        (), description="Program and arguments, no shell: exit code 0 when it is up, another one when it is stopped."
+        (),
+        description="Program and arguments, no shell. Exit code 0 says that it is up, another one that it is stopped.",
     )
     timeout: Duration = Field("60s", description="How long it may take to stop, and to be up again.")
 
