@@ -3,11 +3,15 @@
 import os
 import signal
 import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from recoup.system.programs import Program, ProgramFailedError, output
+from recoup.model.owner import Owner
+from recoup.system.host import boot_id, is_dead, is_zombie, this_host
+from recoup.system.programs import Program, ProgramFailedError, ended, output
 from recoup.system.subprocesses import end_all
 
 
@@ -84,3 +88,37 @@ def test_a_program_ends_when_the_user_wants_to_stop() -> None:
 def test_more_output_than_is_reasonable_is_refused() -> None:
     with pytest.raises(ProgramFailedError, match="more than 1,000 bytes"):
         output(["head", "-c", "5000", "/dev/zero"], limit=1000)
+
+
+def test_a_program_that_leaves_others_behind_is_waited_for_alone() -> None:
+    done = ended(["sh", "-c", "sleep 30 & echo $!; echo problem >&2; exit 4"], timeout=20.0)
+    assert done.code == 4
+    left, said = done.said.split()
+    os.kill(int(left), signal.SIGKILL)
+    assert said == "problem"
+
+
+def test_a_program_that_takes_too_long_is_killed_with_all_that_it_started() -> None:
+    with pytest.raises(ProgramFailedError, match=r"sh did not end within 0\.3 seconds") as caught:
+        ended(["sh", "-c", "sleep 60 & echo $!; wait"], timeout=0.3)
+    left = int(caught.value.said)
+    until = time.monotonic() + 20
+    while not _is_gone(left):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists() or is_zombie(pid)
+
+
+def test_a_process_that_only_waits_for_its_parent_is_gone() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    until = time.monotonic() + 20
+    while not is_zombie(pid):
+        assert time.monotonic() < until
+    assert is_dead(Owner(this_host().name, boot_id(), pid, "", datetime.now(UTC)))
+    os.waitpid(pid, 0)
+    assert not is_zombie(os.getpid())
