@@ -34,7 +34,7 @@ _HEAD = b"\n-- PostgreSQL database dump\n"
 _CLUSTER = b"\n-- PostgreSQL database cluster dump\n"
 _ENCODING = re.compile(rb"SET client_encoding = '([^']+)'")
 _COMMANDS = re.compile(
-    rb"\\(?:connect|c|!|i|ir|include|include_relative|o|out|w|write|g|gexec|copy|setenv|cd|password)\b"
+    rb"\\(?:connect|c|!|i|ir|include|include_relative|o|out|w|write|g|gexec|copy|setenv|cd|password)(?!\w)"
 )
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz", b"PK": "zip"}
 _ENDINGS = ("", ".gz", ".zst", ".lz4")
@@ -143,6 +143,8 @@ def _require_text(path: Path, head: bytes) -> None:
         raise UsageError(f"{shown(path.name)} is compressed ({packed})", "Decompress it first.")
     if head[257:262] == b"ustar":
         raise UsageError(f"{shown(path.name)} is a tar", "Unpack it into a folder, if it is a dump in tar format.")
+    if any(one.startswith(head) for one in (MAGIC, b"--" + _HEAD)):
+        raise DamagedError(f"{shown(path.name)} is cut off: it has {len(head)} bytes")
     if b"\0" in head or not head.strip():
         raise UsageError(f"{shown(path.name)} is neither a dump of pg_dump nor SQL text")
 
