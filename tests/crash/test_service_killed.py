@@ -125,6 +125,27 @@ def test_a_backup_killed_at_its_own_file_operations_leaves_the_service_up(
     assert service.is_up
 
 
+@pytest.mark.slow
+@pytest.mark.requirement("SR-10")
+def test_a_restore_killed_at_its_own_file_operations_leaves_the_service_up_on_a_whole_directory(
+    config: Path, service: ToyService, state: Path
+) -> None:
+    opened(config).backup()
+    for n in (4, 12, 18, 20, 22, 24, 26, 30):
+        (service.data / "new").write_text("since the backup")
+        if run_killed_at(n, lambda: opened(config).restore(text="latest", in_place=True)):
+            break
+        await_rest(state)
+        service.await_up()
+        assert (service.data / "collections" / "points").stat().st_size == 200_000
+    assert "Recoup has ended and left the service stopped" in log_file().read_text()
+    list(opened(config).recover())
+    assert opened(config).restore(text="latest", in_place=True).exit_code == 0
+    assert not (service.data / "new").exists()
+    assert [path.name for path in service.root.iterdir() if "recoup" in path.name] == []
+    assert service.is_up
+
+
 @pytest.mark.requirement("SR-4")
 def test_where_the_watchdog_is_killed_too_the_next_run_starts_the_service(
     config: Path, service: ToyService, state: Path
