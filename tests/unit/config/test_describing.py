@@ -62,7 +62,7 @@ def test_the_sample_can_be_loaded_as_it_is_and_has_every_kind(tmp_path: Path) ->
 
 
 def test_the_sample_shows_every_key_with_its_default() -> None:
-    content = read(uncommented(sample()).replace("url: null", ""))
+    content = read(uncommented(sample()).replace("    url: null", ""))
     assert content["events"] == {"jsonl": None, "format": "full", "log": None}
     assert content["allow_remote"] is True
     local = content["repositories"]["local"]
