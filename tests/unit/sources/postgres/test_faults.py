@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,12 +268,20 @@ def test_a_connection_that_was_ended_answers_no_further_question(database: Datab
 
 def test_a_statement_that_is_waited_for_ends_with_us(database: Database) -> None:
     with pytest.raises(SourceError, match="cancel"), Address.at(database.url).connected() as connection:
-        timer = threading.Timer(0.2, end_all)
-        timer.start()
+        ender = threading.Thread(target=_end_when_asleep, args=(database,))
+        ender.start()
         try:
             connection.execute("SELECT pg_sleep(60)")
         finally:
-            timer.join()
+            ender.join()
+
+
+def _end_when_asleep(database: Database) -> None:
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
+    with psycopg.connect(database.url, autocommit=True) as watching:
+        while watching.execute(asleep).fetchone() == (0,):
+            time.sleep(0.05)
+    end_all()
 
 
 def test_a_key_press_ends_a_capture_and_leaves_no_session(
