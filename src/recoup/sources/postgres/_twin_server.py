@@ -104,6 +104,11 @@ def _become(account: str) -> None:
     os.setuid(entry.pw_uid)
 
 
+def _gave_up(said: str) -> bool:
+    """Whether the server ended by itself. To who asks too early it says FATAL as well: that it is starting up."""
+    return any("FATAL" in line and "starting up" not in line for line in said.splitlines())
+
+
 def _wait(programs: Path, sockets: str, server: Program) -> None:
     """Until it takes connections; `pg_isready` asks."""
     clock = SystemClock()
@@ -112,7 +117,7 @@ def _wait(programs: Path, sockets: str, server: Program) -> None:
         with contextlib.suppress(ProgramFailedError):
             output([str(programs / "pg_isready"), f"--host={sockets}", "--port=5432", "--dbname=postgres"])
             return
-        if "FATAL" in server.said or clock.monotonic() > until:
+        if _gave_up(server.said) or clock.monotonic() > until:
             last = server.said.strip().splitlines()[-1:] or ["it said nothing"]
             raise SourceError(f"postgres does not start: {last[0]}")
         clock.sleep(0.05)

@@ -11,6 +11,7 @@ from recoup.errors import RestoreError, SourceError
 from recoup.model.part import StreamPart
 from recoup.sources.postgres import _twin_server
 from recoup.sources.postgres._restore_options import DrillOptions, RestoreOptions
+from recoup.sources.postgres._twin_server import _gave_up
 from recoup.sources.postgres.server import PostgresSource, drilled
 from recoup.testing.source_contract import Taken, differences
 
@@ -163,3 +164,9 @@ def test_a_drill_that_was_killed_is_tidied_up_by_the_next_one(
         assert differences(taken.facts, twin.facts()) == []
     assert leftovers() == set()
     assert [path for path in folder.iterdir() if path.name.startswith("recoup-pg-")] == []
+
+
+def test_a_server_that_is_still_starting_has_not_given_up() -> None:
+    early = "2026-11-21 09:47:19.108 UTC [7] FATAL:  the database system is starting up\n"
+    assert not _gave_up(early)
+    assert _gave_up(f"{early}2026-11-21 09:47:20.000 UTC [1] FATAL:  could not create shared memory segment\n")
