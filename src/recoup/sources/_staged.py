@@ -1,19 +1,28 @@
-"""Content of a staged copy: a file of ours that nobody changes any more."""
+"""Content that nobody changes any more: a staged copy, or a few bytes that were made here."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """What bytes can be read from: an open file, a decompressor."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next at most `size` bytes; empty at the end."""
+        ...
 
 
 class StagedReader:
-    """Reads a staged copy; it never changes."""
+    """Reads what never changes."""
 
     changed = False
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
+    def __init__(self, source: Readable) -> None:
+        self.read = source.read
 
 
 @dataclass(frozen=True)
@@ -32,3 +41,21 @@ class StagedFile:
         """Opens from the beginning."""
         with self.local_path.open("rb", buffering=0) as file:
             yield StagedReader(file)
+
+
+@dataclass(frozen=True)
+class StagedBytes:
+    """A small part that was made here: a record, a line of a document.
+
+    Attributes:
+        data: all of it.
+    """
+
+    data: bytes
+    local_path: None = None
+    disposable: bool = False
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[StagedReader]:
+        """Opens from the beginning."""
+        yield StagedReader(BytesIO(self.data))

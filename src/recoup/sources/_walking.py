@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Member
+from recoup.sources._staged import StagedReader
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -393,19 +394,10 @@ class Pinned:
     disposable: bool = False
 
     @contextlib.contextmanager
-    def open(self) -> Iterator["PinnedReader"]:
+    def open(self) -> Iterator[StagedReader]:
         """Opens it."""
         self.read = len(self.data)
-        yield PinnedReader(self.data)
-
-
-class PinnedReader:
-    """Reads bytes from memory."""
-
-    changed = False
-
-    def __init__(self, data: bytes) -> None:
-        self.read = io.BytesIO(data).read
+        yield StagedReader(io.BytesIO(self.data))
 
 
 def _attributes(status: os.stat_result, place: int | str | None) -> Attributes:

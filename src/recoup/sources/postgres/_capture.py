@@ -8,16 +8,15 @@ import dataclasses
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 from recoup.errors import EmptySourceError
 from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.names import shown
-from recoup.model.part import Attributes, Member, Part, Reader, StreamPart, TreePart
+from recoup.model.part import Attributes, Member, Part, StreamPart, TreePart
 from recoup.sources._base import Site
-from recoup.sources._staged import StagedFile
+from recoup.sources._staged import StagedBytes, StagedFile
 from recoup.sources.postgres import _programs
 from recoup.sources.postgres._archive import Contents, Entry
 from recoup.sources.postgres._choosing import Choice, alone
@@ -51,27 +50,6 @@ from recoup.system.tempdirs import temporary_folder
 
 _AT_ONCE = 1.0  # seconds in which an error that ended the snapshot is known
 _ENDINGS = {"custom": ".dump", "directory": ".dir", "plain": ".sql"}
-
-
-@dataclass(frozen=True)
-class Text:
-    """A small part that was made here."""
-
-    data: bytes
-    local_path: None = None
-    disposable: bool = False
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[Reader]:
-        """Opens from the beginning."""
-        yield _TextReader(BytesIO(self.data))
-
-
-class _TextReader:
-    changed = False
-
-    def __init__(self, file: BytesIO) -> None:
-        self.read = file.read
 
 
 @dataclass
@@ -287,7 +265,7 @@ def _table_part(table: Relation) -> str:
 
 
 def _text(name: str, data: bytes) -> StreamPart:
-    return StreamPart(name, Text(data), len(data))
+    return StreamPart(name, StagedBytes(data), len(data))
 
 
 def _members(folder: Path) -> Iterator[Member]:

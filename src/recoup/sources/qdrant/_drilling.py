@@ -9,7 +9,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +18,7 @@ from recoup.errors import RestoreError
 from recoup.model.facts import Facts, Value
 from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Placement, Site, Source
+from recoup.sources._staged import StagedBytes
 from recoup.sources.qdrant._drill_leftovers import PURPOSE, delete
 from recoup.sources.qdrant._faults import ServerError
 from recoup.sources.qdrant._gathering import read_record
@@ -92,7 +92,7 @@ class ServerTwin(QdrantSource):
             self._names[name] = record
             aliases = tuple(f"{name}_{number}" for number in range(len(record.aliases)))
             changed = dataclasses.replace(record, name=name, aliases=aliases)
-            yield StreamPart(part.name, _Bytes(encode(changed)))
+            yield StreamPart(part.name, StagedBytes(encode(changed)))
 
     def facts(self) -> Facts:
         """What a capture of the scratch collections shows, under their own names.
@@ -149,24 +149,3 @@ class ServerTwin(QdrantSource):
 def drilled(source: QdrantSource, options: DrillOptions) -> QdrantSource:
     """The source whose twin a drill makes: in a folder, or on the server that was asked for."""
     return OnServer.of(source, options.server) if options.server else source
-
-
-class _Reader:
-    changed = False
-
-    def __init__(self, data: bytes) -> None:
-        self.read = BytesIO(data).read
-
-
-@dataclasses.dataclass(frozen=True)
-class _Bytes:
-    """Bytes as a part's content."""
-
-    data: bytes
-    local_path: None = None
-    disposable: bool = False
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[_Reader]:
-        """Opens from the beginning."""
-        yield _Reader(self.data)

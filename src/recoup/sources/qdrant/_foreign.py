@@ -8,13 +8,13 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from recoup.errors import UsageError
 from recoup.model.names import shown
 from recoup.model.part import StreamPart
+from recoup.sources._staged import StagedBytes, StagedReader
 from recoup.sources.qdrant._described import Described, described
 from recoup.sources.qdrant._gathering import Gathering, gather
 from recoup.sources.qdrant._opened import opened
@@ -30,7 +30,6 @@ from recoup.sources.qdrant._record import (
     folder_of,
     record_part,
 )
-from recoup.sources.qdrant._unpacking import Readable
 from recoup.system.tempdirs import temporary_folder
 
 _SEED = 0  # of the probes: any will do, as they are asked and answered once
@@ -82,7 +81,7 @@ def adopted(paths: list[Path], told: Told, staging: Path) -> Foreign:
     record = pieces.record or _record(pieces, told, staging)
     names = _part_names(pieces, record.name)
     parts = (
-        StreamPart(record_part(record.name), _Bytes(encode(record))),
+        StreamPart(record_part(record.name), StagedBytes(encode(record))),
         *(StreamPart(names[piece.name], _PieceContent(piece), _size(piece)) for piece in pieces.pieces),
     )
     return Foreign(record, parts, guessed=pieces.record is None and not pieces.pieces[0].points)
@@ -213,29 +212,6 @@ def _keys(shards: tuple[ShardRecord, ...]) -> tuple[ShardKey, ...]:
     return tuple(key for _, key in found)
 
 
-class _Reader:
-    """A reader of what nobody changes."""
-
-    changed = False
-
-    def __init__(self, source: Readable) -> None:
-        self.read = source.read
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    """Bytes as a part's content."""
-
-    data: bytes
-    local_path: None = None
-    disposable: bool = False
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[_Reader]:
-        """Opens from the beginning."""
-        yield _Reader(BytesIO(self.data))
-
-
 @dataclass(frozen=True)
 class _PieceContent:
     """A file as a part's content, decompressed on the way."""
@@ -245,11 +221,11 @@ class _PieceContent:
     disposable: bool = False
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[_Reader]:
+    def open(self) -> Iterator[StagedReader]:
         """Opens from the beginning."""
         if self.piece.points:
             with self.piece.path.open("rb") as file:
-                yield _Reader(file)
+                yield StagedReader(file)
             return
         with self.piece.open() as reader:
-            yield _Reader(reader)
+            yield StagedReader(reader)

@@ -7,11 +7,12 @@ from pathlib import Path
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import shown
 from recoup.model.part import StreamPart
+from recoup.sources._staged import Readable
 from recoup.sources.qdrant._pieces import Pieces
 from recoup.sources.qdrant._points_shard import build
 from recoup.sources.qdrant._record import CollectionRecord, ShardKey, ShardRecord, decode
 from recoup.sources.qdrant._shard_tar import Contents, ShardContents, expected_shards
-from recoup.sources.qdrant._unpacking import Readable, unpack
+from recoup.sources.qdrant._unpacking import unpack
 from recoup.system.subprocesses import ChildFailedError, call
 
 _READ = 1 << 20  # bytes read at once

@@ -10,9 +10,9 @@ from typing import BinaryIO, cast
 
 from recoup.errors import DamagedError, UsageError
 from recoup.model.names import shown
+from recoup.sources._staged import Readable
 from recoup.sources.qdrant._points_file import is_points
 from recoup.sources.qdrant._record import POINTS, RECORD, CollectionRecord, collection_of, decode
-from recoup.sources.qdrant._unpacking import Readable
 
 ENDINGS = (".snapshot", ".snapshot.zst", ".snapshot.gz")
 """How the names of snapshots end that are looked for in a folder."""

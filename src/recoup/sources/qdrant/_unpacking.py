@@ -7,23 +7,16 @@ import contextlib
 import errno
 import os
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from recoup.errors import NoSpaceError, RefusedError
 from recoup.model.names import shown
+from recoup.sources._staged import Readable
 from recoup.sources.qdrant._shard_tar import Contents, SnapshotCheck
 from recoup.sources.qdrant._tar import Bytes
 from recoup.system.atomicfile import create_private, make_private_folder
 
 _PIECE = 1 << 20  # bytes read at once
-
-
-class Readable(Protocol):
-    """What a snapshot is read from: an open file, or a part's content."""
-
-    def read(self, size: int, /) -> bytes:
-        """The next at most `size` bytes; empty at the end."""
-        ...
 
 
 def unpack(reader: Readable, folder: Path, what: str = "the snapshot", shard: int = 0) -> Contents:

@@ -11,10 +11,10 @@ from postgres_server.running import Database
 from recoup.errors import DamagedError
 from recoup.model.part import Attributes, Member, Part, StreamPart, TreePart
 from recoup.model.reports import Damage
+from recoup.sources._staged import StagedBytes
 from recoup.sources.postgres import _programs
 from recoup.sources.postgres._archive import Intake, read_contents
 from recoup.sources.postgres._blocks import read_blocks
-from recoup.sources.postgres._capture import Text
 from recoup.sources.postgres._examining import examine
 from recoup.sources.postgres._plain import PlainWatch
 from recoup.sources.postgres.server import PostgresSource
@@ -30,10 +30,10 @@ def parts(files: Mapping[str, bytes]) -> Iterator[Part]:
         folder, _, member = name.partition(".dir/")
         if member:
             trees.setdefault(f"{folder}.dir", []).append(
-                Member(member, "file", Attributes(0o600, 0), len(data), content=Text(data))
+                Member(member, "file", Attributes(0o600, 0), len(data), content=StagedBytes(data))
             )
         else:
-            yield StreamPart(name, Text(data), len(data))
+            yield StreamPart(name, StagedBytes(data), len(data))
     for name, members in trees.items():
         yield TreePart(name, iter([Member(".", "folder", Attributes(0o700, 0)), *members]))
 

@@ -18,7 +18,7 @@ from postgres_server import stacks
 from postgres_server.running import PASSWORD, Database, Postgres, embedded_programs, home, running
 from recoup.errors import BusyError, DamagedError, HarmedError, RestoreError
 from recoup.model.part import StreamPart
-from recoup.sources.postgres._capture import Text
+from recoup.sources._staged import StagedBytes
 from recoup.sources.postgres._record import FACTS
 from recoup.sources.postgres._restore_options import RestoreOptions
 from recoup.sources.postgres.server import PostgresSource
@@ -243,7 +243,7 @@ def test_a_role_of_its_own_restores_with_no_more_than_it_needs(
 def _with(taken: Taken, name: str, data: bytes) -> Iterator[Any]:
     for part in taken.again():
         assert isinstance(part, StreamPart)
-        yield StreamPart(part.name, Text(data), len(data)) if part.name == name else part
+        yield StreamPart(part.name, StagedBytes(data), len(data)) if part.name == name else part
 
 
 @pytest.mark.parametrize("settings", [{}, {"format": "plain"}], ids=["custom", "plain"])
