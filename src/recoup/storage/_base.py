@@ -18,7 +18,7 @@ class Properties:
 
     Attributes:
         put_if_absent: `put(..., if_absent=True)` is atomic between machines.
-        moves: `move` renames a whole prefix in one step.
+        moves: `move` renames a whole prefix in one step. Where it cannot, what has a key shows as soon as it is written.
         local_root: the folder, where objects are files of this machine; None elsewhere.
     """
 
@@ -170,12 +170,16 @@ class Storage(Protocol):
         """
         ...
 
+    def locked_until(self, key: str) -> datetime | None:
+        """Until when (UTC) the storage itself refuses to give an object up; None where it does not."""
+        ...
+
     def sync(self, prefix: str) -> None:
         """Makes everything below `prefix` durable."""
         ...
 
     def tidy(self) -> None:
-        """Removes what writers left that were killed: temporary files, unfinished uploads."""
+        """Removes what writers left that were killed: temporary files, uploads that nobody has finished for a day."""
         ...
 
     def free_bytes(self) -> int | None:

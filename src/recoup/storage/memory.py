@@ -48,11 +48,15 @@ class MemoryReader:
 
 
 class MemoryStorage:
-    """Objects in a dictionary; gone with the process."""
+    """Objects in a dictionary; gone with the process.
 
-    def __init__(self) -> None:
+    Args:
+        moves: whether a prefix can be renamed; False makes it behave like an object store.
+    """
+
+    def __init__(self, *, moves: bool = True) -> None:
         self._objects: dict[str, bytes] = {}
-        self.properties = Properties(put_if_absent=True, moves=True)
+        self.properties = Properties(put_if_absent=True, moves=moves)
 
     @property
     def location(self) -> str:
@@ -134,6 +138,10 @@ class MemoryStorage:
             raise FileExistsError(target)
         for found in [o.key for o in self.list(checked_relative(source))]:
             self._objects[target + found[len(source) :]] = self._objects.pop(found)
+
+    def locked_until(self, key: str) -> None:  # noqa: ARG002 - a dictionary keeps nothing by force
+        """Never."""
+        return None  # noqa: RET501 - an answer, not the absence of one
 
     def sync(self, prefix: str) -> None:
         """Nothing outlives the process."""
