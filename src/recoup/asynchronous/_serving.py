@@ -1,0 +1,90 @@
+"""The child's side: opens the stack, does one verb, tells news on the way, and takes back what it began when it has to end."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recoup.asynchronous._wire import encoded, told
+from recoup.errors import InterruptedRunError
+from recoup.model.events import News, Progress
+from recoup.system import child
+from recoup.system.clock import SystemClock
+
+if TYPE_CHECKING:
+    from recoup.app import Stack
+
+_SELDOM = 0.1
+"""Seconds between two messages on the progress of one work."""
+
+
+def serve(opening: Mapping[str, Any], verb: str, arguments: Mapping[str, Any]) -> Any:
+    """Does one verb on a stack; what it returns is the answer, elements of a sequence are told one by one before it.
+
+    Args:
+        opening: arguments of `open_stack`, JSON types.
+        verb: one of `recoup.asynchronous._verbs`.
+        arguments: of the verb.
+
+    Raises:
+        InterruptedRunError: it was asked to end; nothing half done counts as a set.
+    """
+    from recoup.asynchronous._verbs import VERBS
+    from recoup.system.subprocesses import end_all
+
+    found = VERBS[verb]
+    try:
+        _end_when_told()
+        answer = found.act(_opened(opening), **arguments)
+        if not found.several:
+            return encoded(found.kind, answer)
+        for element in answer:
+            child.tell({"element": encoded(found.kind, element)})
+    except KeyboardInterrupt:
+        end_all()
+        raise InterruptedRunError("the run was ended", "Nothing half done counts as a set.") from None
+    return None
+
+
+def _opened(opening: Mapping[str, Any]) -> "Stack":
+    from recoup.app import open_stack
+
+    config: Sequence[str] = opening["config"]
+    cwd = None if opening["cwd"] is None else Path(opening["cwd"])
+    environ = os.environ if opening["environ"] is None else opening["environ"]
+    return open_stack(config, opening["overrides"], opening["repository"], _teller(), environ, cwd)
+
+
+def _teller() -> Callable[[News], None]:
+    """Tells every event, and progress now and then. A parent that is gone ends us; that is not the emitter's matter."""
+    clock, last = SystemClock(), dict[str, float]()
+
+    def tell(news: News) -> None:
+        if isinstance(news, Progress):
+            now = clock.monotonic()
+            if not news.finished and now - last.get(news.work, float("-inf")) < _SELDOM:
+                return
+            last[news.work] = now
+        with contextlib.suppress(OSError):
+            child.tell(told(news))
+
+    return tell
+
+
+def _end_when_told() -> None:
+    """From now on SIGTERM, and the end of stdin, interrupt the work once: what is taken back is not interrupted again."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    threading.Thread(target=watch, name="watch the application", daemon=True).start()
