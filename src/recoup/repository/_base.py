@@ -15,8 +15,9 @@ from recoup.model.names import SetName
 from recoup.model.part import Content, Member, Part
 from recoup.model.reports import Damage
 
-LockMode = Literal["backup", "shared", "exclusive"]
-"""`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete."""
+LockMode = Literal["backup", "shared", "exclusive", "claim"]
+"""`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: names are given out,
+which is in the way of nothing else."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,23 @@ class SetWriter(Protocol):
         ...
 
 
+class Overview(Protocol):
+    """All sets as they were at one moment, found with few requests."""
+
+    @property
+    def names(self) -> Sequence[SetName]:
+        """Names of all sets, oldest first."""
+        ...
+
+    def manifest(self, name: SetName) -> Manifest:
+        """What a set claims. Raises as `Repository.manifest` does."""
+        ...
+
+    def marks(self, name: SetName) -> Sequence[Mark]:
+        """What was learned about a set, in no promised order."""
+        ...
+
+
 class Repository(Protocol):
     """Backup sets on a storage."""
 
@@ -192,10 +210,19 @@ class Repository(Protocol):
         """Names of all sets, oldest first."""
         ...
 
+    def overview(self, *, copies: bool = True) -> Overview:
+        """All sets at once.
+
+        Args:
+            copies: copies of manifests may stand for them, where there are some. They are never good enough to remove anything.
+        """
+        ...
+
     def manifest(self, name: SetName) -> Manifest:
         """What a set claims.
 
         Raises:
+            NoSuchSetError: there is no such set.
             RefusedError: its manifest is damaged or of an unknown version.
             WrongKeyError: its manifest is encrypted, and what is configured does not open it.
         """
@@ -261,8 +288,17 @@ class Repository(Protocol):
         """
         ...
 
+    def locked_until(self, name: SetName) -> datetime | None:
+        """Until when (UTC) the storage itself refuses to give a set up; None where it does not."""
+        ...
+
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
-        """Moves sets to the trash and empties it of what is older than `keep_days` (0: all)."""
+        """Moves sets to the trash and empties it of what is older than `keep_days` (0: all); removes what killed runs left.
+
+        Raises:
+            NoSuchSetError: there is no such set; nothing was deleted.
+            RefusedError: the storage keeps one of them by force; nothing was deleted.
+        """
         ...
 
     def trashed(self) -> Sequence[SetName]:

@@ -5,20 +5,22 @@ import json
 import random
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any, get_args
 
-from recoup.errors import LockedError
+from recoup.errors import LockedError, RecoupError
 from recoup.model.owner import Owner
 from recoup.repository._base import Lock, LockMode
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
-from recoup.system.host import is_dead, this_owner
+from recoup.system.host import boot_id, is_dead, this_owner
 
 PREFIX = ".locks"
 _REFRESH = 300.0  # seconds; as restic
 _SILENT = timedelta(minutes=30)  # as restic
+_OTHER_BOOT = timedelta(minutes=15)  # three times the refreshing
 _TIE_TRIES = 3  # two runs that began in the same instant see each other and both step back; one of them gets in then
 
 
@@ -29,24 +31,52 @@ def read_all(storage: Storage, now: datetime) -> list[Lock]:
         if not found.key.endswith(".json") or found.link is not None:
             continue
         with contextlib.suppress(FileNotFoundError):
-            locks.append(_decode(found.key, storage.get(found.key), found.modified, now))
+            locks.append(_decode(found.key, storage.get(found.key), found.modified, now, here=is_here(storage)))
     return sorted(locks, key=lambda lock: lock.since)
 
 
-def _decode(key: str, data: bytes, modified: datetime, now: datetime) -> Lock:
+def _decode(key: str, data: bytes, modified: datetime, now: datetime, *, here: bool) -> Lock:
     name = key.removeprefix(PREFIX + "/").removesuffix(".json")
     try:
         fields = json.loads(data)
-        owner = Owner(fields["host"], fields["boot"], int(fields["pid"]), fields["born"], _time(fields["since"]))
-        refreshed = _time(fields["refreshed"])
-        mode: LockMode = fields["mode"] if fields["mode"] in ("backup", "shared", "exclusive") else "exclusive"
-        stale = is_dead(owner) or now - refreshed > _SILENT
+        owner, refreshed = owner_of(fields)
+        mode: LockMode = fields["mode"] if fields["mode"] in get_args(LockMode) else "exclusive"
+        stale = is_gone(owner, now - refreshed, _SILENT, here=here)
         verb, stack = str(fields["verb"]), str(fields["stack"])
         return Lock(name, mode, verb, stack, owner.host, owner.pid, owner.since, refreshed, stale)
     except (ValueError, KeyError, TypeError):
         return Lock(
             name, "exclusive", "unreadable lock", "", "unknown", 0, modified, modified, now - modified > _SILENT
         )
+
+
+def is_here(storage: Storage) -> bool:
+    """Whether a storage is a folder of this machine; others are shared with machines that may have the same name."""
+    return storage.properties.local_root is not None
+
+
+def owner_of(fields: Mapping[str, Any]) -> tuple[Owner, datetime]:
+    """Who signed a lock or a claim, and when it was last put (UTC).
+
+    Raises:
+        ValueError, KeyError, TypeError: it is damaged.
+    """
+    owner = Owner(fields["host"], fields["boot"], int(fields["pid"]), fields["born"], _time(fields["since"]))
+    return owner, _time(fields["refreshed"])
+
+
+def is_gone(owner: Owner, silence: timedelta, longest: timedelta, *, here: bool) -> bool:
+    """Whether nobody waits for an owner any more.
+
+    Args:
+        owner: who signed.
+        silence: since it last said that it lives.
+        longest: the silence that says enough by itself.
+        here: see `is_here`.
+    """
+    if silence > longest:
+        return True
+    return is_dead(owner) and (here or owner.boot == boot_id() or silence > _OTHER_BOOT)
 
 
 def _time(text: str) -> datetime:
@@ -60,6 +90,8 @@ def in_the_way(mode: LockMode, stack: str, other: Lock) -> bool:
     """Whether `other` forbids a lock of this mode."""
     if other.stale:
         return False
+    if "claim" in (mode, other.mode):
+        return mode == other.mode
     if "exclusive" in (mode, other.mode):
         return True
     return mode == other.mode == "backup" and stack == other.stack
@@ -73,13 +105,24 @@ def held(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, 
         LockedError: another one is in the way, also after `wait` seconds.
     """
     key = _take(storage, clock, mode, verb, stack, wait)
-    ended = threading.Event()
     record = json.loads(storage.get(key))
+    try:
+        with refreshed(lambda: _write(storage, key, {**record, "refreshed": clock.now().isoformat()})):
+            yield
+    finally:
+        with contextlib.suppress(OSError, RecoupError):  # what was done is done; who ends leaves a stale lock at worst
+            storage.delete(key)
+
+
+@contextlib.contextmanager
+def refreshed(put: Callable[[], None]) -> Iterator[None]:
+    """Puts something again every five minutes. One that fails is tried again at the next time."""
+    ended = threading.Event()
 
     def refresh() -> None:
         while not ended.wait(_REFRESH):
-            with contextlib.suppress(OSError):
-                _write(storage, key, {**record, "refreshed": clock.now().isoformat()})
+            with contextlib.suppress(OSError, RecoupError):
+                put()
 
     thread = threading.Thread(target=refresh, daemon=True, name="lock refresh")
     thread.start()
@@ -88,7 +131,6 @@ def held(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, 
     finally:
         ended.set()
         thread.join()
-        storage.delete(key)
 
 
 def _take(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float) -> str:

@@ -154,6 +154,18 @@ class SetFolder:
         """A path as it is on the storage: with what encryption puts behind it."""
         return path if self.method is None else sealed_path(path, self.method)
 
+    def stream_path(self, source: str, name: str, suffix: str) -> str:
+        """Where a stream part is to lie; other layouts have other places."""
+        return layout.stream_path(source, name, suffix)
+
+    def tree_path(self, source: str, name: str, pack: Pack) -> str:
+        """The same for a tree."""
+        return layout.tree_path(source, name, pack)
+
+    def listed(self, path: str) -> str:
+        """A path as SHA256SUMS names it."""
+        return path
+
     def file(self, path: str) -> HashedFile:
         """Begins a file at a final path."""
         return HashedFile(self.storage, self.key(path), self.style.sealing)
@@ -224,7 +236,7 @@ class SetFolder:
             for chunk in self._sum_lines():
                 writer.write(chunk)
             for file in (*beside, stored_file(layout.MANIFEST, manifest)):
-                writer.write(sums.line(file.sha256, file.path))
+                writer.write(sums.line(file.sha256, self.listed(file.path)))
             writer.commit()
         except BaseException:
             writer.abort()
@@ -234,9 +246,9 @@ class SetFolder:
         for source in sorted(self._sums):
             for path, digest_or_list, is_tree in self._sums[source]:
                 if not is_tree:
-                    yield sums.line(digest_or_list, path)
+                    yield sums.line(digest_or_list, self.listed(path))
                     continue
-                yield from tree_sums(self.storage, self.key(digest_or_list), path)
+                yield from tree_sums(self.storage, self.key(digest_or_list), self.listed(path))
 
 
 def tree_sums(storage: Storage, list_key: str, path: str) -> Iterator[bytes]:

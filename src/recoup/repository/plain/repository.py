@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError, WrongKeyError
 from recoup.model.manifest import Manifest, Sealed, StoredPart, decode
@@ -21,7 +22,7 @@ from recoup.repository.plain.once import earlier_parts
 from recoup.repository.plain.reading import part_of
 from recoup.repository.plain.sealed import decode_header, is_header, whole
 from recoup.repository.plain.verifying import PlainVerification
-from recoup.repository.plain.writing import new_set, remove_abandoned
+from recoup.repository.plain.writing import PlainSetWriter, new_set, remove_abandoned
 from recoup.repository.sealing._base import prove
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
@@ -56,6 +57,12 @@ class PlainRepository:
         clock: time.
     """
 
+    LAYOUT: ClassVar[str] = "sets"
+    """What `recoup-repository.json` calls it."""
+
+    WRITER: ClassVar[type[PlainSetWriter]] = PlainSetWriter
+    VERIFICATION: ClassVar[type[PlainVerification]] = PlainVerification
+
     def __init__(self, name: str, storage: Storage, style: Style, clock: Clock) -> None:
         self.name = name
         self._storage, self._style, self._clock = storage, style, clock
@@ -79,7 +86,7 @@ class PlainRepository:
             "version": VERSION,
             "id": secrets.token_hex(16),
             "created": self._clock.now().isoformat(),
-            "layout": "sets",
+            "layout": self.LAYOUT,
         }
         try:
             self._storage.put(layout.REPOSITORY, (json.dumps(record, indent=1) + "\n").encode(), if_absent=True)
@@ -109,11 +116,11 @@ class PlainRepository:
             version, kind = {"recoup-repository": (record["version"], record["layout"])}[record["format"]]
         except (ValueError, KeyError, TypeError):
             raise RefusedError(f"{layout.REPOSITORY} at {self.location} is damaged") from None
-        if version != VERSION or kind != "sets":
+        if version != VERSION or kind != self.LAYOUT:
             raise RefusedError(
                 f"the repository at {self.location} has layout {kind!r}, version {version!r}; "
-                f"this Recoup reads layout 'sets', version {VERSION}",
-                "Use the Recoup that made it, or a newer one.",
+                f"this Recoup reads layout {self.LAYOUT!r}, version {VERSION}, there",
+                "Set `layout:` of the repository as it was when it was made, or use the Recoup that made it.",
             )
 
     def names(self) -> Sequence[SetName]:
@@ -218,7 +225,7 @@ class PlainRepository:
         while name in taken:
             name = name.next()
         earlier = earlier_parts(reversed(names), self.manifest, stack)
-        with new_set(self._storage, name, self._style, earlier) as writer:
+        with new_set(self._storage, name, self._style, earlier, self.WRITER) as writer:
             yield writer
 
     def _require_keys(self) -> None:
@@ -240,7 +247,7 @@ class PlainRepository:
 
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Compares stored bytes with the manifest."""
-        return PlainVerification(self._storage, name, self._keys(name), subset, advance or (lambda _: None))
+        return self.VERIFICATION(self._storage, name, self._keys(name), subset, advance or (lambda _: None))
 
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""

@@ -23,7 +23,7 @@ class PlainStreamSink:
     def __init__(self, owner: SetFolder, source: str, name: str, style: Style, earlier: str | None = None) -> None:
         self._owner, self._source, self._name, self._earlier = owner, source, name, earlier
         self._compression: Compression = style.compression
-        self._path = owner.final(layout.stream_path(source, name, SUFFIX[style.compression]))
+        self._path = owner.final(owner.stream_path(source, name, SUFFIX[style.compression]))
         owner.claim(self._path)
         self._file = owner.file(self._path)
         self._compressor = compressor(style.compression, style.level)
@@ -94,7 +94,7 @@ class _TreeBase:
 
     def __init__(self, owner: SetFolder, source: str, name: str, pack: Pack) -> None:
         self.owner, self.source, self.name, self.pack = owner, source, name, pack
-        self.path = owner.final(layout.tree_path(source, name, pack))
+        self.path = owner.final(owner.tree_path(source, name, pack))
         self._list_path = owner.final(layout.members_path(source, name))
         for taken in (self.path, self._list_path):
             owner.claim(taken)

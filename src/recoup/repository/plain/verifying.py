@@ -79,7 +79,8 @@ class PlainVerification:
         self._expected.update((hash(layout.MANIFEST), hash(layout.SUMS)))
         self.files += 2
         try:
-            for digest, path in sums.read(self._storage.get(f"{self._name}/{layout.SUMS}")):
+            for digest, line in sums.read(self._storage.get(f"{self._name}/{layout.SUMS}")):
+                path = self.path_of(line)
                 if named.pop(path, digest) != digest:
                     yield Damage(layout.SUMS, "changed", f"SHA256SUMS and {layout.MANIFEST} contradict each other")
                 elif path != layout.MANIFEST:
@@ -91,6 +92,14 @@ class PlainVerification:
         for path in named:
             yield Damage(layout.SUMS, "changed", f"SHA256SUMS does not name {path}")
         yield from self._extra()
+
+    def listed(self, path: str) -> str:
+        """A path as SHA256SUMS names it; other layouts name it otherwise."""
+        return path
+
+    def path_of(self, line: str) -> str:
+        """The path that a line of SHA256SUMS names."""
+        return line
 
     def _listed(self, path: str, sha256: str) -> Iterator[Damage]:
         """A file whose length nobody says."""
@@ -205,14 +214,15 @@ class PlainVerification:
         for name in sorted(manifest.sources):
             for part in manifest.sources[name].parts:
                 if part.members and part.pack == "tree":
-                    yield from tree_sums(self._storage, f"{self._name}/{part.members.path}", part.path)
-                    yield sums.line(part.members.sha256, part.members.path)
+                    tree = self.listed(part.path)
+                    yield from tree_sums(self._storage, f"{self._name}/{part.members.path}", tree)
+                    yield sums.line(part.members.sha256, self.listed(part.members.path))
                     continue
-                yield sums.line(part.sha256, part.path)
+                yield sums.line(part.sha256, self.listed(part.path))
                 if part.members:
-                    yield sums.line(part.members.sha256, part.members.path)
+                    yield sums.line(part.members.sha256, self.listed(part.members.path))
         for file in (*self._beside(manifest, data), stored_file(layout.MANIFEST, data)):
-            yield sums.line(file.sha256, file.path)
+            yield sums.line(file.sha256, self.listed(file.path))
 
     def _extra(self) -> Iterator[Damage]:
         for found in self._storage.list(self._name):

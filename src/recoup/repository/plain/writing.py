@@ -76,13 +76,17 @@ class PlainSetWriter(SetFolder):
 
 @contextlib.contextmanager
 def new_set(
-    storage: Storage, name: SetName, style: Style, earlier: Earlier = nothing_earlier
+    storage: Storage,
+    name: SetName,
+    style: Style,
+    earlier: Earlier = nothing_earlier,
+    writer: type[PlainSetWriter] = PlainSetWriter,
 ) -> Iterator[PlainSetWriter]:
     """A set being written in a folder whose name says whose it is, and which is gone afterwards."""
     prefix = f"{layout.PARTIAL}/{holder_token()}"
     try:
         storage.make_folder(prefix)
-        yield PlainSetWriter(storage, prefix, name, style, earlier)
+        yield writer(storage, prefix, name, style, earlier)
     finally:
         storage.delete_all(prefix)
 
