@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -47,10 +47,12 @@ if TYPE_CHECKING:
         RecoveryReport,
         RestoreReport,
         SetInfo,
+        StoredCopy,
         VerifyReport,
     )
     from recoup.operations.backup import Plan as BackupPlan
     from recoup.operations.backup import Run as BackupRun
+    from recoup.operations.backup import Target as BackupTarget
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.drill import Plan as DrillPlan
     from recoup.operations.prune import PrunePlan
@@ -122,6 +124,15 @@ def _examine_of_plug(kind: str) -> "Examine | None":
 
 def _nobody(_kind: str) -> None:
     """No plug is asked."""
+
+
+def _staging_of(repository: "PlainRepository") -> str | None:
+    """Where copies can be staged beside a repository that is there: nothing is made where its disk is not mounted."""
+    try:
+        repository.check()
+    except RecoupError:
+        return None
+    return repository.staging
 
 
 def _seed(name: str, manifest: "Manifest | None") -> int:
@@ -208,7 +219,12 @@ class Stack:
     # --- backup -----------------------------------------------------------------------------------------------------
 
     def plan_backup(
-        self, sources: Sequence[str] | None = None, tags: Mapping[str, str] | None = None, note: str = ""
+        self,
+        sources: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+        *,
+        to: Sequence[str] | None = None,
     ) -> "BackupPlan":
         """What a backup would do; changes nothing.
 
@@ -216,15 +232,28 @@ class Stack:
             sources: names; all configured ones by default.
             tags: for the set.
             note: for the set.
+            to: names of the repositories that get the set, or `all`; by default the one chosen, else all that are configured.
+
+        Raises:
+            RecoupError: none of the repositories can be used.
         """
         from recoup.operations import backup
 
-        repository = self.repository
-        repository.check()
+        targets = self._targets(to)
         chosen = self._chosen_sources(sources)
         live = {name: self._source(name, Path(tempfile.gettempdir())) for name in chosen}
-        factor = self._repository_settings.free_space_factor
-        return backup.plan(live, repository.free_bytes(), factor, self._masked_tags(tags), note)
+        planned = backup.plan(live, None, 1.0, self._masked_tags(tags), note)
+        return planned.going_to([target.needing(planned.total_bytes) for target in targets])
+
+    def _targets(self, to: Sequence[str] | None) -> "list[BackupTarget]":
+        """The repositories of a backup, as they are now."""
+        from recoup.operations import backup
+
+        names = self._several(to)
+        return backup.targets(
+            {name: self._open(name) for name in names},
+            {name: self._settings_of(name).free_space_factor for name in names},
+        )
 
     def backup(
         self,
@@ -233,50 +262,81 @@ class Stack:
         sources: Sequence[str] | None = None,
         tags: Mapping[str, str] | None = None,
         note: str = "",
+        to: Sequence[str] | None = None,
         prune: bool | None = None,
         wait_lock: float = 0.0,
     ) -> "BackupReport":
-        """Takes one cut of the stack and stores it.
+        """Takes one cut of the stack and stores it, in one repository or several. The sources are read once for all of them;
+        a repository that fails does not stop the others, and is named in the report.
 
         Args:
             plan: from `plan_backup`; made from the other arguments when None.
             sources: names; all configured ones by default.
             tags: for the set.
             note: for the set.
-            prune: prune afterwards, if the backup is complete; by default as configured.
+            to: names of the repositories that get the set, or `all`; by default the one chosen, else all that are configured.
+            prune: prune afterwards, each repository by its own rules, if the backup is complete there; by default as configured.
             wait_lock: seconds to wait for a lock.
 
         Raises:
-            LockedError: another backup of this stack, or a prune, is running.
-            NoSpaceError: there is too little space.
+            LockedError: another backup of this stack, or a prune, is running (in the only repository).
+            NoSpaceError: there is too little space (in the only repository).
         """
         from recoup.operations import backup
 
-        plan = plan or self.plan_backup(sources, tags, note)
-        with (
-            self.repository.lock("backup", "backup", self.settings.stack, wait_lock),
-            self._emitting() as emit,
-            self._staging() as staging,
-        ):
-            shared = len(plan.rows) > 1
-            compresses = self._repository_settings.compression != "none"
-            live = {
-                row.source: self._source(row.source, staging, emit, shared=shared, compresses=compresses)
-                for row in plan.rows
-            }
-            report = backup.run(plan, live, self.repository, self._run(emit))
-        wanted = self._repository_settings.prune_after_backup if prune is None else prune
-        if wanted:
-            self._prune_after(report, wait_lock)
-        return report
+        plan = plan or self.plan_backup(sources, tags, note, to=to)
+        repositories = [self._open(target.repository) for target in plan.targets]
+        with self._emitting() as emit, contextlib.ExitStack() as held:
+            if len(repositories) == 1:
+                held.enter_context(repositories[0].lock("backup", "backup", self.settings.stack, wait_lock))
+            staging = held.enter_context(self._staging(repositories=repositories))
+            live = self._live(plan, staging, emit)
+            if len(repositories) == 1:
+                report = backup.run(plan, live, repositories[0], self._run(emit))
+            else:
+                report = backup.run_several(plan, live, repositories, self._run(emit), wait_lock)
+        return self._pruned_after(report, wait_lock, prune=prune)
 
-    def _prune_after(self, report: "BackupReport", wait_lock: float) -> None:
-        if report.manifest is None or report.manifest.outcome != "complete":
+    def _live(self, plan: "BackupPlan", staging: Path, emit: Emit) -> "dict[str, Source]":
+        shared = len(plan.rows) > 1
+        compresses = all(self._settings_of(target.repository).compression != "none" for target in plan.targets)
+        return {
+            row.source: self._source(row.source, staging, emit, shared=shared, compresses=compresses)
+            for row in plan.rows
+        }
+
+    def _pruned_after(self, report: "BackupReport", wait_lock: float, *, prune: bool | None) -> "BackupReport":
+        """Prunes each repository that got the set. What fails in one of several is noted, and the others are pruned."""
+        copies = []
+        for copy in report.repositories:
+            wanted = self._settings_of(copy.repository).prune_after_backup if prune is None else prune
+            if wanted and not copy.error:
+                copy = self._prune_after(copy, wait_lock, alone=len(report.repositories) == 1)  # noqa: PLW2901
+            copies.append(copy)
+        return replace(report, repositories=tuple(copies))
+
+    def _prune_after(self, copy: "StoredCopy", wait_lock: float, *, alone: bool) -> "StoredCopy":
+        if copy.outcome != "complete":
             with self._emitting() as emit:
-                message = "nothing was pruned, because the backup is not complete"
+                where = "" if alone else f" in {copy.repository}"
+                message = f"nothing was pruned{where}, because the backup is not complete"
                 emit(Event("prune_skipped", self._clock.now(), message, Level.WARNING))
-            return
-        self.prune(wait_lock=max(wait_lock, PRUNE_WAIT))
+            return copy
+        try:
+            done = self.only(copy.repository).prune(wait_lock=max(wait_lock, PRUNE_WAIT))
+        except (RecoupError, OSError) as error:
+            if alone:
+                raise
+            return replace(copy, prune_error=self._prune_failed(copy, error))
+        return replace(copy, pruned=done.removed)
+
+    def _prune_failed(self, copy: "StoredCopy", error: Exception) -> str:
+        message = self.masker(str(error))
+        with self._emitting() as emit:
+            fields = {"repository": copy.repository, "error": message}
+            text = f"{copy.repository} was not pruned: {message}"
+            emit(Event("prune_failed", self._clock.now(), text, Level.ERROR, fields=fields))
+        return message
 
     def _run(self, emit: Emit) -> "BackupRun":
         from importlib.metadata import version
@@ -847,12 +907,33 @@ class Stack:
         Raises:
             UsageError: there are several, and none was chosen.
         """
-        names = self._repository_names
-        if not names:
-            raise ConfigError("no repository is configured", "Add one under `repositories:`, or name one with -r PATH.")
+        names = self._several(None)
         if len(names) > 1:
             raise UsageError(f"there are several repositories: {', '.join(names)}", "Choose one with -r NAME.")
         return self._open(names[0])
+
+    def only(self, repository: str) -> "Stack":
+        """This stack with one of its repositories chosen.
+
+        Args:
+            repository: a configured one's name, or a path or URL.
+        """
+        return Stack(self._loaded, repository, self._listener, self._cwd, self._clock)
+
+    def _several(self, named: Sequence[str] | None) -> list[str]:
+        """Names of the repositories that a verb works on: those named, or the one chosen, or all.
+
+        Raises:
+            UsageError: names and a choice contradict each other.
+            ConfigError: there is none.
+        """
+        if named is not None and self._chosen is not None:
+            raise UsageError("-r and --to both say where the set goes", "Leave one of them out.")
+        every = named is None or list(named) == ["all"]
+        names = self._repository_names if every else list(dict.fromkeys(named or ()))
+        if not names:
+            raise ConfigError("no repository is configured", "Add one under `repositories:`, or name one with -r PATH.")
+        return names
 
     @property
     def _repository_names(self) -> list[str]:
@@ -1107,11 +1188,14 @@ class Stack:
         return self.repository.lock("shared", verb, self.settings.stack, wait)
 
     @contextlib.contextmanager
-    def _staging(self, purpose: str = "staging") -> Iterator[Path]:
-        """A temporary folder: where configured, else beside the repository, so that storing a copy is a rename."""
+    def _staging(
+        self, purpose: str = "staging", repositories: "Sequence[PlainRepository] | None" = None
+    ) -> Iterator[Path]:
+        """A temporary folder: where configured, else beside a repository, so that storing a copy is a rename."""
         parent = self._spool
         if parent is None:
-            beside = self.repository.staging
+            there = [self.repository] if repositories is None else repositories
+            beside = next(filter(None, map(_staging_of, there)), None)
             parent = Path(beside) if beside else None
         with temporary_folder(purpose, parent) as folder:
             yield folder

@@ -195,13 +195,14 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def names(text: str | None) -> list[str] | None:
+def names(text: str | None, option: str = "--source") -> list[str] | None:
     """`a,b` as a list; None for all."""
     if text is None:
         return None
     found = [name.strip() for name in text.split(",") if name.strip()]
     if not found:
-        raise UsageError("--source is empty", "Name sources with commas between them, or leave it out for all.")
+        what = "sources" if option == "--source" else "repositories"
+        raise UsageError(f"{option} is empty", f"Name {what} with commas between them, or leave it out for all.")
     return found
 
 

@@ -1,6 +1,6 @@
 """Reports as tables for people: pure functions, fit for 80 columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -84,16 +84,30 @@ def _remark(record: "SourceRecord") -> str:
     return counted(record.finding_count, "finding") if record.finding_count else ""
 
 
-def summary(report: "BackupReport") -> str:
-    """The last line of `backup`."""
+def backup_target(target: "backup.Target", *, alone: bool) -> str:
+    """A line of `backup --dry-run`: whether a repository has room."""
+    where = "" if alone else f"{target.repository}: "
+    if target.problem:
+        return f"{where}nothing can be stored: {target.problem}"
+    sentence = f"would need about {size(target.needed_bytes)}; {size(target.free_bytes)} are free."
+    return where + (sentence[0].upper() + sentence[1:] if alone else sentence)
+
+
+def summary(report: "BackupReport") -> Iterator[str]:
+    """The last lines of `backup`: one for each repository."""
     manifest = report.manifest
     if manifest is None:
-        return "Nothing was stored."
-    spread = "" if manifest.spread_ms is None else f", frozen within {manifest.spread_ms} ms"
-    return (
-        f"{manifest.name}: {manifest.outcome}, {size(manifest.stored_bytes)} stored in {report.repository} "
-        f"in {duration(report.seconds)}{spread}."
-    )
+        yield "Nothing was stored."
+    spread = "" if manifest is None or manifest.spread_ms is None else f", frozen within {manifest.spread_ms} ms"
+    for copy in report.repositories:
+        if copy.set:
+            stored = f"{size(copy.stored_bytes)} stored in {copy.repository}"
+            yield f"{copy.set}: {copy.outcome}, {stored} in {duration(report.seconds)}{spread}."
+        elif copy.error:
+            yield f"{copy.repository} has NOT got it: {shown(copy.error)}"
+        yield from (f"{copy.repository} has not got {name}: {shown(why)}" for name, why in copy.left_out.items())
+        if copy.prune_error:
+            yield f"{copy.repository} was not pruned: {shown(copy.prune_error)}"
 
 
 def facts(record: "SourceRecord") -> Table:

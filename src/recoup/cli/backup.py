@@ -16,6 +16,9 @@ def backup(
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag the set; repeatable.")
     ] = None,
     note: Annotated[str, typer.Option(metavar="TEXT", help="A note for people.")] = "",
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="all|A,B", help="Into these repositories; into all by default.")
+    ] = None,
     prune: Annotated[
         bool | None, typer.Option("--prune/--no-prune", help="Prune after a complete backup; as configured by default.")
     ] = None,
@@ -24,20 +27,25 @@ def backup(
 
     All sources are frozen first and read afterwards. A source that fails does not stop the others: the set is stored,
     marked incomplete, and the exit code is 3.
+
+    With several repositories the sources are read once for all of them. One that fails does not stop the others, and the
+    exit code is 3.
     """
-    from recoup.cli import _figures, _tables
+    from recoup.cli import _tables
 
     now = session(context)
-    plan = now.stack.plan_backup(names(source), pairs(tag or (), "--tag"), note)
+    plan = now.stack.plan_backup(names(source), pairs(tag or (), "--tag"), note, to=names(to, "--to"))
     if now.dry_run:
         now.result("plan", plan)
         now.show(_tables.backup_plan(plan))
-        now.show(f"Would need about {_figures.size(plan.needed_bytes)}; {_figures.size(plan.free_bytes)} are free.")
+        for target in plan.targets:
+            now.show(_tables.backup_target(target, alone=len(plan.targets) == 1))
         return ExitCode.OK
     with now.news():
         report = now.stack.backup(plan, prune=prune, wait_lock=now.wait_lock)
     now.result("backup", report)
     if (table := _tables.backup_report(report)) is not None:
         now.show(table)
-    now.show(_tables.summary(report))
+    for line in _tables.summary(report):
+        now.show(line)
     return report.exit_code

@@ -37,15 +37,46 @@ class SetInfo:
 
 
 @dataclass(frozen=True)
+class StoredCopy:
+    """What became of one repository in a backup.
+
+    Attributes:
+        repository: its name.
+        location: where it is, for people.
+        set: name of the set that it now has; empty when it has none of this run.
+        outcome: of that set.
+        stored_bytes: what the set takes there.
+        error: why nothing was stored; empty otherwise.
+        code: that error's exit code.
+        left_out: sources that other repositories have and this one could not take, with the reason.
+        pruned: names of the sets that were removed afterwards.
+        prune_error: why the prune afterwards failed; empty otherwise.
+    """
+
+    repository: str
+    location: str
+    set: str = ""
+    outcome: str = ""
+    stored_bytes: int = 0
+    error: str = ""
+    code: ExitCode = ExitCode.OK
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    pruned: tuple[str, ...] = ()
+    prune_error: str = ""
+
+
+@dataclass(frozen=True)
 class BackupReport:
     """The result of a backup.
 
     Attributes:
-        manifest: of the stored set; None when nothing was stored.
-        repository: where.
+        manifest: of the stored set; None when nothing was stored. In several repositories it is that of the first; sets of
+            one run have the same `id` everywhere.
+        repository: where; of several, those that have it, with commas between them.
         seconds: how long it took.
         errors: source name to its error.
         refused: True when nothing was stored, because every source refused for safety.
+        repositories: one entry for each repository that was to get the set.
     """
 
     manifest: Manifest | None
@@ -53,13 +84,24 @@ class BackupReport:
     seconds: float
     errors: Mapping[str, str] = field(default_factory=dict)
     refused: bool = False
+    repositories: tuple[StoredCopy, ...] = ()
+
+    @property
+    def failed(self) -> tuple[StoredCopy, ...]:
+        """The repositories that did not get the set."""
+        return tuple(copy for copy in self.repositories if copy.error)
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 complete, 3 incomplete or suspicious, 1 nothing stored, 13 nothing stored because it was refused."""
+        """0 complete; 3 incomplete or suspicious, or a repository failed; 1 nothing stored; 13 nothing stored because it was
+        refused. When all repositories failed for the same kind of reason, it is that reason's own code."""
         if self.manifest is None:
-            return ExitCode.REFUSED if self.refused else ExitCode.FAILED
-        return ExitCode.OK if self.manifest.outcome == "complete" else ExitCode.INCOMPLETE
+            codes = {copy.code for copy in self.failed}
+            alone = codes.pop() if len(codes) == 1 and len(self.failed) == len(self.repositories) else ExitCode.FAILED
+            return ExitCode.REFUSED if self.refused else alone
+        outcomes = {self.manifest.outcome, *(copy.outcome for copy in self.repositories if copy.set)}
+        whole = outcomes == {"complete"} and not self.failed and not any(c.prune_error for c in self.repositories)
+        return ExitCode.OK if whole else ExitCode.INCOMPLETE
 
 
 @dataclass(frozen=True)
