@@ -120,6 +120,35 @@ def test_a_killed_restore_leaves_the_old_or_the_new_one_and_nothing_else(
 
 
 @swaps
+@pytest.mark.parametrize("inside", [None, True], ids=["folder", "mount point"])
+def test_a_killed_restore_leaves_what_is_not_replaced_in_the_old_or_in_the_new_folder(
+    tmp_path: Path, swap: Swap, inside: bool | None
+) -> None:
+    folder, stays = tmp_path / "place", ("common", "deep/only-old")
+
+    def restore(target: Path) -> None:
+        _placing.place(
+            target,
+            now=NOW,
+            write=write_folder,
+            check=lambda _: None,
+            stays=lambda _: stays,
+            exchange=swap,
+            entry_by_entry=inside,
+        )
+
+    target = fresh(folder, make_old_folder)
+    before = picture(folder)
+    restore(target)
+    ends = [before, picture(folder)]
+    assert (target / "deep" / "only-old").read_text() == "old", "what stays moves on, with the folder around it"
+    assert (target / "common").read_text() == "new", "what the set has is not covered by what was there"
+    for n in kill_points(lambda: partial(restore, fresh(folder, make_old_folder))):
+        _placing.recover(target)
+        assert picture(folder) in ends, f"killed at operation {n}"
+
+
+@swaps
 def test_a_kill_shows_the_old_or_the_new_file_even_before_anything_recovers(tmp_path: Path, swap: Swap) -> None:
     folder = tmp_path / "place"
 

@@ -10,11 +10,13 @@ from recoup.model.events import Event, Level
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart, TreePart
 from recoup.sources._base import Noted, Site
-from recoup.sources._walking import REPOSITORY, Note, Walk
+from recoup.sources._walking import REPOSITORY, Note, Rules, Walk
+from recoup.system import filesystem
 from recoup.system.unpacking import Written, write_stream, write_tree
 
 KEPT = "It is kept beside the restored one, as NAME.before-restore-TIME."
 LEFT_OUT = "What the patterns leave out is then in the kept one only."
+STAYS = "What the patterns leave out stays where it is."
 
 
 @contextlib.contextmanager
@@ -50,6 +52,32 @@ def require_something(path: Path, walk: Callable[[Note], Walk]) -> None:
         return  # what is there cannot be read: the capture says so of each
     reason = "nothing in it is to be backed up" if any(path.iterdir()) else "it is empty"
     raise EmptySourceError(f"{shown(str(path))}: {reason}", "Set `allow_empty: true` where that is right.")
+
+
+def left_out(path: Path, rules: Rules) -> Iterator[str]:
+    """What the rules of a folder leave out of it, and so is nobody's to replace: the outermost of it, by relative path.
+
+    What is mounted inside is passed over, since it cannot be renamed.
+    """
+    excluded, included, device = rules.excluder(), rules.includer(), path.stat().st_dev
+    waiting = [""] if rules.include or rules.exclude or rules.staging else []
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(path / prefix) as entries:
+            for entry in entries:
+                name = f"{prefix}{entry.name}"
+                if not prefix and rules.hidden(name):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    if excluded(name) or (included and not included(name)):
+                        yield name
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if excluded(f"{name}/") or (status.st_dev, status.st_ino) == rules.staging:
+                    if not filesystem.is_mount_point(path / name):
+                        yield name
+                elif status.st_dev == device:
+                    waiting.append(f"{name}/")
 
 
 def inner_repositories(path: Path) -> list[str]:

@@ -3,7 +3,7 @@
 The new one is written into a work folder beside the target, `.NAME.recoup-restore/`, checked there and made durable. Then the
 present one is kept as `NAME.before-restore-<YYYYMMDD_HHMMSS>` (UTC) and the new one takes its name: by one exchange of the two
 where the system has that call, else by two renames. Side files of the present one move away with it before, so that no new
-file ever stands beside an old one's journal.
+file ever stands beside an old one's journal. What of a present folder is not replaced moves on into the new one right after.
 
 The work folder also holds `intent.json`: who works here and which renames are meant, each with the inode number of what moves.
 `recover` reads from it, and from where those inodes are now, whether the new one is in place (then the rest is finished) or
@@ -15,10 +15,10 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from recoup.errors import BusyError, NoSpaceError, RestoreError, UnsafePathError
@@ -62,11 +62,13 @@ class _Intent:
         owner: whose work it is.
         moves: in this order.
         root: mode and time (ns) that a mount point gets when its entries are in place.
+        stays: what goes back from what is kept into the new one, relative to both, when the new one is in place.
     """
 
     owner: Owner
     moves: tuple[_Move, ...] = ()
     root: tuple[int, int] | None = None
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def place(
     side_files: tuple[str, ...] = (),
     settle: Callable[[Path], None] | None = None,
     still: Callable[[], None] | None = None,
+    stays: Callable[[Path], Iterable[str]] | None = None,
     exchange: Exchange = filesystem.exchange,
     entry_by_entry: bool | None = None,
 ) -> Placement:
@@ -134,6 +137,8 @@ def place(
             it has to be complete by itself.
         side_files: what an engine appends to the target's name for files that belong to it, e.g. `-wal`; they move with it.
         still: makes the place stand still, just before the swap; nobody may have it open any more afterwards.
+        stays: tells of a present folder what in it is not replaced (relative paths): it moves on into the new one, unless
+            that has something of the name.
         settle: lets the engine fold side files into the present target first, when nobody has it open.
         exchange: swaps two names in one step, or returns False where that cannot be done.
         entry_by_entry: swap a folder's entries instead of the folder; by default where it is a mount point.
@@ -162,7 +167,8 @@ def place(
             _refuse_holders(target, side_files)
             if settle and target.is_file():
                 settle(target)
-            return _swap(bench, now, side_files, exchange)
+            staying = tuple(stays(target)) if stays and target.is_dir() else ()
+            return _swap(bench, now, side_files, staying, exchange)
 
 
 def resolved(target: Path) -> Path:
@@ -328,14 +334,16 @@ def _inherit_owner(bench: _Bench) -> None:
             path.chmod(mode & 0o7777)  # chown(2) takes these bits away
 
 
-def _swap(bench: _Bench, now: datetime, side_files: tuple[str, ...], exchange: Exchange) -> Placement:
+def _swap(
+    bench: _Bench, now: datetime, side_files: tuple[str, ...], stays: tuple[str, ...], exchange: Exchange
+) -> Placement:
     moves, kept = (_entry_moves(bench, now) if bench.inside else _moves(bench, now, side_files)), ""
     aside = [move for move in moves if move.role == "aside"]
     if aside:
         kept = str(bench.base / (aside[0].target.split("/")[0] if bench.inside else aside[-1].target))
     status = bench.staged.stat()
     root = (status.st_mode & 0o7777, status.st_mtime_ns) if bench.inside else None
-    intent = _Intent(this_owner(now), moves, root)
+    intent = _Intent(this_owner(now), moves, root, stays)
     _write_intent(bench.work, intent)
     if bench.inside and kept:
         Path(kept).mkdir(mode=0o700)
@@ -421,11 +429,47 @@ def _finish(bench: _Bench, intent: _Intent) -> None:
         kept = bench.base / move.target
         if move.source == place and os.path.lexists(bench.staged) and not os.path.lexists(kept):
             bench.staged.rename(kept)
+    _move_on(bench, intent)
     if intent.root:
         mode, mtime = intent.root
         bench.target.chmod(mode)
         os.utime(bench.target, ns=(mtime, mtime))
     sync_folder(bench.base)
+
+
+def _move_on(bench: _Bench, intent: _Intent) -> None:
+    """Moves what stays from the old one into the new one, with the folders around it where the new one lacks them."""
+    aside = [move.target for move in intent.moves if move.role == "aside"]
+    if not (intent.stays and aside):
+        return
+    kept = bench.base / (aside[0].split("/")[0] if bench.inside else aside[-1])
+    for path in intent.stays:
+        here, there = kept / path, bench.target / path
+        if os.path.lexists(here) and not os.path.lexists(there):
+            _make_like(kept, bench.target, PurePosixPath(path).parent)
+            _rename_unless_mounted(here, there)
+
+
+def _rename_unless_mounted(here: Path, there: Path) -> None:
+    """What is mounted, or lies in what is mounted, cannot follow: it goes where the folder around it went."""
+    try:
+        here.rename(there)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EBUSY):
+            raise
+    sync_folder(there.parent)
+    sync_folder(here.parent)
+
+
+def _make_like(old: Path, new: Path, folder: PurePosixPath) -> None:
+    """Makes a folder and those around it in `new` as they are in `old`."""
+    for step in (*reversed(folder.parents), folder):
+        if not os.path.lexists(new / step):
+            (new / step).mkdir(mode=0o700)
+            status = (old / step).lstat()
+            if os.geteuid() == 0:
+                os.chown(new / step, status.st_uid, status.st_gid)
+            (new / step).chmod(status.st_mode & 0o7777)
 
 
 def _take_back(bench: _Bench, move: _Move) -> list[str]:
@@ -450,6 +494,7 @@ def _write_intent(work: Path, intent: _Intent) -> None:
         "owner": json.loads(write_owner(intent.owner)),
         "moves": [asdict(move) for move in intent.moves],
         "root": intent.root,
+        "stays": intent.stays,
     }
     write_atomic(work / _INTENT, json.dumps(document).encode())
 
@@ -465,7 +510,8 @@ def _read_intent(work: Path) -> _Intent | None:
         owner = read_owner(json.dumps(document["owner"]).encode())
         moves = tuple(_read_move(fields) for fields in document["moves"])
         root = document["root"]
-        return _Intent(owner, moves, (int(root[0]), int(root[1])) if root else None)
+        stays = tuple(checked_relative(path) for path in document.get("stays", ()))
+        return _Intent(owner, moves, (int(root[0]), int(root[1])) if root else None, stays)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, IndexError):

@@ -74,7 +74,7 @@ class Options(SourceOptions):
 
 
 class RestoreOptions(BaseModel):
-    """How a folder is restored to its own place. Without any of them it is replaced whole, and the present one is kept."""
+    """How a folder is restored to its own place. Without any of them what belongs to the backup is replaced, and kept beside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -279,7 +279,7 @@ class FilesSource:
         entries = sum(1 for _ in self.path.iterdir())
         description = f"folder with {entries:,} {'entry' if entries == 1 else 'entries'}"
         left_out = self._options.include or self._options.exclude
-        consequence = f"{_folder.KEPT} {_folder.LEFT_OUT}" if left_out else _folder.KEPT
+        consequence = f"{_folder.KEPT} {_folder.STAYS}" if left_out else _folder.KEPT
         return Existing(place, present=True, description=description, consequence=consequence)
 
     def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
@@ -307,6 +307,7 @@ class FilesSource:
             now=self.now(),
             write=lambda staged: _folder.write(part, staged, self._site),
             check=lambda _: _folder.require_end(remaining),  # the bytes were checked while they were written
+            stays=lambda present: _folder.left_out(present, self._rules()),
         )
 
     def facts(self) -> Facts:
@@ -351,17 +352,19 @@ class FilesSource:
 
     def walk(self, note: Note, pinned: Mapping[str, Pinned] | None = None, *, reading: bool = True) -> Walk:
         """A walk over the folder, to be closed."""
+        return Walk(open_folder(str(self.path)), self._rules(), note, pinned, reading=reading)
+
+    def _rules(self) -> Rules:
         options, name = self._options, self.path.resolve().name
         staging = self._site.staging
         status = staging.stat() if staging.exists() else None
-        rules = Rules(
+        return Rules(
             options.include,
             options.exclude,
             options.one_file_system,
             lambda entry: _placing.is_kept_name(entry, name),
             (status.st_dev, status.st_ino) if status else None,
         )
-        return Walk(open_folder(str(self.path)), rules, note, pinned, reading=reading)
 
     def read_pointers(self) -> Mapping[str, tuple[str, bytes] | None]:
         """What each pointer says now.

@@ -392,6 +392,42 @@ def test_a_merge_replaces_and_removes_as_asked_and_spares_repositories_and_what_
     assert (root / "cache" / "x").exists()
 
 
+def test_what_patterns_leave_out_stays_in_place_when_the_folder_is_replaced(
+    source_of: SourceOf, root: Path, tmp_path: Path
+) -> None:
+    for name in ("doc.txt", "app.db", "cache/x", "notes/a.log", "notes/.hidden.log"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("as it was")
+    source = source_of(exclude=["/app.db", "cache/", "*.log"])
+    copy = taken(source, tmp_path / "taken")
+    for name in ("doc.txt", "app.db", "cache/x", "notes/a.log"):
+        (root / name).write_text("newer")
+    assert "patterns leave out stays" in source.existing().consequence
+    with (root / "app.db").open() as held:
+        placement = source.restore(copy.again(), RestoreOptions())
+        assert os.fstat(held.fileno()).st_ino == (root / "app.db").stat().st_ino, "an open database is still the same"
+    assert (root / "doc.txt").read_text() == "as it was"
+    assert {(root / name).read_text() for name in ("app.db", "cache/x", "notes/a.log")} == {"newer"}
+    kept = Path(placement.kept)
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*")) == ["doc.txt", "notes"]
+    assert (kept / "doc.txt").read_text() == "newer"
+
+
+def test_what_was_not_asked_for_stays_in_place_when_the_folder_is_replaced(
+    source_of: SourceOf, root: Path, tmp_path: Path
+) -> None:
+    (root / "a.pdf").write_text("as it was")
+    (root / "drafts").mkdir(mode=0o750)
+    (root / "drafts" / "b.txt").write_text("not asked for")
+    source = source_of(include=["*.pdf"])
+    copy = taken(source, tmp_path / "taken")
+    (root / "a.pdf").write_text("newer")
+    source.restore(copy.again(), RestoreOptions())
+    assert (root / "a.pdf").read_text() == "as it was"
+    assert (root / "drafts" / "b.txt").read_text() == "not asked for"
+    assert (root / "drafts").stat().st_mode & 0o777 == 0o750
+
+
 def test_replacing_a_folder_that_holds_a_repository_is_refused(source_of: SourceOf, root: Path, tmp_path: Path) -> None:
     (root / "a").touch()
     copy = taken(source_of(), tmp_path / "taken")
