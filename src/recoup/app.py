@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from recoup.model.manifest import Manifest
     from recoup.model.reports import (
         BackupReport,
+        CopyReport,
         DrillReport,
         PruneReport,
         PutRight,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from recoup.operations.backup import Plan as BackupPlan
     from recoup.operations.backup import Run as BackupRun
     from recoup.operations.backup import Target as BackupTarget
+    from recoup.operations.copy import Plan as CopyPlan
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.drill import Plan as DrillPlan
     from recoup.operations.prune import PrunePlan
@@ -638,7 +640,7 @@ class Stack:
                 f"{name} cannot be restored from {text}: {reason}", "Choose another set, or other sources."
             )
         lost = tuple(name for name in skipped if restore.is_lost(chosen[name], name))
-        return restore.Plan(tuple(items), overwrite, delete, skipped, lost)
+        return restore.Plan(restore.outer_first(items), overwrite, delete, skipped, lost)
 
     def _place_item(
         self,
@@ -743,6 +745,51 @@ class Stack:
                 for part in parts:
                     write_part(self.repository.fetch(self._named(manifest.name), source, part), folder)
             yield folder
+
+    # --- several repositories ---------------------------------------------------------------------------------------
+
+    def plan_copy(self, to: str, sets: Sequence[str] = (), *, origin: str | None = None) -> "CopyPlan":
+        """What a copy would do; changes nothing.
+
+        Args:
+            to: name of the repository that gets the sets.
+            sets: texts that name sets; all of this stack by default.
+            origin: name of the repository that they are in; the one chosen by default.
+        """
+        from recoup.operations import copy
+
+        left, right = self.only(origin) if origin else self, self.only(to)
+        if left.repository.location == right.repository.location:
+            raise UsageError(f"{left.repository.name} and {to} are one and the same repository")
+        right.repository.check()
+        infos = [left.show(text) for text in sets] or left._own_sets()  # noqa: SLF001 - another one of us
+        factor = self._settings_of(to).free_space_factor
+        return copy.plan(infos, left.repository, right.repository, factor, self._clock)
+
+    def copy(
+        self,
+        plan: "CopyPlan | None" = None,
+        *,
+        to: str = "",
+        sets: Sequence[str] = (),
+        origin: str | None = None,
+        wait_lock: float = 0.0,
+    ) -> "CopyReport":
+        """Copies sets into another repository, with their marks. Every byte is checked on the way; what is there is skipped.
+
+        Args:
+            plan: from `plan_copy`; made from the other arguments when None.
+            to: name of the repository that gets the sets.
+            sets: texts that name sets; all of this stack by default.
+            origin: name of the repository that they are in; the one chosen by default.
+            wait_lock: seconds to wait for a lock.
+        """
+        from recoup.operations import copy
+
+        plan = plan or self.plan_copy(to, sets, origin=origin)
+        left, right = self._open(plan.origin), self._open(plan.target)
+        with left.lock("shared", "copy", self.settings.stack, wait_lock), self._emitting() as emit:
+            return copy.run(plan, copy.Way(left, right, self._clock, emit, wait_lock))
 
     # --- retention --------------------------------------------------------------------------------------------------
 

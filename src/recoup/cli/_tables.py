@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from recoup.model.manifest import Manifest, SourceRecord
     from recoup.model.reports import (
         BackupReport,
+        CopyReport,
         DrillReport,
         RestoreReport,
         VerifyReport,
     )
-    from recoup.operations import backup, doctor, restore, status
+    from recoup.operations import backup, copy, doctor, restore, status
     from recoup.operations.prune import PrunePlan
 
 _STYLE = {
@@ -108,6 +109,30 @@ def summary(report: "BackupReport") -> Iterator[str]:
         yield from (f"{copy.repository} has not got {name}: {shown(why)}" for name, why in copy.left_out.items())
         if copy.prune_error:
             yield f"{copy.repository} was not pruned: {shown(copy.prune_error)}"
+
+
+def copy_plan(plan: "copy.Plan") -> Table:
+    """`copy --dry-run`."""
+    table = _table("Set", "Size", "What happens", right=("Size",), fold=("What happens",))
+    for row in plan.rows:
+        what = f"{plan.target} has it already, as {row.there}" if row.there else row.problem or "is copied"
+        table.add_row(*_cells((row.set, size(row.bytes), what)))
+    return table
+
+
+def copy_report(report: "CopyReport") -> Iterator[str]:
+    """`copy`."""
+    for one in report.sets:
+        if one.error:
+            yield f"{one.set} was NOT copied: {shown(one.error)}"
+        elif not one.there:
+            called = "" if one.copy == one.set else f" as {one.copy}"
+            yield f"{one.set}: {size(one.bytes)} copied{called} in {duration(one.seconds)}"
+    there = sum(one.there for one in report.sets)
+    copied = counted(sum(bool(one.copy) and not one.there for one in report.sets), "set")
+    yield f"{copied} copied from {report.origin} to {report.target}" + (
+        f", {there} were there already." if there else "."
+    )
 
 
 def facts(record: "SourceRecord") -> Table:

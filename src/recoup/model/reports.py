@@ -339,6 +339,58 @@ class RestoreReport:
 
 
 @dataclass(frozen=True)
+class CopiedSet:
+    """What became of one set in a copy.
+
+    Attributes:
+        set: its name where it was copied from.
+        copy: its name in the other repository; empty when it is not there.
+        bytes: what was copied, plain; 0 when nothing had to be.
+        seconds: how long it took.
+        there: True when the other repository had it already.
+        error: why it was not copied; empty otherwise.
+        code: that error's exit code.
+    """
+
+    set: str
+    copy: str = ""
+    bytes: int = 0
+    seconds: float = 0.0
+    there: bool = False
+    error: str = ""
+    code: ExitCode = ExitCode.OK
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """The result of a copy.
+
+    Attributes:
+        origin: name of the repository that was copied from.
+        target: name of the one that got the sets.
+        sets: one entry for each set that was asked for.
+        seconds: how long it took.
+    """
+
+    origin: str
+    target: str
+    sets: tuple[CopiedSet, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when the target has all of them; 4 when one is damaged; 3 when some are missing; a sole reason's own code when all
+        are."""
+        failed = [one for one in self.sets if one.error]
+        if not failed:
+            return ExitCode.OK
+        codes = {one.code for one in failed}
+        if ExitCode.DAMAGED in codes:
+            return ExitCode.DAMAGED
+        return codes.pop() if len(codes) == 1 and len(failed) == len(self.sets) else ExitCode.INCOMPLETE
+
+
+@dataclass(frozen=True)
 class PutRight:
     """What killed runs had left at one source.
 

@@ -26,6 +26,7 @@ class Pump:
         source: the source's name.
         total: bytes expected, for the progress.
         emit: where progress goes.
+        work: what is done, for the progress.
         done: bytes moved so far.
         findings: items that changed or could not be read.
     """
@@ -34,6 +35,7 @@ class Pump:
     source: str
     total: int | None
     emit: Emit
+    work: str = "backup"
     done: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -136,7 +138,7 @@ class Pump:
     def _progress(self, count: int, *, finished: bool = False) -> None:
         before, self.done = self.done, self.done + count
         if finished or before // (4 * BLOCK) != self.done // (4 * BLOCK):
-            self.emit(Progress(f"backup {self.source}", self.done, self.total, finished))
+            self.emit(Progress(f"{self.work} {self.source}", self.done, self.total, finished))
 
 
 def _base64(value: bytes) -> str:

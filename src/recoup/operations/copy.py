@@ -1,0 +1,225 @@
+"""Copy: sets of one repository into another, with what was learned of them, checked on the way."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError
+from recoup.model.events import Emit, Event, Level
+from recoup.model.manifest import SourceRecord, StoredPart
+from recoup.model.names import SetName
+from recoup.model.part import Part
+from recoup.model.reports import CopiedSet, CopyReport, SetInfo
+from recoup.operations._cutting import sentence
+from recoup.operations._pump import Pump, storage_error
+from recoup.operations.selection import listing
+from recoup.repository._base import Repository, SetWriter
+from recoup.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set in the plan.
+
+    Attributes:
+        set: its name where it is copied from.
+        there: its name in the other repository, which has it already; empty when it is to be copied.
+        bytes: what it holds, plain.
+        problem: why it cannot be copied; empty when it can.
+    """
+
+    set: str
+    there: str
+    bytes: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a copy will do.
+
+    Attributes:
+        origin: name of the repository that is copied from.
+        target: name of the one that gets the sets.
+        rows: one for each set, oldest first.
+        factor: free space that each set asks for, as a multiple of what it holds.
+        free_bytes: what the target has; None when unknown.
+    """
+
+    origin: str
+    target: str
+    rows: tuple[Row, ...]
+    factor: float
+    free_bytes: int | None
+
+    @property
+    def missing(self) -> tuple[Row, ...]:
+        """The sets that will be copied."""
+        return tuple(row for row in self.rows if not row.there and not row.problem)
+
+    @property
+    def needed_bytes(self) -> int:
+        """What they will take in the target, the safety factor included."""
+        return int(sum(row.bytes for row in self.missing) * self.factor)
+
+
+def plan(infos: Iterable[SetInfo], origin: Repository, target: Repository, factor: float, clock: Clock) -> Plan:
+    """Looks which sets the target lacks; changes nothing. Sets are the same when the `id` in their manifests is.
+
+    Args:
+        infos: the sets to copy.
+        origin: where they are.
+        target: where they are to be.
+        factor: free space that a set asks for, as a multiple of what it holds.
+        clock: time.
+    """
+    there = {info.manifest.id: info.name for info in listing(target, clock.now()) if info.manifest}
+    rows = tuple(_row(info, there) for info in sorted(infos, key=lambda info: info.name_key))
+    return Plan(origin.name, target.name, rows, factor, target.free_bytes())
+
+
+def _row(info: SetInfo, there: dict[str, str]) -> Row:
+    if info.manifest is None:
+        return Row(info.name, "", 0, f"its manifest cannot be read: {info.problem}")
+    return Row(info.name, there.get(info.manifest.id, ""), info.manifest.bytes)
+
+
+@dataclass(frozen=True)
+class Way:
+    """From where to where, and the surroundings.
+
+    Attributes:
+        origin: where the sets are; the caller holds a shared lock there.
+        target: where they are to be.
+        clock: time.
+        emit: where news go.
+        wait_lock: seconds to wait for the target's lock.
+    """
+
+    origin: Repository
+    target: Repository
+    clock: Clock
+    emit: Emit
+    wait_lock: float = 0.0
+
+
+def run(plan: Plan, way: Way) -> CopyReport:
+    """Copies one set after the other, oldest first. One that cannot be copied does not stop the others; when the target
+    cannot be written, the rest is not tried. What an interrupted copy has finished is skipped by the next one."""
+    begun = way.clock.monotonic()
+    results: list[CopiedSet] = []
+    stopped: RecoupError | None = None
+    for row in plan.rows:
+        if stopped is None or row.there or row.problem:
+            result, stopped = _copied(row, plan, way)
+        else:
+            result = CopiedSet(row.set, error=f"not tried: {stopped.message}", code=stopped.exit_code)
+        results.append(result)
+    return CopyReport(plan.origin, plan.target, tuple(results), way.clock.monotonic() - begun)
+
+
+def _copied(row: Row, plan: Plan, way: Way) -> tuple[CopiedSet, RecoupError | None]:
+    """What became of a set, and the error after which no other needs to be tried."""
+    begun = way.clock.monotonic()
+    if row.problem:
+        error = DamagedError(row.problem)
+        return _failed(row, error, way), None
+    try:
+        if row.there:
+            _carry_marks(_parsed(row.set), _parsed(row.there), way)
+            return CopiedSet(row.set, row.there, there=True), None
+        name = _copy(row, plan.factor, way)
+    except (NoSpaceError, StorageError) as error:
+        return _failed(row, error, way), error
+    except OSError as error:
+        return _failed(row, storage_error(error), way), storage_error(error)
+    except RecoupError as error:
+        return _failed(row, error, way), None
+    seconds = way.clock.monotonic() - begun
+    fields = {"from": plan.origin, "to": plan.target, "bytes": row.bytes}
+    text = f"{row.set} of {plan.origin} is now in {plan.target} as {name}"
+    way.emit(Event("set_copied", way.clock.now(), text, set=str(name), fields=fields))
+    return CopiedSet(row.set, str(name), row.bytes, seconds), None
+
+
+def _failed(row: Row, error: RecoupError, way: Way) -> CopiedSet:
+    fields = {"from": way.origin.name, "to": way.target.name, "error": error.message}
+    text = f"{row.set} was not copied to {way.target.name}: {sentence(error)}"
+    way.emit(Event("copy_failed", way.clock.now(), text, Level.ERROR, row.set, fields))
+    return CopiedSet(row.set, error=sentence(error), code=error.exit_code)
+
+
+def _copy(row: Row, factor: float, way: Way) -> SetName:
+    name = _parsed(row.set)
+    manifest = way.origin.whole(way.origin.manifest(name))
+    with way.target.lock("backup", "copy", f"copy of {manifest.stack}", way.wait_lock):
+        _require_room(row, factor, way.target)
+        with way.target.begin(manifest.started, manifest.stack) as writer:
+            sources = {
+                source: replace(record, parts=tuple(_parts(name, source, record, writer, way)))
+                for source, record in manifest.sources.items()
+            }
+            writer.commit(replace(manifest, name=str(writer.name), sources=sources, sealing=None))
+            copied = writer.name
+        _carry_marks(name, copied, way)
+    return copied
+
+
+def _require_room(row: Row, factor: float, target: Repository) -> None:
+    needed, free = int(row.bytes * factor), target.free_bytes()
+    if free is not None and needed > free:
+        raise NoSpaceError(
+            f"insufficient disk space at {target.location} for {row.set}: {needed:,} bytes are needed, {free:,} are free",
+            "Free space or prune old sets there; then run the copy again, which goes on where it stopped.",
+        )
+
+
+def _parts(name: SetName, source: str, record: SourceRecord, writer: SetWriter, way: Way) -> Iterable[StoredPart]:
+    pump = Pump(writer, source, record.bytes, way.emit, f"copy {name}")
+    once = bool(record.settings.get("store_once"))
+    for part in record.parts:
+        stored = _stored(pump, lambda part=part: way.origin.fetch(name, source, part), once=once)  # type: ignore[misc]
+        if pump.findings:
+            raise DamagedError(f"{pump.findings[0].item} of {name} {pump.findings[0].message}", _DAMAGED)
+        _demand_same(name, part, stored)
+        yield replace(stored, attributes=part.attributes)
+
+
+_DAMAGED = "`recoup verify` tells what else is damaged; `recoup repair` mends it from another repository."
+
+
+def _stored(pump: Pump, fetch: Callable[[], Part], *, once: bool) -> StoredPart:
+    """Stores a part; where the target can, what equals the copy in an earlier set of it is not stored again."""
+    if once:
+        try:
+            return pump.store(replace(fetch(), once=True))
+        except RefusedError:  # not in an encrypted repository; nothing was read yet
+            pass
+    return pump.store(fetch())
+
+
+def _demand_same(name: SetName, part: StoredPart, stored: StoredPart) -> None:
+    """Reading has checked every byte against the manifest; this looks whether all of them arrived."""
+    same = (part.bytes, part.kind) == (stored.bytes, stored.kind)
+    if part.content_sha256 and stored.content_sha256:
+        same = same and part.content_sha256 == stored.content_sha256
+    if part.members and stored.members:
+        same = same and part.members.count == stored.members.count
+    if not same:
+        raise DamagedError(f"{part.path} of {name} did not arrive as it is; nothing of it was kept")
+
+
+def _carry_marks(name: SetName, copied: SetName, way: Way) -> None:
+    """Adds the marks that the copy lacks: its pins, proofs, notes."""
+    if name not in way.origin.marked():
+        return
+    known = {(mark.kind, mark.time, mark.host) for mark in way.target.marks(copied)}
+    for mark in sorted(way.origin.marks(name), key=lambda mark: mark.time):
+        if (mark.kind, mark.time, mark.host) not in known:
+            way.target.mark(copied, mark)
+
+
+def _parsed(text: str) -> SetName:
+    found = SetName.parse(text)
+    if found is None:
+        raise RefusedError(f"{text} is not the name of a set")
+    return found
