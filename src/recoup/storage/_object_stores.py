@@ -1,0 +1,160 @@
+"""From a URL and settings to obstore's store, and to the signed client where the store is S3."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from recoup.errors import ConfigError, StorageError
+from recoup.storage._object_faults import Place
+from recoup.storage._object_options import Options, number_of
+from recoup.storage._s3 import Bucket, S3Client
+from recoup.storage._s3_credentials import endpoint_of, provider, region_of, secrets_of
+from recoup.storage._throttled import Limit
+from recoup.system.clock import Clock
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+SCHEMES = ("s3", "gs", "az", "memory")
+"""What a URL of an object store begins with; `memory://name` lives as long as the process, for tests."""
+
+_CONNECT = timedelta(seconds=10)
+_WHOLE_REQUEST = timedelta(days=1)
+"""One request as a whole is not limited: how long it takes depends on the data. `timeout` limits the silence in it."""
+
+_in_memory: dict[str, "ObjectStore"] = {}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An object store.
+
+    Attributes:
+        place: for messages.
+        prefix: what all names begin with, without slashes at its ends.
+        store: of obstore; reads, lists and deletes.
+        s3: writes and looks at the bucket; None where the store is not S3.
+    """
+
+    place: Place
+    prefix: str
+    store: Any
+    s3: S3Client | None
+
+
+def opened(url: str, options: Options, clock: Clock, upload: Limit) -> Opened:
+    """Opens the store of a URL; asks nobody yet.
+
+    Raises:
+        ConfigError: the URL names no bucket, or a setting has no meaning for this kind of store.
+        StorageError: there are no keys.
+    """
+    scheme, bucket, prefix = split(url)
+    if strange := options.without_meaning(scheme):
+        raise ConfigError(
+            f"`storage:` of {url} has {', '.join(strange)}, which {scheme}:// does not know", "Remove it."
+        )
+    where = f"{scheme}://{bucket}{f'/{prefix}' if prefix else ''}"
+    if scheme == "s3":
+        return _s3(bucket, prefix, where, options, clock, upload)
+    place = Place(scheme, where, options.endpoint or "")
+    return Opened(place, prefix, _other(scheme, bucket, options), None)
+
+
+def split(url: str) -> tuple[str, str, str]:
+    """Scheme, bucket and prefix of a URL.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    parts = urlsplit(url)
+    bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
+    if parts.scheme not in SCHEMES or not bucket or "@" in bucket or ":" in bucket or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{parts.scheme}:// is followed by something else than BUCKET/PREFIX", "As in s3://my-backups/stack."
+        )
+    if any(step in ("", ".", "..") for step in prefix.split("/")) and prefix:
+        raise ConfigError(f"the prefix {prefix!r} has an empty, `.` or `..` component", "Write it without.")
+    return parts.scheme, bucket, prefix
+
+
+def _s3(bucket: str, prefix: str, where: str, options: Options, clock: Clock, upload: Limit) -> Opened:
+    from obstore.store import S3Store
+
+    region = region_of(options)
+    endpoint = endpoint_of(options, region)
+    own = ".amazonaws.com" in endpoint
+    path_style = options.path_style if options.path_style is not None else not own or "." in bucket
+    found = Bucket(bucket, endpoint, region, path_style)
+    place = Place("s3", where, endpoint)
+    secrets = secrets_of(options)
+    store = S3Store(
+        bucket,
+        config={
+            "endpoint": endpoint if path_style else found.url,
+            "region": region,
+            "virtual_hosted_style_request": not path_style,
+        },
+        client_options=_client(options, endpoint),
+        retry_config={"max_retries": 0},
+        credential_provider=provider(secrets, clock.now),
+    )
+    return Opened(place, prefix, store, S3Client(found, place, secrets, options, clock, upload))
+
+
+def _client(options: Options, endpoint: str = "") -> "ClientConfig":
+    client: ClientConfig = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": _CONNECT,
+        "read_timeout": timedelta(seconds=options.timeout),
+        "timeout": _WHOLE_REQUEST,
+    }
+    if options.ca_file is not None:
+        try:
+            client["root_certificate"] = options.ca_file.read_bytes()
+        except OSError as error:
+            raise StorageError(
+                f"the certificates in {options.ca_file} cannot be read: {error.strerror or error}"
+            ) from None
+    return client
+
+
+def _retry(options: Options) -> "RetryConfig":
+    """Ours, for what obstore sends in parts: only it can send one of them again."""
+    return {
+        "max_retries": options.retries,
+        "backoff": {"init_backoff": timedelta(seconds=options.retry_wait), "base": 2},
+    }
+
+
+def _other(scheme: str, bucket: str, options: Options) -> "ObjectStore":
+    from obstore.store import AzureStore, GCSStore, MemoryStore
+
+    if scheme == "memory":
+        return _in_memory.setdefault(bucket, MemoryStore())
+    client, retry = _client(options, options.endpoint or ""), _retry(options)
+    try:
+        if scheme == "gs":
+            config = {} if options.credentials_file is None else {"service_account": str(options.credentials_file)}
+            return GCSStore(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+        wanted = {
+            "account_name": options.account,
+            "account_key": options.secret_key.get_secret_value() if options.secret_key else None,
+            "endpoint": options.endpoint,
+        }
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return AzureStore(bucket, config=given, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+    except Exception as error:  # obstore's own base of errors is not public
+        from obstore.exceptions import BaseError
+
+        if not isinstance(error, BaseError | ValueError | OSError):
+            raise
+        raise StorageError(f"{scheme}://{bucket} cannot be opened: {str(error).partition(chr(10))[0][:200]}") from None
+
+
+def block_size(options: Options) -> int:
+    """Bytes of one request for a range: a part, or, with a limit, about a second's worth."""
+    part = number_of(options.part_size)
+    limit = options.download_limit
+    return part if limit is None else min(part, max(number_of(limit), 256 * 1024))
