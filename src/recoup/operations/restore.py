@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -158,6 +158,15 @@ def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel, re
     return Item(row, set_name, manifest, live=live, options=options)
 
 
+def outer_first(items: Iterable[Item]) -> tuple[Item, ...]:
+    """What lies inside another source's folder comes after that folder, which would else be swapped with it in it."""
+    return tuple(sorted(items, key=lambda item: len(Path(item.row.target).parts) if _lives_in_files(item) else 0))
+
+
+def _lives_in_files(item: Item) -> bool:
+    return item.live is not None and item.live.options.place == "path"
+
+
 def _set_name(manifest: Manifest) -> SetName:
     found = SetName.parse(manifest.name)
     if found is None:
@@ -205,7 +214,7 @@ def _require_space(plan: Plan) -> None:
     """What is restored lies beside what is there until both are whole, so all of it needs room."""
     needed: dict[int, tuple[int, Path]] = {}
     for item in plan.items:
-        if item.live is not None and item.live.options.place != "path":
+        if item.live is not None and not _lives_in_files(item):
             continue  # it lives on a server, whose disk is not ours to ask
         place = item.folder or Path(item.row.target)
         while not place.exists() and place != place.parent:

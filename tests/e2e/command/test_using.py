@@ -313,6 +313,30 @@ def test_stopping_while_a_lock_is_awaited_exits_130(stack: Path, tmp_path: Path)
     assert len(sets(stack)) == 1
 
 
+@pytest.mark.parametrize("patterns", ["[/chat.db*]", "[]"], ids=["left out", "taken twice"])
+def test_a_database_inside_another_source_s_folder_is_back_in_place(fresh: Path, inside: Recoup, patterns: str) -> None:
+    (fresh / "recoup.yaml").write_text(f"""\
+version: 1
+stack: nested
+sources:
+  a-chat: {{kind: sqlite, path: data/chat.db}}
+  data: {{kind: files, path: data, exclude: {patterns}}}
+repositories:
+  local: {{path: backups}}
+""")
+    assert inside(fresh, "backup").returncode == 0
+    with contextlib.closing(sqlite3.connect(fresh / "data" / "chat.db")) as connection:
+        connection.execute("delete from messages")
+        connection.commit()
+    done = inside(fresh, "restore", "--in-place", "--yes")
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(fresh / "data" / "chat.db")) as connection:
+        assert connection.execute("select count(*) from messages").fetchall() == [(50,)]
+    assert len(list((fresh / "data").glob("chat.db.before-restore-*"))) == 1, "what was there is kept"
+    assert inside(fresh, "restore", "--source", "data", "--in-place", "--yes").returncode == 0
+    assert (fresh / "data" / "chat.db").exists()
+
+
 def test_prune_looks_only_at_sets_with_the_tag(stack: Path, recoup: Recoup) -> None:
     for _ in range(2):
         assert recoup(stack, "backup", "--tag", "run=hourly").returncode == 0
