@@ -9,7 +9,7 @@ from recoup.errors import NoSuchSetError, RecoupError, UsageError
 from recoup.model.marks import standing
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
-from recoup.repository._base import Repository
+from recoup.repository._base import Overview, Repository
 
 _MOMENT = re.compile(
     r"(?P<day>now|today|yesterday|\d{4}-\d\d-\d\d)"
@@ -21,29 +21,30 @@ _SHORT_NAME = re.compile(r"\d{8}_[\d_]*")  # a set's name without `backup_`
 _SHOWN = 5  # matches named in an error
 
 
-def listing(repository: Repository, now: datetime) -> list[SetInfo]:
+def listing(repository: Repository, now: datetime, *, copies: bool = True) -> list[SetInfo]:
     """All sets with what was learned about them, oldest first; one whose manifest cannot be read carries its problem.
 
     Args:
         repository: where to look.
         now: the present moment; pins end.
+        copies: whether copies of manifests will do, which is faster on object stores; not where sets are to be removed.
     """
-    marked = repository.marked()
-    infos = (_info(repository, name, now, marked=name in marked) for name in sorted(repository.names()))
+    overview = repository.overview(copies=copies)
+    infos = (_info(repository.name, overview, name, now) for name in sorted(overview.names))
     return [info for info in infos if info is not None]
 
 
-def _info(repository: Repository, name: SetName, now: datetime, *, marked: bool) -> SetInfo | None:
-    learned = standing(repository.marks(name) if marked else (), now)
+def _info(repository: str, overview: Overview, name: SetName, now: datetime) -> SetInfo | None:
+    learned = standing(overview.marks(name), now)
     text = str(name)
     try:
-        return SetInfo(repository.name, text, repository.manifest(name), learned)
+        return SetInfo(repository, text, overview.manifest(name), learned)
     except NoSuchSetError:  # deleted since its name was read
         return None
     except RecoupError as error:
-        return SetInfo(repository.name, text, None, learned, error.message)
+        return SetInfo(repository, text, None, learned, error.message)
     except OSError as error:
-        return SetInfo(repository.name, text, None, learned, f"it cannot be read: {error.strerror or error}")
+        return SetInfo(repository, text, None, learned, f"it cannot be read: {error.strerror or error}")
 
 
 def is_good(info: SetInfo) -> bool:

@@ -16,8 +16,8 @@ from recoup.model.part import Content, Member, Part
 from recoup.model.reports import Damage
 
 LockMode = Literal["backup", "shared", "exclusive", "claim"]
-"""`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: names are given out,
-which is in the way of nothing else."""
+"""`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: a name is given
+out, which is in the way of nothing else."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,24 @@ class TestPlainInMemory(TestPlainTree):
             storage.put(f"{name}/{part.path}", bytes(data))
 
         return flip
+
+
+class TestPlainWithoutRenames(TestPlainInMemory):
+    """A storage like an object store."""
+
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        return MemoryStorage(moves=False)
+
+
+class TestPlainWithoutConditionalPut(TestPlainInMemory):
+    """An object store that overwrites whatever is there."""
+
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        storage = MemoryStorage(moves=False)
+        storage.properties = replace(storage.properties, put_if_absent=False)
+        return storage
 
 
 def flip_byte(path: Path, position: int | None = None) -> None:

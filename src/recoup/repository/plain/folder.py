@@ -134,7 +134,7 @@ class SetFolder:
         if self.style.sealing is not None:
             return None if self.style.spool is None else str(self.style.spool)
         root = self.storage.properties.local_root
-        return None if root is None else str(root / self.prefix)
+        return None if root is None or not self.storage.properties.moves else str(root / self.prefix)
 
     @property
     def method(self) -> Sealed | None:
@@ -219,15 +219,15 @@ class SetFolder:
         self.storage.put(self.key(file.path), stored)
         return file
 
-    def write_manifest(self, data: bytes, record: SealingRecord | None) -> None:
-        """Writes the manifest, or what stands open of it, and the checksums of all."""
+    def write_sums(self, data: bytes, record: SealingRecord | None) -> bytes:
+        """Writes the checksums of all, and the encrypted manifest where it is; returns what is to stand in manifest.json."""
         beside = [] if record is None else [record.keys]
         if self.style.sealing is not None and record is not None and self.style.seal_manifest:
             file = self._put_sealed(self.style.sealing, layout.MANIFEST, data)
             beside.append(file)
             data = Header(record.method, record.recipients, file).encode()
         self._write_sums(beside, data)
-        self.storage.put(self.key(layout.MANIFEST), data)
+        return data
 
     def _write_sums(self, beside: Sequence[StoredFile], manifest: bytes) -> None:
         self.storage.delete(self.key(layout.SUMS))

@@ -1,5 +1,8 @@
 """Where things lie in a plain repository (`docs/format.md`)."""
 
+import contextlib
+from datetime import UTC, datetime
+
 from recoup.model.manifest import Pack, StoredPart
 from recoup.model.names import SetName, checked_relative
 
@@ -11,6 +14,7 @@ MARKS = "marks"
 TRASH = ".trash"
 PARTIAL = ".partial"
 STAGING = ".staging"
+CATALOG = ".catalog"
 MEMBERS = ".members.jsonl"
 
 
@@ -39,3 +43,26 @@ def member_path(part: StoredPart, name: str) -> str:
 def marks_prefix(name: SetName) -> str:
     """Folder of a set's marks."""
     return f"{MARKS}/{name}"
+
+
+_TRASH_TIME = "%Y%m%dT%H%M%S%f"
+
+
+def trash_key(name: SetName, deleted: datetime) -> str:
+    """Where a deleted set lies, or what says that it is deleted.
+
+    Args:
+        name: of the set.
+        deleted: when (UTC).
+    """
+    return f"{TRASH}/{name}@{deleted.strftime(_TRASH_TIME)}"
+
+
+def trashed_in(key: str) -> tuple[SetName, datetime] | None:
+    """The set that a key of the trash names, and when it was deleted; None for any other key."""
+    text, _, time = key.removeprefix(f"{TRASH}/").partition("@")
+    name = SetName.parse(text)
+    with contextlib.suppress(ValueError):
+        deleted = datetime.strptime(time, _TRASH_TIME).replace(tzinfo=UTC)
+        return None if name is None else (name, deleted)
+    return None

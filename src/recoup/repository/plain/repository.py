@@ -1,4 +1,4 @@
-"""The plain repository: `repository/_base.py` kept on any storage that can rename (`docs/format.md`)."""
+"""The plain repository: `repository/_base.py` kept on any storage (`docs/format.md`)."""
 
 import contextlib
 import json
@@ -8,21 +8,26 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError, WrongKeyError
+from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError, StorageError, WrongKeyError
 from recoup.model.manifest import Manifest, Sealed, StoredPart, decode
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.repository import locking
-from recoup.repository._base import KeyProof, Lock, LockMode, SetWriter, Subset, Verification
+from recoup.repository._base import KeyProof, Lock, LockMode, Overview, SetWriter, Subset, Verification
 from recoup.repository.plain import layout
+from recoup.repository.plain.catalog import Copies
+from recoup.repository.plain.claiming import ClaimedSets
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.once import earlier_parts
+from recoup.repository.plain.overview import Copied, OneByOne
 from recoup.repository.plain.reading import part_of
+from recoup.repository.plain.renaming import RenamedSets
 from recoup.repository.plain.sealed import decode_header, is_header, whole
+from recoup.repository.plain.sets import Sets
 from recoup.repository.plain.verifying import PlainVerification
-from recoup.repository.plain.writing import PlainSetWriter, new_set, remove_abandoned
+from recoup.repository.plain.writing import PlainSetWriter
 from recoup.repository.sealing._base import prove
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
@@ -34,7 +39,6 @@ _CHANGED = (
     "new sets, or use recipients, which can be changed at any time."
 )
 _MARK_TIME = "%Y%m%dT%H%M%S%f"
-_TRASH_TIME = "%Y%m%dT%H%M%S%f"
 
 
 def _mark(data: bytes) -> Mark:
@@ -45,6 +49,11 @@ def _mark(data: bytes) -> Mark:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         newest = datetime.max.replace(tzinfo=UTC)
         return Mark("pin", newest, "", {"reason": "one of its marks is damaged, and might be a pin"})
+
+
+def locked(until: datetime) -> str:
+    """Why a set stays that the storage keeps by force."""
+    return f"locked until {until.isoformat(sep=' ', timespec='seconds')} by the storage"
 
 
 class PlainRepository:
@@ -66,7 +75,8 @@ class PlainRepository:
     def __init__(self, name: str, storage: Storage, style: Style, clock: Clock) -> None:
         self.name = name
         self._storage, self._style, self._clock = storage, style, clock
-        self._opened: dict[SetName, Manifest] = {}
+        self._sets: Sets = RenamedSets(storage) if storage.properties.moves else ClaimedSets(storage, clock)
+        self._opened: dict[tuple[SetName, bytes, bool], Manifest] = {}
         self._last_keys: SetKeys | None = None
 
     @property
@@ -125,23 +135,40 @@ class PlainRepository:
 
     def names(self) -> Sequence[SetName]:
         """Names of all sets, oldest first."""
-        return sorted(name for folder in self._storage.folders() if (name := SetName.parse(folder)))
+        return self._sets.names()
+
+    def overview(self, *, copies: bool = True) -> Overview:
+        """All sets at once, by the catalogue where there is one."""
+        if not isinstance(self._sets, ClaimedSets):
+            return OneByOne(self)
+        found = self._sets.catalog.copies() if copies else {}
+        return Copied(self.names, self._storage, found, self._read, _mark)
 
     def manifest(self, name: SetName) -> Manifest:
         """What a set claims."""
+        manifest = self._read(name, {})
+        if self._sets.hides(name):
+            raise self._no_such(name)
+        return manifest
+
+    def _read(self, name: SetName, copies: Copies) -> Manifest:
+        """A manifest, from copies of its objects where there are some."""
+        key = f"{name}/{layout.MANIFEST}"
         try:
-            data = self._storage.get(f"{name}/{layout.MANIFEST}")
+            data = copies.get(key) or self._storage.get(key)
         except FileNotFoundError:
             if name in self.names():
                 raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
-            raise NoSuchSetError(
-                f"there is no set {name} in {self.name}", "`recoup list` shows those there are."
-            ) from None
+            raise self._no_such(name) from None
         if not is_header(data):
-            return decode(data, f"{name}/{layout.MANIFEST}")
-        if name not in self._opened:  # opening takes a program, and a set never changes
-            self._opened[name] = self._keys(name).manifest_in(data)
-        return self._opened[name]
+            return decode(data, key)
+        known = (name, data, bool(copies))
+        if known not in self._opened:  # opening takes a program, and a set never changes
+            self._opened[known] = self._keys(name).manifest_in(data, copies)
+        return self._opened[known]
+
+    def _no_such(self, name: SetName) -> NoSuchSetError:
+        return NoSuchSetError(f"there is no set {name} in {self.name}", "`recoup list` shows those there are.")
 
     def whole(self, manifest: Manifest) -> Manifest:
         """A manifest with the facts that are encrypted in its set; that of an open set as it is."""
@@ -218,15 +245,16 @@ class PlainRepository:
         """Begins a set of a stack."""
         self.check()
         self._require_keys()
-        remove_abandoned(self._storage)
-        name = SetName.at(moment)
-        names = self.names()
-        taken = set(names)
-        while name in taken:
-            name = name.next()
-        earlier = earlier_parts(reversed(names), self.manifest, stack)
-        with new_set(self._storage, name, self._style, earlier, self.WRITER) as writer:
+        for tidy in (self._storage.tidy, self._sets.remove_abandoned):
+            with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
+                tidy()
+        earlier = earlier_parts(self._newest_first(), self.manifest, stack)
+        with self._sets.begin(SetName.at(moment), self._style, earlier, self.WRITER) as writer:
             yield writer
+
+    def _newest_first(self) -> Iterator[SetName]:
+        """Names of all sets; nothing is listed before one is wanted."""
+        yield from reversed(self.names())
 
     def _require_keys(self) -> None:
         """Demands keys that fit, before anything is written. A repository has one passphrase: a file of it that was changed
@@ -249,40 +277,58 @@ class PlainRepository:
         """Compares stored bytes with the manifest."""
         return self.VERIFICATION(self._storage, name, self._keys(name), subset, advance or (lambda _: None))
 
+    def locked_until(self, name: SetName) -> datetime | None:
+        """Until when the storage refuses to give up the manifest, which was stored last."""
+        try:
+            until = self._storage.locked_until(f"{name}/{layout.MANIFEST}")
+        except FileNotFoundError:
+            return None
+        return until if until is not None and until > self._clock.now() else None
+
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
         now = self._clock.now()
+        self._require_deletable(names)
         self._opened.clear()  # a later set may get the name of a deleted one
         self._last_keys = None
         self._storage.tidy()
+        self._sets.remove_abandoned()
         for name in names:
-            self._storage.move(str(name), f"{layout.TRASH}/{name}@{now.strftime(_TRASH_TIME)}")
-        for name, deleted, folder in self._trash():
-            if now - deleted >= timedelta(days=keep_days):
-                self._storage.delete_all(f"{layout.TRASH}/{folder}")
-                self._storage.delete_all(layout.marks_prefix(name))
+            self._sets.trash(name, now)
+        self._empty_trash(now - timedelta(days=keep_days))
         for orphan in self.marked() - {*self.names(), *self.trashed()}:  # a removal that was killed
             self._storage.delete_all(layout.marks_prefix(orphan))
 
-    def _trash(self) -> Iterator[tuple[SetName, datetime, str]]:
-        """The sets in the trash: name, when deleted, folder."""
-        for folder in list(self._storage.folders(layout.TRASH)):
-            text, _, time = folder.partition("@")
-            name = SetName.parse(text)
-            with contextlib.suppress(ValueError):
-                deleted = datetime.strptime(time, _TRASH_TIME).replace(tzinfo=UTC)
-                if name is not None:
-                    yield name, deleted, folder
+    def _require_deletable(self, names: Sequence[SetName]) -> None:
+        present = set(self.names()) if names else set[SetName]()
+        for name in names:
+            if name not in present:
+                raise self._no_such(name)
+            if (until := self.locked_until(name)) is not None:
+                raise RefusedError(
+                    f"{name} is not deleted: {locked(until)}",
+                    "The storage keeps it by force (object lock); it can be deleted after that time.",
+                )
+
+    def _empty_trash(self, before: datetime) -> None:
+        due = [
+            found
+            for found in self._sets.trashed()
+            if found.begun or (found.deleted <= before and self.locked_until(found.name) is None)
+        ]
+        self._sets.removing(due)
+        for found in due:
+            self._sets.remove(found)
 
     def trashed(self) -> Sequence[SetName]:
         """Names of the sets in the trash, oldest first."""
-        return sorted(name for name, _, _ in self._trash())
+        return sorted({found.name for found in self._sets.trashed() if not found.begun})
 
     def undelete(self, name: SetName) -> None:
         """Takes a set out of the trash."""
-        for found, _, folder in self._trash():
-            if found == name:
-                self._storage.move(f"{layout.TRASH}/{folder}", str(name))
+        for found in self._sets.trashed():
+            if found.name == name and not found.begun:
+                self._sets.undelete(found)
                 return
         raise NoSuchSetError(f"{name} is not in the trash of {self.name}", "It was removed for good, or never there.")
 

@@ -1,28 +1,43 @@
-"""Writing a set: parts first, hashed and compressed on the way, the manifest last, one rename."""
+"""Writing a set: parts first, hashed and compressed on the way, the manifest last."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from recoup.errors import RefusedError
-from recoup.model.manifest import Manifest, encode
+from recoup.model.manifest import Manifest
 from recoup.model.names import SetName
-from recoup.repository.plain import layout
 from recoup.repository.plain.folder import SetFolder, Style
 from recoup.repository.plain.once import Earlier, nothing_earlier
 from recoup.repository.plain.sinks import PlainStreamSink, PlainTarSink, PlainTreeSink
 from recoup.storage._base import Storage
-from recoup.system.host import holder_token, token_is_dead
+
+Appear = Callable[["PlainSetWriter", Manifest], SetName]
+"""The last step of a writing."""
 
 
 class PlainSetWriter(SetFolder):
-    """A set being written below a prefix that nobody reads."""
+    """A set being written below a prefix that nobody reads.
+
+    Args:
+        storage: where.
+        prefix: the key of its folder meanwhile.
+        name: that it is to get.
+        style: how its files are stored.
+        appear: ends it: with checksums and manifest, so that it shows; returns its name.
+        earlier: finds what earlier sets have stored once.
+    """
 
     def __init__(
-        self, storage: Storage, prefix: str, name: SetName, style: Style, earlier: Earlier = nothing_earlier
+        self,
+        storage: Storage,
+        prefix: str,
+        name: SetName,
+        style: Style,
+        appear: "Appear",
+        earlier: Earlier = nothing_earlier,
     ) -> None:
         super().__init__(storage, prefix, style)
-        self._name, self._earlier = name, earlier
+        self._name, self._appear, self._earlier = name, appear, earlier
 
     @property
     def name(self) -> SetName:
@@ -61,39 +76,5 @@ class PlainSetWriter(SetFolder):
             )
 
     def commit(self, manifest: Manifest) -> None:
-        """Writes checksums and manifest, makes all durable, then lets the set appear under the next free name."""
-        manifest = self.with_secrets_apart(manifest)
-        while True:
-            self.write_manifest(encode(replace(manifest, name=str(self._name))), manifest.sealing)
-            self.storage.sync(self.prefix)
-            try:
-                self.storage.move(self.prefix, str(self._name))
-            except FileExistsError:
-                self._name = self._name.next()
-                continue
-            return
-
-
-@contextlib.contextmanager
-def new_set(
-    storage: Storage,
-    name: SetName,
-    style: Style,
-    earlier: Earlier = nothing_earlier,
-    writer: type[PlainSetWriter] = PlainSetWriter,
-) -> Iterator[PlainSetWriter]:
-    """A set being written in a folder whose name says whose it is, and which is gone afterwards."""
-    prefix = f"{layout.PARTIAL}/{holder_token()}"
-    try:
-        storage.make_folder(prefix)
-        yield writer(storage, prefix, name, style, earlier)
-    finally:
-        storage.delete_all(prefix)
-
-
-def remove_abandoned(storage: Storage) -> None:
-    """Removes what killed runs left."""
-    storage.tidy()
-    for token in list(storage.folders(layout.PARTIAL)):
-        if token_is_dead(token):
-            storage.delete_all(f"{layout.PARTIAL}/{token}")
+        """Writes checksums and manifest, so that the set appears."""
+        self._name = self._appear(self, self.with_secrets_apart(manifest))
