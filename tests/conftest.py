@@ -3,7 +3,7 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["postgres_server.fixtures", "qdrant_server.fixtures", "services.standing"]
+pytest_plugins = ["postgres_server.fixtures", "qdrant_server.fixtures", "s3_server.fixtures", "services.standing"]
 
 pytest.register_assert_rewrite("recoup.testing")
 
