@@ -19,6 +19,7 @@ from recoup.errors import InterruptedRunError, SourceError
 from recoup.model.names import shown
 from recoup.model.secrets import Masker, bare_url
 from recoup.sources.qdrant._addresses import is_this_machine, shown_path
+from recoup.sources.qdrant._downloading import answered, blocks_of
 from recoup.sources.qdrant._exchange import Download, first_and_whole, moment
 from recoup.sources.qdrant._faults import (
     ForbiddenError,
@@ -34,6 +35,8 @@ from recoup.system.clock import Clock, SystemClock
 from recoup.system.subprocesses import end_with_us
 
 if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
     import httpx
 
 BLOCK = 1024 * 1024
@@ -235,18 +238,31 @@ class Server:
         headers = {"Range": f"bytes={start}-"} if start else {}
         if start and etag:
             headers["If-Range"] = etag
-        with self._sent("GET", path, {}, None, headers, wait) as response:
+        with contextlib.ExitStack() as stack:
+            with self._errors("GET", path):
+                response = stack.enter_context(self._answered(path, headers, self.timeout if wait == -1.0 else wait))
+                self._date = moment(response.headers.get("date", "")) or self._date
+                if response.status >= 300:
+                    self._fail("GET", path, response.status, blocks_of(response))
             length = response.headers.get("content-length", "")
             came, whole = (
-                first_and_whole(response.headers.get("content-range", "")) if response.status_code == 206 else (0, None)
+                first_and_whole(response.headers.get("content-range", "")) if response.status == 206 else (0, None)
             )
             size = int(length) if length.isdecimal() else None
             blocks = self._read(response, path)
             yield Download(size, whole if whole is not None else size, response.headers.get("etag", ""), came, blocks)
 
-    def _read(self, response: "httpx.Response", path: str) -> Iterator[bytes]:
+    def _answered(
+        self, path: str, headers: Mapping[str, str], wait: float | None
+    ) -> contextlib.AbstractContextManager["HTTPResponse"]:
+        request = self._client.build_request("GET", path, headers=dict(headers))
+        return answered(request, self._connect_timeout, wait, self._keep)
+
+    def _read(self, response: "HTTPResponse", path: str) -> Iterator[bytes]:
         with self._errors("GET", path):
-            yield from response.iter_raw()
+            yield from blocks_of(response)
+        if self.stopped:  # a body without a length ends like that, too
+            raise InterruptedRunError("stopped")
 
     def upload(
         self,
@@ -330,7 +346,7 @@ class Server:
             self._date = moment(response.headers.get("date", "")) or self._date
             try:
                 if response.status_code >= 300:
-                    self._fail(method, path, response)
+                    self._fail(method, path, response.status_code, response.iter_raw(BLOCK))
                 yield response
             finally:
                 response.close()
@@ -340,8 +356,11 @@ class Server:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             found = info["return_value"].get_extra_info("socket")
             if isinstance(found, socket.socket):
-                self._watch(found)
-                self._sockets.add(found)
+                self._keep(found)
+
+    def _keep(self, one: socket.socket) -> None:
+        self._watch(one)
+        self._sockets.add(one)
 
     def kill(self) -> None:
         """Breaks all connections: whoever waits in another thread gets an `InterruptedRunError`."""
@@ -391,11 +410,10 @@ class Server:
         reason = self._mask(str(error)) or type(error).__name__
         return UnreachableError(f"the connection to {self.url} broke at {call}: {reason}", "See the server's log.")
 
-    def _fail(self, method: str, path: str, response: "httpx.Response") -> None:
-        status = response.status_code
+    def _fail(self, method: str, path: str, status: int, blocks: Iterable[bytes]) -> None:
         data = b""
         if status != HTTPStatus.NOT_MODIFIED:
-            for block in response.iter_raw(BLOCK):
+            for block in blocks:
                 data += block
                 if len(data) > BLOCK:
                     break
