@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
     from recoup.sources._base import Source, SourceOptions
+    from recoup.storage._base import Storage
     from recoup.system.unpacking import Overwrite
 
 PRUNE_WAIT = 60.0
@@ -989,7 +990,7 @@ class Stack:
         return list(self.settings.repositories)
 
     def _settings_of(self, name: str) -> "RepositorySettings":
-        from recoup.config.settings import RepositorySettings
+        from recoup.config.settings import OBJECT_SCHEMES, RepositorySettings
 
         if name in self.settings.repositories:
             return self.settings.repositories[name]
@@ -997,6 +998,8 @@ class Stack:
             known = ", ".join(self.settings.repositories) or "none"
             raise UsageError(f"there is no repository {name!r} in the configuration", f"Known: {known}.")
         place = name.removeprefix("file://")
+        if place.partition("://")[0] in OBJECT_SCHEMES:
+            return RepositorySettings(url=place)
         return RepositorySettings(path=checked_destination(place, self._cwd))
 
     @property
@@ -1010,11 +1013,9 @@ class Stack:
         from recoup.repository.opening import open_repository
 
         settings = self._settings_of(name)
-        place = settings.path if settings.path is not None else Path(str(settings.url).removeprefix("file://"))
-        storage = load("recoup.storage", "local").connect(checked_destination(place, self._loaded.base))
         return open_repository(
             name,
-            storage,
+            self._storage_of(settings),
             settings.pack,
             settings.compression,
             settings.compression_level,
@@ -1023,6 +1024,16 @@ class Stack:
             seal_manifest=settings.encrypt_manifest,
             spool=self._spool,
         )
+
+    def _storage_of(self, settings: "RepositorySettings") -> "Storage":
+        base = self._loaded.base
+        if settings.scheme == "file":
+            place = settings.path if settings.path is not None else Path(str(settings.url).removeprefix("file://"))
+            local: Storage = load("recoup.storage", "local").connect(checked_destination(place, base))
+            return local
+        connect = load("recoup.storage", "object-store").connect
+        objects: Storage = connect(settings.url, settings.storage.beside(base), self._clock)
+        return objects
 
     def _sealing_of(self, settings: "RepositorySettings") -> "Sealing | None":
         encrypt, base = settings.encrypt, self._loaded.base

@@ -41,7 +41,7 @@ def of(root: _schemas.Schema, schema: _schemas.Schema) -> list[Field]:
 
 def _field(root: _schemas.Schema, key: str, wanted: _schemas.Schema, *, required: bool) -> Field:
     variants = [variant for variant in _schemas.variants(root, wanted) if variant.get("type") != "null"]
-    groups = [variant for variant in variants if variant.get("type") == "object"]
+    groups = [variant for variant in variants if variant.get("type") == "object" and not _is_plain(root, variant)]
     named = bool(groups) and isinstance(groups[0].get("additionalProperties"), Mapping)
     choice = bool(groups) and wanted.get("default", "") is None and _is_choice(root, groups[0])
     return Field(
@@ -54,6 +54,12 @@ def _field(root: _schemas.Schema, key: str, wanted: _schemas.Schema, *, required
         named=named,
         choice=choice,
     )
+
+
+def _is_plain(root: _schemas.Schema, group: _schemas.Schema) -> bool:
+    """Whether a group's keys are free and its values are none of groups: it is shown as one value."""
+    below = group.get("additionalProperties")
+    return isinstance(below, Mapping) and all(one.get("type") != "object" for one in _schemas.variants(root, below))
 
 
 def _is_choice(root: _schemas.Schema, group: _schemas.Schema) -> bool:

@@ -15,6 +15,7 @@ from recoup.config.settings import Settings
 from recoup.errors import ConfigError
 from recoup.model.names import SOURCE_NAME
 from recoup.model.secrets import Masker
+from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
 
 if TYPE_CHECKING:
@@ -160,8 +161,11 @@ class _Loading:
             options = self._source(name, node, secrets, warnings, faults)
             if options is not None:
                 sources[name] = options
+        tree = self._storages(tree, secrets, warnings)
         rest = tree.with_entries({key: entry for key, entry in tree.entries.items() if key != "sources"})
         settings = _validated(Settings, rest, (), faults, extra_keys=("sources",))
+        for repository in settings.repositories.values() if settings else ():
+            secrets.update(_secrets.of_model(repository))
         faults += _twins(child(tree, "repositories"), ("repositories",))
         faults.sort(key=lambda fault: (fault.origin.name, fault.origin.line, fault.origin.column))
         _faults.raise_all(faults, Masker(secrets))
@@ -181,6 +185,19 @@ class _Loading:
             frozenset(secrets - {""}),
             tuple(map(Masker(secrets), warnings)),
         )
+
+    def _storages(self, tree: Node, secrets: set[str], warnings: list[str]) -> Node:
+        """The tree with the secrets of object stores fetched."""
+        repositories = child(tree, "repositories")
+        for name, settings in repositories.entries.items() if repositories else ():
+            path: KeyPath = ("repositories", name, "storage")
+            found = child(settings, "storage")
+            if found is not None and isinstance(found.value, Mapping):
+                resolved = _secrets.resolve(ObjectOptions, found, self.base, path)
+                secrets.update(resolved.secrets)
+                warnings.extend(resolved.warnings)
+                tree = put(tree, path, resolved.node)
+        return tree
 
     def _source(
         self, name: str, node: Node, secrets: set[str], warnings: list[str], faults: list[Fault]

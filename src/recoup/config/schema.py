@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from recoup.config import _secrets
 from recoup.config.settings import NAME_PATTERN, Settings
+from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
 
 FILE_NAME = "recoup.schema.json"
@@ -28,6 +29,7 @@ def described() -> dict[str, Any]:
     """The schema as the models say it, without `${VARIABLE}`: what samples and the reference are made from."""
     whole = _named_groups(Settings.model_json_schema())
     definitions = whole.setdefault("$defs", {})
+    definitions[ObjectOptions.__name__]["properties"].update(_elsewhere(ObjectOptions))
     references = {}
     for kind in plugs.kinds("recoup.sources"):
         options = plugs.load("recoup.sources", kind).Options
@@ -55,19 +57,26 @@ def _of_source(options: type[BaseModel], kind: str, definitions: dict[str, Any])
     definitions.update({prefix + name: definition for name, definition in own.pop("$defs", {}).items()})
     properties = own["properties"]
     properties["kind"] = {"const": kind, "description": properties["kind"].get("description", "")}
+    properties.update(_elsewhere(options))
+    elsewhere = set(_secrets.secret_fields(options))
+    required = [name for name in own.get("required", []) if name not in elsewhere and name != "kind"]
+    return {**own, "title": f"source of kind {kind}", "required": ["kind", *required]}
+
+
+def _elsewhere(options: type[BaseModel]) -> dict[str, Any]:
+    """The keys that say where the secrets of a model lie."""
+    keys: dict[str, Any] = {}
     for name in _secrets.secret_fields(options):
-        properties[name + _secrets.FILE_SUFFIX] = {
+        keys[name + _secrets.FILE_SUFFIX] = {
             "type": "string",
             "format": "path",
             "description": f"File that holds `{name}` and nothing else.",
         }
-        properties[name + _secrets.COMMAND_SUFFIX] = {
+        keys[name + _secrets.COMMAND_SUFFIX] = {
             "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}],
             "description": f"Program, with its arguments, that prints `{name}`; no shell is involved.",
         }
-    elsewhere = set(_secrets.secret_fields(options))
-    required = [name for name in own.get("required", []) if name not in elsewhere and name != "kind"]
-    return {**own, "title": f"source of kind {kind}", "required": ["kind", *required]}
+    return keys
 
 
 def _named_groups(schema: Any) -> Any:

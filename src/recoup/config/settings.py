@@ -12,7 +12,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from recoup.errors import ConfigError
+from recoup.storage._object_options import ObjectOptions
+
 _LATER_LAYOUTS = ("keyed", "dedup")
+OBJECT_SCHEMES = ("s3", "gs", "az", "memory")
+"""What the URLs of object stores begin with; `memory://name` lives as long as the process, for tests."""
+
+_SCHEMES = "s3://, gs://, az://, file://"
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -35,12 +42,24 @@ def _time_zone(name: str) -> str:
 def _url(url: str) -> str:
     found = _URL.match(url)
     if not found:
-        raise ValueError("a URL begins with a scheme, as in file:///srv/backups; for a folder use `path`")
+        raise ValueError("a URL begins with a scheme, as in s3://bucket/prefix; for a folder use `path`")
     scheme = found[1].lower()
+    if scheme in OBJECT_SCHEMES:
+        return _object_url(scheme + url[len(scheme) :])
     if scheme != "file":
-        raise ValueError(f"storage at '{scheme}://' is not available in this version; allowed: file://")
-    if scheme == "file" and not url[len("file://") :].startswith("/"):
+        raise ValueError(f"storage at '{scheme}://' is not available in this version; allowed: {_SCHEMES}")
+    if not url[len("file://") :].startswith("/"):
         raise ValueError("a file URL names an absolute path, with three slashes: file:///srv/backups")
+    return url
+
+
+def _object_url(url: str) -> str:
+    from recoup.storage._object_stores import split
+
+    try:
+        split(url)
+    except ConfigError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
     return url
 
 
@@ -157,13 +176,19 @@ class EncryptSettings(_Settings):
         return self
 
 
+_PLAIN = ObjectOptions()
+
+
 class RepositorySettings(_Settings):
     """A place where backup sets are kept. Either `path` or `url`."""
 
     path: Path | None = Field(None, description="The repository's folder.")
     url: Annotated[str, AfterValidator(_url)] | None = Field(
-        None, description="The repository's place as a URL, `file:///folder`."
+        None,
+        description="The repository's place as a URL: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` "
+        "or `file:///folder`.",
     )
+    storage: ObjectOptions = Field(default_factory=ObjectOptions, description="How the object store of `url` is used.")
     layout: Annotated[Literal["sets"], BeforeValidator(_layout)] = Field(
         "sets", description="How sets are laid out: a folder for each, readable without Recoup."
     )
@@ -203,6 +228,20 @@ class RepositorySettings(_Settings):
             raise ValueError("`path` and `url` are both given; keep one of them")
         if self.path is None and self.url is None:
             raise ValueError("there is neither `path` nor `url`; add `path: FOLDER`")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """What the URL begins with; `file` for a folder."""
+        return "file" if self.url is None else str(self.url).partition("://")[0].lower()
+
+    @model_validator(mode="after")
+    def _storage_fits(self) -> "RepositorySettings":
+        given = [name for name in ObjectOptions.model_fields if getattr(self.storage, name) != getattr(_PLAIN, name)]
+        strange = given if self.scheme == "file" else self.storage.without_meaning(self.scheme)
+        if strange:
+            named = ", ".join(f"`{name}`" for name in strange)
+            raise ValueError(f"`storage` has {named}, without meaning for {self.scheme}://; remove it")
         return self
 
     @model_validator(mode="after")

@@ -19,11 +19,13 @@ class Properties:
     Attributes:
         put_if_absent: `put(..., if_absent=True)` is atomic between machines.
         moves: `move` renames a whole prefix in one step. Where it cannot, what has a key shows as soon as it is written.
+        shares: `share` can work, so that equal files of several sets take their space once.
         local_root: the folder, where objects are files of this machine; None elsewhere.
     """
 
     put_if_absent: bool
     moves: bool
+    shares: bool = False
     local_root: Path | None = None
 
 

@@ -37,7 +37,7 @@ def number_of(size: int | str) -> int:
     return int(digits) * _UNITS[unit]
 
 
-class Options(BaseModel):
+class ObjectOptions(BaseModel):
     """Settings of an object store. Without keys here, those of the environment or of the machine are used."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
@@ -98,7 +98,7 @@ class Options(BaseModel):
     transfers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Parts that are on their way at once.")
 
     @model_validator(mode="after")
-    def _belong_together(self) -> "Options":
+    def _belong_together(self) -> "ObjectOptions":
         if (self.access_key is None) != (self.secret_key is None) and self.account is None:
             raise ValueError("`access_key` and `secret_key` belong together; give both or none")
         if self.access_key is not None and self.profile is not None:
@@ -109,11 +109,18 @@ class Options(BaseModel):
             raise ValueError("`part_size` lies between 5MiB and 64MiB")
         return self
 
+    def beside(self, base: Path) -> "ObjectOptions":
+        """The same, with paths that were relative to a folder (absolute)."""
+        files = {name: base / file for name in ("ca_file", "credentials_file") if (file := getattr(self, name))}
+        return self.model_copy(update=files)
+
     def without_meaning(self, scheme: str) -> tuple[str, ...]:
-        """The settings that were given and have no meaning for a kind of store."""
+        """The settings that are not at their default and have no meaning for a kind of store (`s3`, `gs`, `az`)."""
         strange = {
             "s3": ("account", "credentials_file"),
             "gs": (*_S3_ONLY, "account"),
             "az": (*_S3_ONLY, "credentials_file"),
         }
-        return tuple(name for name in strange.get(scheme, ()) if name in self.model_fields_set)
+        return tuple(
+            name for name in strange.get(scheme, ()) if getattr(self, name) != type(self).model_fields[name].default
+        )

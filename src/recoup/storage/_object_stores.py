@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from recoup.errors import ConfigError, StorageError
 from recoup.storage._object_faults import Place
-from recoup.storage._object_options import Options, number_of
+from recoup.storage._object_options import ObjectOptions, number_of
 from recoup.storage._s3 import Bucket, S3Client
 from recoup.storage._s3_credentials import endpoint_of, provider, region_of, secrets_of
 from recoup.storage._throttled import Limit
@@ -43,7 +43,7 @@ class Opened:
     s3: S3Client | None
 
 
-def opened(url: str, options: Options, clock: Clock, upload: Limit) -> Opened:
+def opened(url: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Opened:
     """Opens the store of a URL; asks nobody yet.
 
     Raises:
@@ -79,7 +79,7 @@ def split(url: str) -> tuple[str, str, str]:
     return parts.scheme, bucket, prefix
 
 
-def _s3(bucket: str, prefix: str, where: str, options: Options, clock: Clock, upload: Limit) -> Opened:
+def _s3(bucket: str, prefix: str, where: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Opened:
     from obstore.store import S3Store
 
     region = region_of(options)
@@ -103,7 +103,7 @@ def _s3(bucket: str, prefix: str, where: str, options: Options, clock: Clock, up
     return Opened(place, prefix, store, S3Client(found, place, secrets, options, clock, upload))
 
 
-def _client(options: Options, endpoint: str = "") -> "ClientConfig":
+def _client(options: ObjectOptions, endpoint: str = "") -> "ClientConfig":
     client: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": _CONNECT,
@@ -120,7 +120,7 @@ def _client(options: Options, endpoint: str = "") -> "ClientConfig":
     return client
 
 
-def _retry(options: Options) -> "RetryConfig":
+def _retry(options: ObjectOptions) -> "RetryConfig":
     """Ours, for what obstore sends in parts: only it can send one of them again."""
     return {
         "max_retries": options.retries,
@@ -128,7 +128,7 @@ def _retry(options: Options) -> "RetryConfig":
     }
 
 
-def _other(scheme: str, bucket: str, options: Options) -> "ObjectStore":
+def _other(scheme: str, bucket: str, options: ObjectOptions) -> "ObjectStore":
     from obstore.store import AzureStore, GCSStore, MemoryStore
 
     if scheme == "memory":
@@ -153,7 +153,7 @@ def _other(scheme: str, bucket: str, options: Options) -> "ObjectStore":
         raise StorageError(f"{scheme}://{bucket} cannot be opened: {str(error).partition(chr(10))[0][:200]}") from None
 
 
-def block_size(options: Options) -> int:
+def block_size(options: ObjectOptions) -> int:
     """Bytes of one request for a range: a part, or, with a limit, about a second's worth."""
     part = number_of(options.part_size)
     limit = options.download_limit

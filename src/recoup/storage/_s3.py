@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 from recoup.errors import StorageError
 from recoup.storage._object_faults import Operation, Place, untrusted
-from recoup.storage._object_options import Options
+from recoup.storage._object_options import ObjectOptions
 from recoup.storage._s3_credentials import Secrets
 from recoup.storage._throttled import Limit
 from recoup.system.clock import Clock
@@ -114,7 +114,7 @@ class S3Client:
     bucket: Bucket
     place: Place
     secrets: Callable[[], Secrets]
-    options: Options
+    options: ObjectOptions
     clock: Clock
     limit: Limit
     _client: "httpx.AsyncClient | None" = field(default=None, init=False)
@@ -333,7 +333,7 @@ class S3Client:
             await client.aclose()
 
 
-def _trusting(options: Options) -> Any:
+def _trusting(options: ObjectOptions) -> Any:
     import httpx
 
     context = httpx.create_ssl_context()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recoup.errors import StorageError
-from recoup.storage._object_options import Options
+from recoup.storage._object_options import ObjectOptions
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -23,7 +23,7 @@ class Secrets(NamedTuple):
     token: str | None
 
 
-def secrets_of(options: Options) -> Callable[[], Secrets]:
+def secrets_of(options: ObjectOptions) -> Callable[[], Secrets]:
     """Who gives the keys, as often as they are needed.
 
     Raises:
@@ -41,7 +41,7 @@ def secrets_of(options: Options) -> Callable[[], Secrets]:
     return present
 
 
-def _given(options: Options) -> Secrets | None:
+def _given(options: ObjectOptions) -> Secrets | None:
     """Those of the settings, else, where no profile is named, those of the environment."""
     if options.access_key is not None and options.secret_key is not None:
         token = options.session_token.get_secret_value() if options.session_token else None
@@ -52,7 +52,7 @@ def _given(options: Options) -> Secrets | None:
     return None
 
 
-def _session(options: Options) -> "Session":
+def _session(options: ObjectOptions) -> "Session":
     import botocore.exceptions
     import botocore.session
 
@@ -68,7 +68,7 @@ def _session(options: Options) -> "Session":
     return session
 
 
-def _of_session(options: Options, fixed: Secrets | None) -> Any:
+def _of_session(options: ObjectOptions, fixed: Secrets | None) -> Any:
     """Credentials as botocore keeps them, which renews them by itself."""
     session = _session(options)
     if fixed is not None:
@@ -82,7 +82,7 @@ def _of_session(options: Options, fixed: Secrets | None) -> Any:
     return _of_role(session, found, options) if options.role else found
 
 
-def _of_role(session: "Session", found: Any, options: Options) -> Any:
+def _of_role(session: "Session", found: Any, options: ObjectOptions) -> Any:
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     fetcher = AssumeRoleCredentialFetcher(
@@ -94,7 +94,7 @@ def _of_role(session: "Session", found: Any, options: Options) -> Any:
     return DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
 
 
-def _frozen(found: Any, options: Options) -> Secrets:
+def _frozen(found: Any, options: ObjectOptions) -> Secrets:
     import botocore.exceptions
 
     try:
@@ -125,7 +125,7 @@ def provider(present: Callable[[], Secrets], now: Callable[[], datetime]) -> "Ca
     return keys
 
 
-def region_of(options: Options) -> str:
+def region_of(options: ObjectOptions) -> str:
     """The region: of the settings, of the environment, of the profile, else `us-east-1`."""
     named = options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if named:
@@ -135,7 +135,7 @@ def region_of(options: Options) -> str:
     return "us-east-1"
 
 
-def endpoint_of(options: Options, region: str) -> str:
+def endpoint_of(options: ObjectOptions, region: str) -> str:
     """The store's address: of the settings, of the environment, else Amazon's own."""
     named = options.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if named:

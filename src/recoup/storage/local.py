@@ -94,7 +94,7 @@ class LocalStorage:
         self._root = root
         self._root_text = os.fspath(root)
         self._seen: set[str] = set()
-        self.properties = Properties(put_if_absent=True, moves=True, local_root=root)
+        self.properties = Properties(put_if_absent=True, moves=True, shares=True, local_root=root)
 
     @property
     def location(self) -> str:

@@ -56,7 +56,7 @@ class MemoryStorage:
 
     def __init__(self, *, moves: bool = True) -> None:
         self._objects: dict[str, bytes] = {}
-        self.properties = Properties(put_if_absent=True, moves=moves)
+        self.properties = Properties(put_if_absent=True, moves=moves, shares=moves)
 
     @property
     def location(self) -> str:
@@ -78,7 +78,9 @@ class MemoryStorage:
         return False
 
     def share(self, key: str, existing: str) -> bool:
-        """Takes the same bytes under a second key."""
+        """Takes the same bytes under a second key; object stores cannot."""
+        if not self.properties.shares:
+            return False
         if key in self._objects:
             raise FileExistsError(key)
         if existing not in self._objects:

@@ -19,7 +19,8 @@ from recoup.storage._background import Background, background
 from recoup.storage._base import ByteReader, Object, Properties
 from recoup.storage._object_faults import Operation, PassingError, TakenError, of_obstore
 from recoup.storage._object_keys import Keys
-from recoup.storage._object_options import Options, number_of
+from recoup.storage._object_options import ObjectOptions as Options
+from recoup.storage._object_options import number_of
 from recoup.storage._object_reading import Block, ObjectReader
 from recoup.storage._object_stores import Opened, block_size, opened
 from recoup.storage._object_writing import ObjectWriter, Parts, S3Parts, StreamedParts

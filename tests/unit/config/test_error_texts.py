@@ -25,7 +25,7 @@ MISTAKES = {
     "names_that_differ_in_case_only": "sources:\n  a: {kind: sqlite, path: x}\n  A: {kind: sqlite, path: y}\n",
     "wrong_choice": "repositories:\n  local: {path: x, pack: tar.zs}\n",
     "later_layout": "repositories:\n  local: {path: x, layout: dedup}\n",
-    "later_storage": "repositories:\n  local: {url: 's3://bucket/x'}\n",
+    "later_storage": "repositories:\n  local: {url: 'ftp://host/x'}\n",
     "url_that_is_none": "repositories:\n  local: {url: backups}\n",
     "path_and_url": "repositories:\n  local: {path: x, url: 'file:///x'}\n",
     "neither_path_nor_url": "repositories:\n  local: {pack: tar}\n",
