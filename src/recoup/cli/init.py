@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+
+if TYPE_CHECKING:
+    from recoup.config.discover import Found
 
 FILE = "recoup.yaml"
 
@@ -26,7 +29,7 @@ def init(
     else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
     """
     now = session(context)
-    file = folder / FILE
+    file, found = folder / FILE, None
     if not now.config and not file.exists():
         from recoup.config.discover import discover, render, stack_name
 
@@ -38,7 +41,7 @@ def init(
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as opened:
             opened.write(text)
-        now.show(f"Wrote {file}.")
+        now.show(_told(file, found))
     elif not now.config:
         now.show(f"{file} is there already and stays as it is.")
     if not now.config:
@@ -50,8 +53,19 @@ def init(
         now.show(f"Created the repository {name} at {location}.")
     if not created:
         now.show("All configured repositories were there already.")
-    now.result("init", {"config": [str(path) for path in now.config], "created": created})
+    others = list(found.others) if found else []
+    now.result("init", {"config": [str(path) for path in now.config], "created": created, "not_backed_up": others})
     for advice in now.stack.key_advice:
         now.show(advice)
     now.show("Next: recoup doctor, then recoup backup.")
     return ExitCode.OK
+
+
+def _told(file: Path, found: "Found") -> str:
+    """What was written, and what a person would else take for backed up."""
+    lines = [f"Wrote {file}, which backs up:", *(f"  {one.name}  {one.kind}  {one.path}" for one in found.sources)]
+    if not found.sources:
+        lines = [f"Wrote {file}. Nothing was found that can be backed up: add your stores to its `sources`."]
+    if found.others:
+        lines += ["Also found, and NOT backed up by it:", *(f"  {sentence}" for sentence in found.others)]
+    return "\n".join(lines)

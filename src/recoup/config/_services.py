@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ _FILE_URL = re.compile(r"(?P<engine>sqlite|duckdb)(?:\+\w+)?:///(?P<path>[^?#]+)
 _IMAGES = {"qdrant": "Qdrant", "postgres": "PostgreSQL", "pgvector": "PostgreSQL", "timescale": "PostgreSQL"}
 
 
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
 @dataclass(frozen=True)
 class Service:
     """A database or server that something names.
@@ -27,11 +31,13 @@ class Service:
         what: `PostgreSQL` or `Qdrant`; `sqlite` or `duckdb` for a file.
         address: without user, password and query; for a file its path.
         where: what names it.
+        variable: whose value is its whole URL, where there is one.
     """
 
     what: str
     address: str
     where: str
+    variable: str = ""
 
 
 def in_variables(variables: Mapping[str, str], where: str) -> Iterator[Service]:
@@ -47,7 +53,7 @@ def in_variables(variables: Mapping[str, str], where: str) -> Iterator[Service]:
         if file := _FILE_URL.match(value):
             yield Service(file["engine"].lower(), file["path"], f"{name} in {where}")
         elif value.lower().startswith("postgres"):
-            yield Service("PostgreSQL", bare_url(value), f"{name} in {where}")
+            yield Service("PostgreSQL", bare_url(value), f"{name} in {where}", name)
         elif "QDRANT" in name.upper() and value:
             yield Service("Qdrant", bare_url(value), f"{name} in {where}")
 
@@ -98,9 +104,27 @@ def port_here(url: str) -> int | None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    if parts.scheme != "http" or parts.path.strip("/") or host not in ("localhost", "127.0.0.1", "::1"):
+    if parts.scheme != "http" or parts.path.strip("/") or host not in _HERE:
         return None
     return port or 6333
+
+
+def postgres_answers(url: str) -> bool:
+    """Whether something on this machine takes connections where a URL says that PostgreSQL is; nothing leaves it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 5432
+    except ValueError:
+        return False
+    if not host:
+        return any(Path(folder, f".s.PGSQL.{port}").is_socket() for folder in ("/var/run/postgresql", "/tmp"))  # noqa: S108
+    if host not in _HERE:
+        return False
+    try:
+        socket.create_connection((host, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 def qdrant_answers(port: int) -> bool:

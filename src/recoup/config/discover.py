@@ -26,6 +26,7 @@ _MEANING = {
     "duckdb": "A DuckDB database.",
     "qdrant-local": "The folder of a local-mode Qdrant.",
     "qdrant": "A Qdrant server: all its collections.",
+    "postgres": "A PostgreSQL database. With `tables: [...]` each of them can be restored alone, too.",
 }
 
 
@@ -39,7 +40,7 @@ class FoundSource:
         path: where, relative to the folder looked at; absolute when it lies elsewhere; a URL for a server.
         meaning: what it is, one sentence.
         settings: further settings.
-        place: which setting says where.
+        place: which setting says where; empty when `settings` do.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Found:
 
 
 def discover(folder: Path, environ: Mapping[str, str], qdrant_port: int = _QDRANT_PORT) -> Found:
-    """Looks around. Opens files for their first bytes and asks this machine's Qdrant port; contacts nobody else.
+    """Looks around. Opens files for their first bytes, and asks ports of this machine; contacts nobody else.
 
     Args:
         folder: where, absolute.
@@ -147,8 +148,10 @@ class _Looking:
             self.service(service, environ)
 
     def service(self, service: _services.Service, environ: Mapping[str, str]) -> None:
-        """A file that a URL names is a source as any other, and so is a Qdrant of this machine; other servers are told of."""
+        """A file that a URL names is a source as any other, and so is a server of this machine; other servers are told of."""
         if service.what == "Qdrant" and self.qdrant_server(service.address, environ):
+            return
+        if service.what == "PostgreSQL" and self.postgres_server(service, environ):
             return
         if service.what in _SIDE_FILES:
             path = PurePosixPath(service.address)
@@ -164,8 +167,8 @@ class _Looking:
             )
         else:
             self.tell(
-                f"{service.what}: {service.address}, {service.where}. "
-                "Add a source of kind postgres with its url, and allow_remote: true if it is another machine."
+                f"{service.what}: {service.address}, {service.where}. It does not answer here; "
+                "add a source of kind postgres with its url, and allow_remote: true if it is another machine."
             )
 
     def qdrant_server(self, url: str, environ: Mapping[str, str]) -> bool:
@@ -178,6 +181,16 @@ class _Looking:
             key = {"api_key": "${QDRANT_API_KEY:-}"} if _KEY in {*environ, *self.variables} else {}
             name = _unused("vectors", {source.name.lower() for source in self.sources})
             self.sources.append(FoundSource(name, "qdrant", url, _MEANING["qdrant"], key, place="url"))
+        return True
+
+    def postgres_server(self, service: _services.Service, environ: Mapping[str, str]) -> bool:
+        """Takes a database on this machine whose URL, with its password, is in a variable; says whether it did."""
+        if service.variable not in {*environ, *self.variables} or not _services.postgres_answers(service.address):
+            return False
+        if all(source.path != service.address for source in self.sources):
+            name = _unused(_name(service.address.rpartition("/")[2], "db"), {one.name.lower() for one in self.sources})
+            url = {"url": f"${{{service.variable}}}"}
+            self.sources.append(FoundSource(name, "postgres", service.address, _MEANING["postgres"], url, place=""))
         return True
 
     def plain_folders(self) -> None:
@@ -251,9 +264,10 @@ class _Looking:
 def _patterns(inner: PurePosixPath, folder: PurePosixPath, kind: str) -> list[str]:
     """Exclude patterns (gitignore syntax) for what another source takes inside a folder."""
     name = "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", str(inner.relative_to(folder)))
+    kept = f"{name}.before-restore-*"  # what a restore of that source leaves beside it
     if kind in _SIDE_FILES:
-        return [name, *(name + ending for ending in _SIDE_FILES[kind])]
-    return [name + "/"]
+        return [name, *(name + ending for ending in _SIDE_FILES[kind]), kept]
+    return [name + "/", kept]
 
 
 def _name(text: str, fallback: str) -> str:
@@ -320,7 +334,8 @@ def _sources(sources: Sequence[FoundSource]) -> Iterable[str]:
         yield f"  # {source.meaning}"
         yield f"  {flow(source.name)}:"
         yield f"    kind: {source.kind}"
-        yield f"    {source.place}: {flow(_as_text(_as_path(source.path)))}"
+        if source.place:
+            yield f"    {source.place}: {flow(_as_text(_as_path(source.path)))}"
         for key, value in source.settings.items():
             yield f"    {key}: {flow([_as_text(item) for item in value] if isinstance(value, list) else value)}"
 

@@ -49,6 +49,18 @@ def test_init_twice_changes_nothing(tmp_path: Path, recoup: Recoup) -> None:
     assert recoup(tmp_path / "app", "backup").returncode == 0
 
 
+def test_init_says_what_it_found_and_does_not_back_up(tmp_path: Path, recoup: Recoup) -> None:
+    (tmp_path / "app" / "uploads").mkdir(parents=True)
+    (tmp_path / "app" / "uploads" / "a.txt").write_text("a")
+    (tmp_path / "app" / ".env").write_text("DATABASE_URL=postgresql://me:planted@db.example/app\n")
+    done = recoup(tmp_path / "app", "init")
+    assert "  uploads  files  uploads\n" in done.stdout
+    assert "NOT backed up by it:\n  PostgreSQL: postgresql://db.example/app" in done.stdout
+    assert "planted" not in done.stdout + done.stderr
+    (tmp_path / "empty").mkdir()
+    assert "Nothing was found" in recoup(tmp_path / "empty", "init").stdout
+
+
 def test_init_dry_shows_the_file_and_writes_nothing(tmp_path: Path, recoup: Recoup) -> None:
     done = recoup(tmp_path, "init", "-n")
     assert done.returncode == 0

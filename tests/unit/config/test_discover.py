@@ -1,4 +1,6 @@
+import contextlib
 import http.server
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -89,6 +91,7 @@ def test_a_folder_with_files_of_its_own_leaves_out_what_others_take(stack: Path)
     assert "/chat.db" in source.settings["exclude"]
     assert "/chat.db-wal" in source.settings["exclude"]
     assert "/qdrant/" in source.settings["exclude"]
+    assert "/chat.db.before-restore-*" in source.settings["exclude"], "what a restore keeps is in no later backup"
     assert look(stack).repository == "backups"
 
 
@@ -104,6 +107,19 @@ def test_what_cannot_be_backed_up_is_told_without_secrets(stack: Path) -> None:
     assert "# - PostgreSQL: postgres://h/x, POSTGRES_URL in the environment." in text
     assert "# - Qdrant: service q (qdrant/qdrant:v1.15), compose.yaml." in text
     assert "# - Qdrant: http://q:6333, QDRANT_URL in compose.yaml." in text
+
+
+def test_a_database_of_this_machine_becomes_a_source_without_its_password(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}/app"
+        url = f"postgresql+asyncpg://me:planted@{address}"
+        write(tmp_path / ".env", f"DATABASE_URL={url}\nOTHER_DSN={url}\n")
+        found = look(tmp_path)
+        assert [(source.kind, source.name) for source in found.sources] == [("postgres", "app"), ("files", "env")]
+        assert "planted" not in render(found, "a")
+        assert loaded(tmp_path, found).sources["app"].model_dump()["url"] == url
+    assert [source.kind for source in look(tmp_path).sources] == ["files"], "what does not answer is told of"
+    assert "DATABASE_URL in .env. It does not answer here" in " ".join(look(tmp_path).others)
 
 
 def test_a_database_file_that_a_url_names_becomes_a_source(tmp_path: Path) -> None:
