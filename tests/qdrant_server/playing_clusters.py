@@ -14,6 +14,9 @@ _RECORDING = "cluster"
 _SOURCES = {"r1": "docs", "cust2": "cust"}
 """Collections made from another one's snapshots, node by node: cast as that one."""
 
+_CHOSEN = "cust"
+"""The collection whose shards lie where the server chooses, key by key."""
+
 
 class ClusterPlaying(Playing):
     """A replay in which node `n` of the recording is, for each collection, the node that holds the shards that `n` held."""
@@ -26,6 +29,7 @@ class ClusterPlaying(Playing):
     ) -> None:
         super().__init__(nodes, substitutes, headers)
         self._cast: dict[str, tuple[int, ...]] = {}
+        self._made: list[Exchange] = []
         self._peers = [int(node.ask("GET", "/cluster")["peer_id"]) for node in nodes]
 
     def server(self, exchange: Exchange) -> Started:
@@ -41,8 +45,10 @@ class ClusterPlaying(Playing):
 
         Where they lie is the server's choice: each further collection makes it choose anew.
         """
-        answer = super().send(exchange)
         name = _collection(exchange)
+        if name == _CHOSEN:
+            self._place_as_recorded(exchange)
+        answer = super().send(exchange)
         if not exchange.uploads or name not in _SOURCES or exchange.node != 0:
             return answer
         fillers: list[str] = []
@@ -54,6 +60,24 @@ class ClusterPlaying(Playing):
         for filler in fillers:
             self.nodes[0].ask("DELETE", f"/collections/{filler}")
         return answer
+
+    def _place_as_recorded(self, exchange: Exchange) -> None:
+        """Makes the collection with shard keys again until no node holds two of its shards, as was recorded.
+
+        Which node gets a key is a real server's choice; each further collection makes it choose anew.
+        """
+        if exchange.method == "PUT":
+            self._made.append(exchange)
+            return
+        made, self._made = self._made, []
+        for number in range(60 if made else 0):
+            if self._found(_CHOSEN) is not None:
+                return
+            self.nodes[0].ask("DELETE", f"/collections/{_CHOSEN}")
+            self.nodes[0].ask("PUT", f"/collections/before-{number}", {"vectors": {"size": 1, "distance": "Dot"}})
+            self.nodes[0].ask("DELETE", f"/collections/before-{number}")
+            for one in made:
+                super().send(one)
 
     def _places(self, collection: str) -> list[frozenset[int]]:
         """The shards that each node holds; empty where there are none."""
