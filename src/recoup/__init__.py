@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Config = str | Path | Sequence[str | Path] | None
 
 __all__ = [
+    "AsyncEmit",
     "AsyncStack",
     "BackupReport",
     "DrillReport",

@@ -1,10 +1,11 @@
-"""The child's side: opens the stack, does one verb, tells news on the way, and takes back what it began when it has to end."""
+"""The child's side: does one verb after another, tells news on the way, and takes back what it began when it has to end."""
 
 import contextlib
 import os
+import select
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 _SELDOM = 0.1
 """Seconds between two messages on the progress of one work."""
 
+_STDIN = 0
 
-def serve(opening: Mapping[str, Any], verb: str, arguments: Mapping[str, Any]) -> Any:
-    """Does one verb on a stack; what it returns is the answer, elements of a sequence are told one by one before it.
 
-    Args:
-        opening: arguments of `open_stack`, JSON types.
-        verb: one of `recoup.asynchronous._verbs`.
-        arguments: of the verb.
+def serve() -> Generator[Any, Any, None]:
+    """Answers questions: `opening` (arguments of `open_stack`), `verb` (of `recoup.asynchronous._verbs`), `arguments`.
+
+    Elements of an answer that is a sequence are told one by one before it.
 
     Raises:
         InterruptedRunError: it was asked to end; nothing half done counts as a set.
@@ -35,27 +35,28 @@ def serve(opening: Mapping[str, Any], verb: str, arguments: Mapping[str, Any]) -
     from recoup.asynchronous._verbs import VERBS
     from recoup.system.subprocesses import end_all
 
-    found = VERBS[verb]
-    try:
-        _end_when_told()
-        answer = found.act(_opened(opening), **arguments)
-        if not found.several:
-            return encoded(found.kind, answer)
-        for element in answer:
-            child.tell({"element": encoded(found.kind, element)})
-    except KeyboardInterrupt:
-        end_all()
-        raise InterruptedRunError("the run was ended", "Nothing half done counts as a set.") from None
-    return None
+    _end_when_told()
+    question = yield None
+    while True:
+        found = VERBS[question["verb"]]
+        try:
+            answer = found.act(_opened(question["opening"]), **question["arguments"])
+            if found.several:
+                for element in answer:
+                    child.tell({"element": encoded(found.kind, element)})
+        except KeyboardInterrupt:
+            end_all()
+            raise InterruptedRunError("the run was ended", "Nothing half done counts as a set.") from None
+        question = yield None if found.several else encoded(found.kind, answer)
 
 
 def _opened(opening: Mapping[str, Any]) -> "Stack":
+    """The stack, opened anew for every call: its configuration may have changed."""
     from recoup.app import open_stack
 
-    config: Sequence[str] = opening["config"]
     cwd = None if opening["cwd"] is None else Path(opening["cwd"])
     environ = os.environ if opening["environ"] is None else opening["environ"]
-    return open_stack(config, opening["overrides"], opening["repository"], _teller(), environ, cwd)
+    return open_stack(opening["config"], opening["overrides"], opening["repository"], _teller(), environ, cwd)
 
 
 def _teller() -> Callable[[News], None]:
@@ -82,8 +83,9 @@ def _end_when_told() -> None:
         raise KeyboardInterrupt
 
     def watch() -> None:
-        while os.read(0, 1024):
-            pass
+        poll = select.poll()
+        poll.register(_STDIN, 0)  # nothing but its end: questions are read elsewhere
+        poll.poll()
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, interrupt)

@@ -8,6 +8,7 @@ from typing import Any
 from recoup.app import Stack
 from recoup.model.reports import (
     BackupReport,
+    CopyReport,
     DrillReport,
     PruneReport,
     PutRight,
@@ -69,6 +70,7 @@ VERBS: Mapping[str, Verb] = {
     "create_repositories": Verb(Stack.create_repositories, dict[str, str]),
     "plan_backup": Verb(Stack.plan_backup, backup.Plan),
     "backup": Verb(Stack.backup, BackupReport),
+    "copy": Verb(Stack.copy, CopyReport),
     "sets": Verb(Stack.sets, SetInfo, several=True),
     "show": Verb(Stack.show, SetInfo),
     "status": Verb(Stack.status, status.Report),

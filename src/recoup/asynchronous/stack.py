@@ -8,15 +8,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from recoup.asynchronous import _serving
+from recoup.asynchronous._idle import Idle
 from recoup.asynchronous._wire import decoded, error_in, news_in, warm
 from recoup.errors import InterruptedRunError, RecoupError
 from recoup.model.events import News
-from recoup.system.async_children import Message, async_child
+from recoup.system.async_children import AsyncChild, Message
 
 if TYPE_CHECKING:
     from recoup.asynchronous._verbs import About, Verb
     from recoup.model.reports import (
         BackupReport,
+        CopyReport,
         DrillReport,
         PruneReport,
         PutRight,
@@ -40,8 +42,8 @@ Options = Mapping[str, Mapping[str, Any]]
 class AsyncStack:
     """The verbs of `recoup.Stack`, awaited. Made by `recoup.aopen`; used by `async with`.
 
-    Every call runs in a process of its own, so the event loop is never blocked, and calls may run side by side; locks of
-    the repository keep them apart where they have to be. Cancelling a call ends its process within seconds: first it is
+    Every call has a process of its own while it runs, so the event loop is never blocked, and calls may run side by side;
+    locks of the repository keep them apart where they have to be. Cancelling a call ends its process within seconds: it is
     asked to take back what it has begun, then it is killed. Nothing half done counts as a set in either case.
 
     What is returned and raised is what `recoup.Stack` returns and raises.
@@ -55,6 +57,7 @@ class AsyncStack:
         self._opening, self._emit = opening, emit
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._children = Idle()
         self._found: About | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,7 +67,11 @@ class AsyncStack:
             ConfigError: it is missing or wrong.
         """
         await asyncio.to_thread(_prepare)
-        self._found = await self._call("about")
+        try:
+            self._found = await self._call("about")
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,6 +80,7 @@ class AsyncStack:
         for work in self._running:
             work.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._children.close()
 
     @property
     def about(self) -> "About":
@@ -97,10 +105,17 @@ class AsyncStack:
         return created
 
     async def plan_backup(
-        self, sources: Sequence[str] | None = None, tags: Tags | None = None, note: str = ""
+        self,
+        sources: Sequence[str] | None = None,
+        tags: Tags | None = None,
+        note: str = "",
+        *,
+        to: Sequence[str] | None = None,
     ) -> "BackupPlan":
         """What a backup would do; changes nothing."""
-        plan: BackupPlan = await self._call("plan_backup", sources=_list(sources), tags=_dict(tags), note=note)
+        plan: BackupPlan = await self._call(
+            "plan_backup", sources=_list(sources), tags=_dict(tags), note=note, to=_list(to)
+        )
         return plan
 
     async def backup(
@@ -109,13 +124,27 @@ class AsyncStack:
         sources: Sequence[str] | None = None,
         tags: Tags | None = None,
         note: str = "",
+        to: Sequence[str] | None = None,
         prune: bool | None = None,
         wait_lock: float = 0.0,
     ) -> "BackupReport":
         """Takes one cut of the stack and stores it; see `recoup.Stack.backup`."""
         report: BackupReport = await self._call(
-            "backup", sources=_list(sources), tags=_dict(tags), note=note, prune=prune, wait_lock=wait_lock
+            "backup",
+            sources=_list(sources),
+            tags=_dict(tags),
+            note=note,
+            to=_list(to),
+            prune=prune,
+            wait_lock=wait_lock,
         )
+        return report
+
+    async def copy(
+        self, *, to: str, sets: Sequence[str] = (), origin: str | None = None, wait_lock: float = 0.0
+    ) -> "CopyReport":
+        """Copies sets into another repository, checked on the way; see `recoup.Stack.copy`."""
+        report: CopyReport = await self._call("copy", to=to, sets=list(sets), origin=origin, wait_lock=wait_lock)
         return report
 
     async def sets(
@@ -251,11 +280,16 @@ class AsyncStack:
     async def _work(self, name: str, arguments: Mapping[str, Any]) -> Any:
         from recoup.asynchronous._verbs import VERBS
 
-        async with (
-            async_child(_serving.serve, self._opening, name, arguments) as messages,
-            contextlib.aclosing(messages),
-        ):
-            return await self._answer(VERBS[name], messages)
+        child = self._children.take() or await AsyncChild.start(_serving.serve)
+        try:
+            messages = child.ask({"opening": self._opening, "verb": name, "arguments": arguments})
+            async with contextlib.aclosing(messages):
+                answer = await self._answer(VERBS[name], messages)
+        except BaseException:
+            await child.end()
+            raise
+        await self._children.keep(child)
+        return answer
 
     async def _answer(self, verb: "Verb", messages: AsyncGenerator[Message, None]) -> Any:
         elements: list[Any] = []

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -166,13 +167,13 @@ def command_lines() -> list[str]:
     return found
 
 
-def children_of(parent: int) -> list[str]:
+def children_of(parent: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            name, _, rest = path.read_text().rpartition(")")
+            rest = path.read_text().rpartition(")")[2]
             if int(rest.split()[1]) == parent:
-                found.append(name)
+                found.append(int(path.parent.name))
     return found
 
 
@@ -229,6 +230,28 @@ def test_leaving_the_block_ends_what_still_runs(root: Path) -> None:
 
     asyncio.run(main())
     assert opened(root).sets() == []
+
+
+def test_a_child_that_died_while_nobody_asked_is_replaced(root: Path) -> None:
+    async def act(stack: recoup.AsyncStack) -> None:
+        for _ in range(2):
+            assert await stack.sets() == []
+            [child] = children_of(os.getpid())
+            os.kill(child, signal.SIGKILL)
+            while child in children_of(os.getpid()):  # until the event loop has seen it
+                await asyncio.sleep(0.01)
+
+    on(root, act)
+    assert children_of(os.getpid()) == []
+
+
+def test_calls_run_side_by_side(root: Path) -> None:
+    async def act(stack: recoup.AsyncStack) -> None:
+        made, listed, present = await asyncio.gather(stack.backup(), stack.sets(), stack.present("chat"))
+        assert (made.exit_code, present) == (0, True)
+        assert len(listed) in (0, 1)
+
+    on(root, act)
 
 
 def test_an_application_that_is_killed_takes_its_child_with_it(root: Path) -> None:
