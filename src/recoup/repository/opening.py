@@ -1,13 +1,29 @@
 """From settings to a repository."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.model.manifest import Compression, Pack
+from recoup.repository.keyed.repository import KeyedRepository
+from recoup.repository.keyed.template import Template
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.repository import PlainRepository
 from recoup.repository.sealing._base import Sealing
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a place that other tools use, too.
+
+    Attributes:
+        template: of the artefacts' keys.
+        adopts: whether retention goes for other tools' artefacts, too.
+    """
+
+    template: Template
+    adopts: bool = False
 
 
 def open_repository(
@@ -21,6 +37,7 @@ def open_repository(
     *,
     seal_manifest: bool = False,
     spool: Path | None = None,
+    shape: Shape | None = None,
 ) -> PlainRepository:
     """The repository on a storage; it need not be there yet.
 
@@ -34,7 +51,11 @@ def open_repository(
         sealing: encrypts every stored file, and opens what is encrypted.
         seal_manifest: whether manifests are encrypted, too.
         spool: folder where large members of an archive wait when files are encrypted; the system's temporary one when None.
+        shape: makes it a keyed repository; None is a folder for each set.
     """
     if sealing is not None and pack == "tree":
         pack = "tar"  # each file by itself would show its name and size
-    return PlainRepository(name, storage, Style(pack, compression, level, sealing, seal_manifest, spool), clock)
+    style = Style(pack, compression, level, sealing, seal_manifest, spool)
+    if shape is not None:
+        return KeyedRepository(name, storage, shape.template, style, clock, adopts=shape.adopts)
+    return PlainRepository(name, storage, style, clock)
