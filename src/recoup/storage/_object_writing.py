@@ -68,7 +68,7 @@ class S3Parts:
         self._client, self._retrying, self._name, self._locked, self._budget = client, retrying, name, locked, budget
         self._token = secrets.token_hex(16)
         self._upload = ""
-        self._size = 0
+        self._size = self._begun = 0
         self._done: dict[int, tuple[str, bytes]] = {}
         self._under_way: dict[asyncio.Task[None], int] = {}
 
@@ -76,7 +76,7 @@ class S3Parts:
         """Takes a part, and waits while too many are on their way."""
         if not self._upload:
             self._upload = await self._retrying(lambda _: self._begin())
-        number = len(self._done) + len(self._under_way) + 1
+        number = self._begun = self._begun + 1
         if number > _MOST_PARTS:
             raise StorageError(
                 f"an object has more than {_MOST_PARTS} parts, which no store takes", "Choose a larger `part_size:`."

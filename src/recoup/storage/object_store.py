@@ -172,7 +172,7 @@ class ObjectStorage:
         def fetch(begin: int, end: int, mark: str) -> Awaitable[Block]:
             return self._retrying(lambda _: self._block(name, begin, end, mark))
 
-        ahead = self._options.transfers
+        ahead = max(1, self._options.transfers - 1)
         reader = ObjectReader(self._loop, fetch, start, length, block_size(self._options), ahead)
         try:
             yield reader
