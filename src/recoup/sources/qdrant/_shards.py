@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PointId = int | str
 """Qdrant's id of a point: a number of 64 bits, or a UUID as text."""
 
+Hit = tuple[float, Any, int]
+"""Score, point and shard."""
+
 _ENOUGH = 4 << 20  # bytes of one answer with points
 _PAGE = 10_000  # ids listed at once
 _REFUSALS = ("Wrong ", "Not existing vector name", "Vector dimension error")  # how its words begin
@@ -33,6 +36,8 @@ class Shards:
         self.opened: dict[int, EdgeShard] = {}
         self.vectors: dict[str, Mapping[str, Any]] = {}
         self.sparse: dict[str, Mapping[str, Any]] = {}
+        self.surveys: dict[tuple[int, int], Any] = {}
+        """By shard and seed, as `_sampling.survey` keeps them."""
 
     def open(self, shard: int, folder: str) -> dict[str, Any]:
         """Opens one more; the answer is what the engine tells of it.
@@ -55,6 +60,7 @@ class Shards:
     def close(self) -> None:
         """Forgets them; what the engine wrote need not reach the disk, as nobody opens these copies again."""
         self.opened.clear()
+        self.surveys.clear()
         self.vectors, self.sparse = {}, {}
 
     def about(self, shard: int) -> dict[str, Any]:
@@ -79,8 +85,8 @@ class Shards:
         """Points of all shards that have a vector, exactly."""
         return sum(self.count(shard, {"must": [{"has_vector": name}]}) for shard in self.opened)
 
-    def ids(self, shard: int, filter: Mapping[str, Any] | None = None) -> Iterator[str]:  # noqa: A002 - Qdrant's word
-        """Ids of a shard's points as text, in their order."""
+    def ids(self, shard: int, filter: Mapping[str, Any] | None = None) -> Iterator[list[str]]:  # noqa: A002 - Qdrant's word
+        """Ids of a shard's points as text, in their order, many at a time."""
         import qdrant_edge as edge
 
         offset: Any = None
@@ -90,8 +96,7 @@ class Shards:
                     offset=offset, limit=_PAGE, filter=_wanted(filter), with_payload=False, with_vector=False
                 )
                 records, offset = self.opened[shard].scroll(request)
-            for record in records:
-                yield canonical_id(record.id)
+            yield [canonical_id(record.id) for record in records]
             if offset is None:
                 return
 
@@ -165,7 +170,7 @@ class Shards:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - Qdrant's word
         payload: bool = False,
         vectors: bool = False,
-    ) -> list[tuple[float, Any, int]]:
+    ) -> list[Hit]:
         """Score, point and shard of the nearest of all shards, best first, equal ones by their ids."""
         import qdrant_edge as edge
 
@@ -181,9 +186,30 @@ class Shards:
             found = [
                 (point.score, point, number) for number, shard in self.opened.items() for point in shard.search(request)
             ]
+        return self._best(found, name, limit)
+
+    def nearest_of_each(self, vectors: list[Any], name: str, limit: int, *, exact: bool) -> list[list[Hit]]:
+        """The same for many vectors, with one reading of the data for all of them."""
+        import qdrant_edge as edge
+
+        found: list[list[Hit]] = [[] for _ in vectors]
+        with _engine():
+            queries = [
+                edge.QueryRequest(
+                    query=edge.Query.Nearest(vector, using=name or None),
+                    limit=limit,
+                    params=edge.SearchParams(exact=exact),
+                )
+                for vector in vectors
+            ]
+            for number, shard in self.opened.items():
+                for hits, points in zip(found, shard.query_batch(edge.QueryBatchRequest(queries)), strict=True):
+                    hits += [(point.score, point, number) for point in points]
+        return [self._best(hits, name, limit) for hits in found]
+
+    def _best(self, found: list[Hit], name: str, limit: int) -> list[Hit]:
         sign = 1 if self.lowest_is_nearest(name) else -1
-        found.sort(key=lambda hit: (sign * hit[0], order(_json_id(hit[1].id)), hit[2]))
-        return found[:limit]
+        return sorted(found, key=lambda hit: (sign * hit[0], order(_json_id(hit[1].id)), hit[2]))[:limit]
 
     def lowest_is_nearest(self, name: str) -> bool:
         """Whether a vector's scores are distances, less being nearer."""
