@@ -14,6 +14,7 @@ from recoup.sources.qdrant.edge import PathLike, SnapshotFile
 
 if TYPE_CHECKING:
     from recoup.app import Stack
+    from recoup.model.manifest import Manifest
 
 
 def backup(
@@ -103,7 +104,7 @@ def opened_set(
     Args:
         stack: from `recoup.open`.
         set: see `restore`.
-        collection: only this one; needed to look into one where there are several.
+        collection: only this one, or an alias that led to it; needed to look into one where there are several.
         source: the set's source, where it has several of a Qdrant server.
         partial: accept that shards are missing.
         wait_lock: seconds to wait for a lock.
@@ -113,14 +114,27 @@ def opened_set(
         DamagedError: the stored bytes are wrong.
     """
     manifest, name = stack.holder(set, KIND, source)
+    collection = None if collection is None else _behind(manifest, name, collection)
     folder = None if collection is None else f"{folder_of(collection)}/"
-    parts = [part.name for part in manifest.sources[name].parts]
-    if folder is not None and not any(part.startswith(folder) for part in parts):
-        raise UsageError(
-            f"{manifest.name} has no collection {collection}", "`recoup qdrant inspect SET` shows those that it has."
-        )
     with (
         stack.fetched(manifest, name, lambda part: part.startswith(folder or ""), wait_lock=wait_lock) as place,
         SnapshotFile(place, collection=collection, staging=place, partial=partial) as found,
     ):
         yield found
+
+
+def _behind(manifest: "Manifest", source: str, named: str) -> str:
+    """The collection of a set that a name means, as a server takes it: its own, or that of an alias.
+
+    Raises:
+        UsageError: there is none.
+    """
+    record = manifest.sources[source]
+    if any(part.name.startswith(f"{folder_of(named)}/") for part in record.parts):
+        return named
+    for subject, facts in (record.facts.values if record.facts else {}).items():
+        if named in str(facts.get("aliases", "")).split(", "):
+            return subject.removeprefix("collection ")
+    raise UsageError(
+        f"{manifest.name} has no collection {named}", "`recoup qdrant inspect SET` shows those that it has."
+    )

@@ -400,4 +400,5 @@ def _switch_steps(plan: Undertaking) -> Iterable[str]:
         yield f"{old} is copied away and deleted, what was written to it meanwhile with it"
         yield f"at once {aliases} is made an alias of the restored one; requests fail in between, for some 10 ms"
     elif plan.aliases:
-        yield f"the aliases {aliases} lead to it, by one atomic action" + (f"; {old} is kept" if plan.old else "")
+        lead = f"the alias {aliases} leads" if len(plan.aliases) == 1 else f"the aliases {aliases} lead"
+        yield f"{lead} to it, by one atomic action" + (f"; {old} is kept" if plan.old else "")

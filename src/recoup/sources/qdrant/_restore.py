@@ -269,7 +269,8 @@ class Run:
             count = points_of(plan.record)
             message = f"{count:,} points of {shown(plan.record.name)} were {what} {shown(plan.into)}"
             if plan.aliases:
-                message += f"; {', '.join(map(shown, plan.aliases))} lead to it"
+                leads = "leads" if len(plan.aliases) == 1 else "lead"
+                message += f"; {', '.join(map(shown, plan.aliases))} {leads} to it"
             self._tell(
                 "collection_restored", message, collection=plan.record.name, into=plan.into, way=plan.way, points=count
             )

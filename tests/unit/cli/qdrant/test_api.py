@@ -76,6 +76,20 @@ def test_a_set_is_opened_collection_by_collection(qdrant: Qdrant, home: Path) ->
         pass
 
 
+def test_an_alias_leads_to_its_collection_in_a_set_as_on_the_server(qdrant: Qdrant, home: Path) -> None:
+    fill(qdrant, "docs", 30)
+    fill(qdrant, "notes", 7)
+    pointing = {"create_alias": {"collection_name": "notes", "alias_name": "live notes"}}
+    qdrant.ask("POST", "/collections/aliases", {"actions": [pointing]})
+    api.backup(qdrant.url, to=home / "backups")
+    stack = recoup.open(repository=str(home / "backups"))
+    with api.opened_set(stack, "latest", "live notes") as notes:
+        assert notes.collections == ("notes",)
+        assert notes.count() == 7
+    with pytest.raises(UsageError, match="live"), api.opened_set(stack, "latest", "live"):
+        pass
+
+
 def test_nothing_stays_of_what_was_looked_into(qdrant: Qdrant, home: Path) -> None:
     fill(qdrant, "docs", 5)
     api.backup(qdrant.url, to=home / "backups")

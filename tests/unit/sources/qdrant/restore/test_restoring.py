@@ -210,7 +210,7 @@ def test_the_plan_says_each_step_and_changes_nothing(rig: Rig, a_set: Set) -> No
 
     told = rig.source().foresee(a_set.parts, RestoreOptions())
     assert (told.present, told.description) == (True, "collections docs")
-    assert any("the aliases current lead to it" in step for step in told.steps)
+    assert any("the alias current leads to it" in step for step in told.steps)
     assert rig.server.collections() == ["docs"]
     assert not rig.source().foresee(a_set.parts, RestoreOptions(mode="new")).present
 

@@ -50,7 +50,7 @@ def test_the_plan_of_a_restore_names_its_steps(typed: Typed, rig: Rig) -> None:
     code, told = typed("restore", "--source", "vectors", "--in-place", "--dry-run")
     assert code == ExitCode.OK
     assert "there now: collections docs" in told
-    assert "the aliases current lead to it, by one atomic action" in told
+    assert "the alias current leads to it, by one atomic action" in told
     assert rig.server.collections() == ["docs"]
 
 
