@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -15,7 +15,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from recoup.errors import ConfigError
 from recoup.storage._object_options import ObjectOptions
 
-_LATER_LAYOUTS = ("keyed", "dedup")
+if TYPE_CHECKING:
+    from recoup.repository.keyed.template import Template
+
+_LATER_LAYOUTS = ("dedup",)
 OBJECT_SCHEMES = ("s3", "gs", "az", "memory")
 """What the URLs of object stores begin with; `memory://name` lives as long as the process, for tests."""
 
@@ -25,7 +28,7 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 def _layout(value: Any) -> Any:
     if value in _LATER_LAYOUTS:
-        raise ValueError(f"the layout '{value}' is not available in this version; allowed: 'sets'")
+        raise ValueError(f"the layout '{value}' is not available in this version; allowed: 'sets', 'keyed'")
     return value
 
 
@@ -189,8 +192,29 @@ class RepositorySettings(_Settings):
         "or `file:///folder`.",
     )
     storage: ObjectOptions = Field(default_factory=ObjectOptions, description="How the object store of `url` is used.")
-    layout: Annotated[Literal["sets"], BeforeValidator(_layout)] = Field(
-        "sets", description="How sets are laid out: a folder for each, readable without Recoup."
+    layout: Annotated[Literal["sets", "keyed"], BeforeValidator(_layout)] = Field(
+        "sets",
+        description="How sets are laid out. `sets`: a folder for each. `keyed`: what is one file for each collection, table, "
+        "database or folder gets a key by `key` or `name`, everything else lies below `_recoup/`. "
+        "Both are readable without Recoup.",
+    )
+    key: str | None = Field(
+        None,
+        description="With `layout: keyed`: template of the keys, as `{user_id}/snapshots/{collection}/{date}.snapshot`. Fields: "
+        "`part` (or `collection`, `table`, `database`, `folder`, the same), `source`, `date` (UTC; a format may follow, as in "
+        "`{date:%Y%m%d_%H%M%S}`) and those in `fields`.",
+    )
+    name: str | None = Field(
+        None, description="The same for files right in the repository's folder, as `{collection}_{date}.snapshot`."
+    )
+    fields: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="What fields of your own in `key` or `name` stand for, as `user_id: user-123`.",
+    )
+    adopt: bool = Field(
+        False,
+        description="With `layout: keyed`: whether `keep` also goes for files of that shape that other tools put there. "
+        "Without it they are listed and never removed.",
     )
     pack: Literal["tree", "tar", "tar.zst", "tar.gz"] = Field(
         "tree",
@@ -229,6 +253,32 @@ class RepositorySettings(_Settings):
         if self.path is None and self.url is None:
             raise ValueError("there is neither `path` nor `url`; add `path: FOLDER`")
         return self
+
+    @model_validator(mode="after")
+    def _keyed(self) -> "RepositorySettings":
+        given = [name for name in ("key", "name", "fields", "adopt") if getattr(self, name)]
+        if self.layout == "keyed":
+            self._check_template()
+        elif given:
+            raise ValueError(f"`{given[0]}` has no meaning without `layout: keyed`")
+        return self
+
+    def _check_template(self) -> None:
+        if (self.key is None) == (self.name is None):
+            raise ValueError("`layout: keyed` needs exactly one of `key` and `name`")
+        if self.name is not None and "/" in self.name:
+            raise ValueError("`name` has a slash; write the whole template as `key`")
+        _ = self.template
+
+    @property
+    def template(self) -> "Template | None":
+        """The template of a keyed repository's artefacts; None for another layout."""
+        text = self.key or self.name
+        if text is None:
+            return None
+        from recoup.repository.keyed.template import parse
+
+        return parse(text, self.fields)
 
     @property
     def scheme(self) -> str:

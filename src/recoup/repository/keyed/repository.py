@@ -1,6 +1,7 @@
 """The keyed repository: a plain one whose artefacts lie where a template wants them, beside those of other tools."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from recoup.errors import NoSuchSetError, RefusedError, WrongKeyError
@@ -122,6 +123,11 @@ class KeyedRepository(PlainRepository):
             return decompressed(opened, compression)
 
         return chunks
+
+    def foreign_locked_until(self, artefact: Artefact) -> datetime | None:
+        """Until when the storage refuses to give one up."""
+        until = self._keyed.inner.locked_until(artefact.key)
+        return until if until is not None and until > self._clock.now() else None
 
     def delete_foreign(self, artefacts: Sequence[Artefact]) -> None:
         """Removes artefacts of other tools for good.
