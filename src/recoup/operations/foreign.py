@@ -119,8 +119,8 @@ def _verdicts(
         by_name[name] = artefact
     candidates += [Candidate(name, group) for name in by_name]
     for verdict in judge(candidates, rules, now):
-        if artefact := by_name.get(verdict.candidate.name):
-            yield artefact, verdict.keep, verdict.reasons
+        if (own := by_name.get(verdict.candidate.name)) is not None:
+            yield own, verdict.keep, verdict.reasons
 
 
 def remove(repository: Repository, artefacts: Sequence[Artefact]) -> None:
