@@ -176,6 +176,17 @@ class Storage(Protocol):
         """Until when (UTC) the storage itself refuses to give an object up; None where it does not."""
         ...
 
+    def check_access(self, folder: str) -> None:
+        """Tries what a run needs that writes, before it begins; leaves nothing behind.
+
+        Args:
+            folder: where a few bytes may be stored, read, listed and deleted.
+
+        Raises:
+            StorageError: something is missing (the place itself, a right, the network); the message names all of it.
+        """
+        ...
+
     def sync(self, prefix: str) -> None:
         """Makes everything below `prefix` durable."""
         ...

@@ -22,7 +22,17 @@ class PassingError(StorageError):
 
 
 class RightError(StorageError):
-    """A right is missing."""
+    """A right is missing.
+
+    Args:
+        message: what may not be done.
+        hint: what to do.
+        right: as the provider calls it.
+    """
+
+    def __init__(self, message: str, hint: str = "", right: str = "") -> None:
+        super().__init__(message, hint)
+        self.right = right
 
 
 class TakenError(Exception):
@@ -147,6 +157,7 @@ class Place:
         return RightError(
             f"{self.where} may not be {_DOES[operation]}{_named(key)}: the right {right} is missing",
             f"Grant it to these keys{also}.",
+            right,
         )
 
     def failure(

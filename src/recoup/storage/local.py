@@ -246,6 +246,9 @@ class LocalStorage:
         """Never."""
         return None  # noqa: RET501 - an answer, not the absence of one
 
+    def check_access(self, folder: str) -> None:
+        """A folder says what is wrong when it is used."""
+
     def sync(self, prefix: str) -> None:
         """Makes everything below a folder durable, by one call where there is one."""
         top = self._path(prefix) if prefix else self._root

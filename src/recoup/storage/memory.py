@@ -145,6 +145,9 @@ class MemoryStorage:
         """Never."""
         return None  # noqa: RET501 - an answer, not the absence of one
 
+    def check_access(self, folder: str) -> None:
+        """Everything is allowed."""
+
     def sync(self, prefix: str) -> None:
         """Nothing outlives the process."""
 

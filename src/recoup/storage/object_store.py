@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from recoup.errors import DamagedError, StorageError
 from recoup.model.names import checked_relative, shown
+from recoup.storage import _object_access
 from recoup.storage._background import Background, background
 from recoup.storage._base import ByteReader, Object, Properties
 from recoup.storage._object_faults import Operation, PassingError, TakenError, of_obstore
@@ -86,15 +87,17 @@ class ObjectStorage:
 
     async def _put_once(self, name: str, key: str, data: bytes | bytearray, attempt: int, *, if_absent: bool) -> None:
         try:
-            await self._put_request(name, data, if_absent=if_absent and self._options.conditional_put)
+            await self._put_request(
+                name, data, if_absent=if_absent and self._options.conditional_put, locked=_locks(key)
+            )
         except TakenError:
             # the answer to an earlier attempt may have been lost after the object was stored: then it is ours
             if attempt == 1 or bytes(await self._get(name)) != data:
                 raise FileExistsError(key) from None
 
-    async def _put_request(self, name: str, data: bytes | bytearray, *, if_absent: bool) -> None:
+    async def _put_request(self, name: str, data: bytes | bytearray, *, if_absent: bool, locked: bool) -> None:
         if self._s3 is not None:
-            return await self._s3.put(name, memoryview(data), if_absent=if_absent, locked=_locks(name))
+            return await self._s3.put(name, memoryview(data), if_absent=if_absent, locked=locked)
         import obstore
 
         await self._upload.take(len(data))
@@ -110,7 +113,7 @@ class ObjectStorage:
         parts: Parts
         if self._s3 is not None:
             budget = first * self._options.transfers
-            parts = S3Parts(self._s3, self._retrying, name, locked=_locks(name), budget=budget)
+            parts = S3Parts(self._s3, self._retrying, name, locked=_locks(key), budget=budget)
         else:
             tags, transfers = dict(self._options.tags), self._options.transfers
             parts = StreamedParts(self._store, self._opened.place, name, tags, self._upload, first, transfers)
@@ -290,6 +293,15 @@ class ObjectStorage:
         time = datetime.fromisoformat(until) if until else None
         return time if time is not None and time > self._clock.now() else None
 
+    def check_access(self, folder: str) -> None:
+        """Looks at the bucket, then stores, reads, lists and deletes an object of a few bytes."""
+        _object_access.check(self, folder, self._opened.place, self._look, conditions=self._options.conditional_put)
+
+    def _look(self) -> None:
+        client = self._s3
+        if client is not None:
+            self._run(lambda _: client.head_bucket())
+
     def sync(self, prefix: str) -> None:
         """A store that has answered keeps what it took."""
 
@@ -332,9 +344,9 @@ class ObjectStorage:
             raise of_obstore(error, self._opened.place, operation, self._keys.key(name)) from None
 
 
-def _locks(name: str) -> bool:
+def _locks(key: str) -> bool:
     """Whether object lock is for this object: what a repository keeps for itself (`.locks`, `.partial`) has to go again."""
-    return not any(step.startswith(".") for step in name.split("/"))
+    return not any(step.startswith(".") for step in key.split("/"))
 
 
 class _Listing:

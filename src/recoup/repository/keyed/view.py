@@ -195,6 +195,10 @@ class KeyedStorage:
         """Until when the storage itself refuses to give an object up."""
         return self.inner.locked_until(self._place(key))
 
+    def check_access(self, folder: str) -> None:
+        """Tries what a run needs."""
+        self.inner.check_access(self._at_home(folder))
+
     def sync(self, prefix: str) -> None:  # noqa: ARG002 - a set's artefacts are beside the home
         """Makes all below the template's folder durable."""
         self.inner.sync(self.template.lead)
