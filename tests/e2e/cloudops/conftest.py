@@ -16,6 +16,7 @@ from cloudops_backup.service import utc_now
 from qdrant_client import QdrantClient
 
 from qdrant_server.running import Qdrant
+from s3_server.buckets import Bucket
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cloudops"
 COUNTS = {"chat_history": 400, "aws_estate": 240}
@@ -96,3 +97,12 @@ def cloudops(
         for name, texts in make_data.TEXTS.items():
             make_data.make(client, name, texts)
     yield CloudOps(tmp_path, qdrant)
+
+
+@pytest.fixture
+def with_s3(cloudops: CloudOps, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> CloudOps:
+    """The service with a bucket; its keys come from the environment, as on a machine of AWS."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", bucket.account.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.account.secret_key)
+    cloudops.s3 = S3Settings(bucket=bucket.name, region="us-west-2", endpoint=bucket.endpoint)
+    return cloudops

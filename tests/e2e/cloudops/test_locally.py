@@ -115,6 +115,8 @@ def test_what_is_not_there_is_said_and_nothing_is_touched(cloudops: CloudOps) ->
 
 @pytest.mark.requirement("CO-10")
 def test_a_collection_that_does_not_become_green_is_not_switched_to(cloudops: CloudOps) -> None:
+    cloudops.qdrant.faults.set(recovery_delay=60)
+
     async def act(backups: AsyncBackups) -> None:
         made = await backups.create_snapshot(CHAT)
         cloudops.harm(CHAT)
@@ -123,7 +125,7 @@ def test_a_collection_that_does_not_become_green_is_not_switched_to(cloudops: Cl
             await backups.restore_from_snapshot(CHAT, made.name)
         assert cloudops.points(CHAT) == harmed
 
-    cloudops.do(act, green_timeout=1e-9)
+    cloudops.do(act, green_timeout=0.5)
 
 
 @pytest.mark.requirement("CO-12")

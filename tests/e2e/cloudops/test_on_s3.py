@@ -1,0 +1,135 @@
+"""What the example promises with a bucket, on a real S3 server; boto3 looks at what was written."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from cloudops_backup import AsyncBackups, BackupError, S3Settings, SnapshotNotFoundError
+
+import recoup
+from recoup.model.events import Progress
+from s3_server.buckets import Bucket
+
+from .conftest import COUNTS, EXAMPLE, CloudOps
+
+CHAT, ESTATE = "chat_history", "aws_estate"
+
+
+@pytest.mark.requirement("CO-3", "CO-8", "CO-9", "CO-19")
+def test_one_call_creates_and_uploads_everything_and_both_places_are_listed_together(
+    with_s3: CloudOps, bucket: Bucket
+) -> None:
+    async def act(backups: AsyncBackups) -> None:
+        cycle = await backups.backup_all(note="before the bulk delete")
+        assert cycle.ok
+        assert [made.collection for made in cycle.created] == [CHAT, ESTATE]
+        assert [made.collection for made in cycle.uploaded] == [CHAT, ESTATE]
+        for made, copy in zip(cycle.created, cycle.uploaded, strict=True):
+            assert (copy.created_at, copy.size_bytes, copy.points) == (made.created_at, made.size_bytes, made.points)
+            assert copy.name == f"{made.created_at:%Y-%m-%dT%H-%M-%S}.snapshot"
+            place, _, key = copy.location.removeprefix("s3://").partition("/")
+            assert place == bucket.name
+            assert len(bucket.get(key)) == copy.size_bytes
+            assert bucket.head(key)["ServerSideEncryption"] == "AES256"
+        listed = await backups.list_snapshots()
+        assert listed == sorted([*cycle.created, *cycle.uploaded], key=lambda one: one.created_at, reverse=True)
+        again = await backups.upload_to_s3(cycle.created[0])
+        assert again == cycle.uploaded[0]
+        assert len(await backups.list_snapshots()) == 4
+
+    with_s3.do(act)
+
+
+@pytest.mark.requirement("CO-10", "CO-18")
+def test_a_collection_comes_back_from_the_bucket_by_date(with_s3: CloudOps) -> None:
+    before = {name: with_s3.points(name) for name in COUNTS}
+
+    async def act(backups: AsyncBackups) -> None:
+        made = (await backups.backup_all()).uploaded[0]
+        for wanted in ("latest", f"{made.created_at:%Y-%m-%d}", made.date, made.name):
+            with_s3.harm(CHAT)
+            restored = await backups.restore_from_s3(CHAT, wanted)
+            assert restored.snapshot == made
+            assert with_s3.points(CHAT) == before[CHAT]
+        with pytest.raises(SnapshotNotFoundError, match="Snapshot not found: chat_history 2020-01-01"):
+            await backups.restore_from_s3(CHAT, "2020-01-01")
+
+    with_s3.do(act)
+    assert {name: with_s3.points(name) for name in COUNTS} == before
+    assert list((with_s3.data / "temp").iterdir()) == []
+
+
+@pytest.mark.requirement("CO-10", "CO-13")
+def test_a_bucket_that_is_not_there_is_named_and_the_local_snapshot_stays(with_s3: CloudOps) -> None:
+    gone = S3Settings(bucket="no-such-bucket-here", endpoint=with_s3.s3.endpoint if with_s3.s3 else "")
+
+    async def act(backups: AsyncBackups) -> None:
+        made = await backups.create_snapshot(CHAT)
+        with pytest.raises(BackupError, match="no-such-bucket-here"):
+            await backups.upload_to_s3(made)
+        with pytest.raises(BackupError, match="no-such-bucket-here"):
+            await backups.restore_from_s3(CHAT)
+        cycle = await backups.run_cycle([CHAT])
+        assert "no-such-bucket-here" in cycle.failed[CHAT]
+        assert "no-such-bucket-here" in cycle.cleanup_error
+        assert len(cycle.created) == 1
+
+    with_s3.do(act, s3=gone)
+
+
+@pytest.mark.requirement("CO-11")
+def test_one_command_brings_everything_back_when_the_local_folder_is_lost(with_s3: CloudOps, bucket: Bucket) -> None:
+    before = {name: with_s3.points(name) for name in COUNTS}
+    with_s3.do(lambda backups: backups.backup_all())
+    for name in COUNTS:
+        with_s3.qdrant.ask("DELETE", f"/collections/{name}")
+    shutil.rmtree(with_s3.data)
+    shutil.rmtree(with_s3.root / "state", ignore_errors=True)
+    files = [f"-c{EXAMPLE / name}" for name in ("recoup.yaml", "s3.yaml")]
+    command = [sys.executable, "-m", "recoup", *files, "restore", "latest", "-r", "s3", "--all", "--in-place", "--yes"]
+    done = subprocess.run(
+        command, cwd=with_s3.root, env=with_s3.settings().environ(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {name: with_s3.points(name) for name in COUNTS} == before
+    for name, count in COUNTS.items():
+        assert f"{name}" in done.stdout
+        assert f"{count} points" in done.stdout + done.stderr
+    assert bucket.account.secret_key not in done.stdout + done.stderr
+
+
+@pytest.mark.requirement("CO-2")
+def test_automatic_backups_come_by_interval_and_stop_in_the_middle_of_one(with_s3: CloudOps, bucket: Bucket) -> None:
+    """The intervals are shortened to a second and less than two."""
+    begun = asyncio.Event()
+
+    def hear(news: recoup.Event | recoup.Progress) -> None:
+        if isinstance(news, Progress) and begun_again(news):
+            begun.set()
+
+    cycles: list[Any] = []
+
+    def begun_again(news: Progress) -> bool:
+        return bool(cycles) and news.work.startswith("copy")
+
+    async def act(backups: AsyncBackups) -> None:
+        backups.start_auto_backup(at_once=True)
+        while backups.last_cycle is None:
+            await asyncio.sleep(0.05)
+        cycles.append(backups.last_cycle)
+        assert backups.last_cycle.ok
+        listed = await backups.list_snapshots()
+        await asyncio.wait_for(begun.wait(), 60)
+        assert backups.auto_backup_running
+        await backups.stop_auto_backup()
+        whole = {one.location for one in await backups.list_snapshots() if one.repository == "s3"}
+        assert whole >= {one.location for one in listed if one.repository == "s3"}
+        for location in whole:
+            assert bucket.get(location.removeprefix(f"s3://{bucket.name}/"))
+        assert (await backups.run_cycle([CHAT])).ok, "no lock is left"
+
+    with_s3.do(act, emit=hear, intervals={CHAT: 1 / 3600, ESTATE: 1000})
+    assert bucket.uploads() == []
