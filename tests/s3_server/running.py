@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
@@ -149,6 +150,122 @@ class S3Server:
         (self.folder / "identities.json").write_text(json.dumps(configured))
 
     def start(self) -> None:
+        """Starts it, again on the same files and ports, and waits until it answers.
+
+        Raises:
+            RuntimeError: it ended, or does not come up; its last words are in the message.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_identities()
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        latest = time.monotonic() + _PATIENCE
+        while not self._answers():
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > latest:
+                raise RuntimeError(f"the S3 server {'ended' if ended else 'does not answer'}:\n{self.log()}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        try:
+            self.client.list_buckets()
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Ends it at once, as a power cut does; `start` brings it back. In order it would take seconds to go."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        _remove_left_sockets()
+
+    def close(self) -> None:
+        """Ends it and removes its files."""
+        self.kill()
+        if self._client is not None:
+            self._client.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """The end of what it said."""
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    # --- as an independent client sees it ---------------------------------------------------------------------------
+
+    @property
+    def client(self) -> "S3Client":
+        """boto3 with all rights."""
+        if self._client is None:
+            self._client = self.client_of(ACCOUNT)
+        return self._client
+
+    def client_of(self, account: Account, url: str = "") -> "S3Client":
+        """boto3 with an account's rights; to be closed.
+
+        Args:
+            account: who asks.
+            url: of something between; empty: the server itself.
+        """
+        client: S3Client = _boto("s3", url or self.url, account)
+        return client
+
+    def bucket(self, *, locks: bool = False, versions: bool = False) -> Bucket:
+        """Makes an empty bucket.
+
+        Args:
+            locks: with object lock, and so with versions.
+            versions: with versioning.
+        """
+        name = f"bucket-{os.getpid()}-{next(_NUMBERS)}"
+        self.client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locks)
+        if versions:
+            self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return Bucket(self.client, name, self.url, ACCOUNT)
+
+    def account_with(self, policy: Mapping[str, object]) -> Account:
+        """Makes an account that may do what a policy in the language of AWS' IAM allows, and nothing else.
+
+        The server keeps to actions, resources, denials and the condition `s3:prefix`.
+        """
+        iam, name = _boto("iam", self.url, ACCOUNT), f"account-{next(_NUMBERS)}"
+        with contextlib.closing(iam):
+            iam.create_user(UserName=name)
+            made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))
+            iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+            key = iam.create_access_key(UserName=name)["AccessKey"]
+        return Account(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """One for all clients: it reads what it knows of the services from large files."""
+    return boto3.Session(region_name=REGION)
+
+
+def _boto(service: str, url: str, account: Account) -> Any:
+    return _session().client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=url,
+        aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+
+
+def start(self) -> None:
         """Starts it, again on the same files and ports, and waits until it answers.
 
         Raises:
