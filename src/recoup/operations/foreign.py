@@ -1,10 +1,11 @@
 """Foreign artefacts: what other tools put into a repository whose place has a shape. Listed, read, and, where adopted, pruned."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path, PurePath
 
-from recoup.errors import NoSuchSetError
+from recoup.errors import NoSpaceError, NoSuchSetError, RefusedError
 from recoup.model.artefact import Artefact
 from recoup.model.names import SetName, shown
 from recoup.model.part import StreamPart
@@ -13,6 +14,8 @@ from recoup.operations.selection import is_good
 from recoup.repository._base import Repository
 from recoup.repository._shaped import Shaped
 from recoup.retention import Candidate, Group, Rules, judge
+from recoup.system.filesystem import free_bytes
+from recoup.system.unpacking import write_part
 
 
 def listing(repository: Repository) -> tuple[Artefact, ...]:
@@ -49,6 +52,48 @@ def opened(repository: Repository, artefact: Artefact) -> StreamPart:
     if not isinstance(repository, Shaped):
         raise NoSuchSetError(f"{shown(artefact.key)} is nothing that {repository.name} has")
     return repository.read_foreign(artefact)
+
+
+KINDS = {".snapshot": "qdrant", ".dump": "postgres", ".sql": "postgres"}
+"""What a file's name ends in, to the plug that can look into such a file."""
+
+LookInto = Callable[[Path, Path], str]
+"""What a plug offers: reads a file that any tool made, and says what it holds; with a folder to unpack in."""
+
+
+def fetched(
+    repository: Repository, artefact: Artefact, folder: Path, plug: Callable[[str], LookInto]
+) -> tuple[Path, str]:
+    """Reads one into a file and looks into it, since nobody has recorded what it has to be.
+
+    Args:
+        repository: where it is.
+        artefact: which.
+        folder: for the file.
+        plug: from a kind to what its plug offers.
+
+    Returns:
+        The file, and what it holds.
+
+    Raises:
+        DamagedError: its content is damaged.
+        RefusedError: nothing here can look into such a file.
+        NoSpaceError: there is too little room.
+    """
+    part = opened(repository, artefact)
+    kind = KINDS.get(PurePath(part.name).suffix)
+    if kind is None:
+        raise RefusedError(
+            f"nothing here can look into {shown(artefact.key)}, and no set says what it has to be",
+            f"Copy it by hand, if you trust it: {artefact.location}.",
+        )
+    if artefact.bytes > free_bytes(folder):
+        raise NoSpaceError(
+            f"insufficient disk space for {shown(artefact.key)}: {artefact.bytes:,} bytes are needed",
+            "Free space, or set `staging:` to a folder on a larger disk.",
+        )
+    path, _ = write_part(part, folder)
+    return path, plug(kind)(path, folder)
 
 
 @dataclass(frozen=True)

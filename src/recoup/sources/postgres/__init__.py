@@ -14,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from recoup.sources.postgres._examining import examine
 
         return examine
+    if name == "look_into":
+        from recoup.sources.postgres._bare import look_into
+
+        return look_into
     if name == "Options":
         from recoup.sources.postgres._options import Options
 

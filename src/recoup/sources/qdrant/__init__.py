@@ -14,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from recoup.sources.qdrant._examining import examine
 
         return examine
+    if name == "look_into":
+        from recoup.sources.qdrant._bare import look_into
+
+        return look_into
     if name == "drilled":
         from recoup.sources.qdrant._drilling import drilled
 
