@@ -56,7 +56,9 @@ def _as_told(error: BaseException) -> RecoupError:
     if isinstance(error, RecoupError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return InterruptedRunError("interrupted", "Nothing half done counts as a set; run it again when you like.")
+        return InterruptedRunError(
+            "interrupted", "What was half done does not count and is tidied up; run it again when you like."
+        )
     if hasattr(error, "format_message"):  # Typer's own, whose class is not public
         return _usage(error)
     if isinstance(error, OSError):

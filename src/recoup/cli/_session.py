@@ -79,7 +79,7 @@ class Session(Globals):
         masker = masker or self.stack.masker
         sinks: list[Sink] = []
         if self.log_file is not None:
-            sinks.append(log.connect(log.Options(self.log_file), masker))
+            sinks.append(self._lenient(log.connect(log.Options(self.log_file), masker)))
         if not self.log_json:
             level = Level.DEBUG if self.verbose else Level.WARNING if self.err.is_terminal else Level.INFO
             level = Level.ERROR if self.quiet else level
@@ -92,6 +92,16 @@ class Session(Globals):
             self._emit = []
             for sink in sinks:
                 sink.close()
+
+    def _lenient(self, sink: "Sink") -> "Sink":
+        """A file of events whose disk is full, say, does not stop the work: that it ends is told once."""
+        from recoup.sinks._base import Lenient
+
+        def tell(error: OSError) -> None:
+            where = error.filename or self.log_file
+            self.say(f"Warning: events are no longer written to {where}: {error.strerror or error}; the run goes on")
+
+        return Lenient(sink, tell)
 
     def _json_news(self, masker: "Masker", news: "News") -> None:
         import json

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from recoup.errors import EmptySourceError, NoSpaceError, RecoupError, RefusedError, StorageError
+from recoup.errors import EmptySourceError, InterruptedRunError, NoSpaceError, RecoupError, RefusedError, StorageError
 from recoup.model.events import Event, Level
 from recoup.model.facts import outside
 from recoup.model.manifest import Finding, SourceOutcome, SourceRecord, StoredPart
@@ -93,6 +93,8 @@ def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
         context = source.capture()
         capture = context.__enter__()
         entered.context, entered.capture = context, capture
+    except InterruptedRunError:
+        raise  # says nothing about the source
     except (RecoupError, OSError) as error:
         entered.record = _failed(row, source, error, run)
 
@@ -127,7 +129,7 @@ def _keep(row: Row, source: Source, entered: _Entered, writer: SetWriter, run: R
             moved += 1
             if moved >= _MOVES:
                 return _failed(row, source, error, run)
-        except (StorageError, NoSpaceError):
+        except (StorageError, NoSpaceError, InterruptedRunError):
             raise
         except (RecoupError, OSError) as error:
             writer.discard(row.source)

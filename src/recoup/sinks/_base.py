@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,32 @@ class Sink(Protocol):
     def close(self) -> None:
         """Ends it. Harmless when repeated."""
         ...
+
+
+class Lenient:
+    """A sink that is given up when it cannot be written.
+
+    Args:
+        sink: it.
+        tell: is handed the one error.
+    """
+
+    def __init__(self, sink: Sink, tell: Callable[[OSError], None]) -> None:
+        self._sink, self._tell, self._lost = sink, tell, False
+
+    def __call__(self, news: News, /) -> None:
+        """Hands it on, as long as the sink takes it."""
+        if self._lost:
+            return
+        try:
+            self._sink(news)
+        except OSError as error:
+            self._lost = True
+            self._tell(error)
+
+    def close(self) -> None:
+        """Closes the sink."""
+        self._sink.close()
 
 
 def one_line(text: str) -> str:

@@ -36,6 +36,7 @@ clone and the logs one state. If the logs never stand still, blocks are followed
 """
 
 import array
+import errno
 import hashlib
 import os
 import struct
@@ -67,6 +68,8 @@ _DEPRECATED = 999  # as main version: look into the database header instead
 _SIZES = frozenset(1 << power for power in range(14, 19))  # 16 KiB to 256 KiB
 _DEFAULT_SIZE = 262_144
 _NONE = 2**64 - 1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM = "Free some space, or set `staging:` to a folder on a larger disk."
 _FACTOR = 0xBF58476D1CE4E5B9
 _SEED = 5381
 _LOG_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # DuckDB makes no links: one of that name leads elsewhere
@@ -241,12 +244,14 @@ def follow(path: str, folder: str, rate: float) -> Generator[Step, object, None]
             while True:
                 yield from follower.run_pass()
     except (UnfitError, OSError) as error:
-        yield _unfit(error)
+        yield _unfit(error, Path(folder))
 
 
-def _unfit(error: UnfitError | OSError) -> Step:
+def _unfit(error: UnfitError | OSError, folder: Path | None = None) -> Step:
     if isinstance(error, UnfitError):
         return {"step": "unfit", "message": str(error), "hint": error.hint}
+    if folder and error.errno in _FULL:  # reading needs no room: it is the copy that has none
+        return {"step": "unfit", "message": f"the disk of the staging folder {folder.parent} is full", "hint": _ROOM}
     return {"step": "unfit", "message": f"it cannot be read: {(error.strerror or str(error)).lower()}", "hint": ""}
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -195,10 +196,7 @@ class DuckDB:
         try:
             answer = call(scan, str(file.parent), file.name)
         except ChildFailedError as error:
-            raise SourceError(
-                f"{named} could not be read whole: {error.message}",
-                "The database is damaged, or made by a newer DuckDB than the one that is installed here.",
-            ) from None
+            raise SourceError(f"{named} could not be read whole: {error.message}", _why(error)) from None
         return Facts(answer)
 
     def facts(self) -> Facts:
@@ -571,6 +569,13 @@ def _copy_through(cursor: "DuckDBPyConnection", file: Path) -> dict[str, int]:
     finally:
         cursor.execute(f"DETACH {alias}")
     return counts
+
+
+def _why(error: ChildFailedError) -> str:
+    """What to do about a file that could not be read whole."""
+    if error.code == -signal.SIGKILL:
+        return "Something ended the process that read it, perhaps the system for want of memory: look into its log."
+    return "The database is damaged, or made by a newer DuckDB than the one that is installed here."
 
 
 def connect(options: Options, site: Site) -> Source:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from recoup.errors import RecoupError
+from recoup.errors import InterruptedRunError, RecoupError
 
 
 class Endable(Protocol):
@@ -26,6 +26,7 @@ class Endable(Protocol):
 
 
 _LIVING: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
+_STOPPED: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
 _OTHERS: "weakref.WeakSet[Endable]" = weakref.WeakSet()
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
@@ -87,11 +88,14 @@ class Child:
 
         Raises:
             ChildFailedError: the child raised, or died.
+            InterruptedRunError: it was ended because the user wants to stop.
         """
         stdout = self._process.stdout
         line = stdout.readline(_LIMIT) if stdout else b""
         if not line:
             code = self._process.wait()
+            if self._process in _STOPPED:
+                raise InterruptedRunError("stopped")
             stderr = self._process.stderr.read() if self._process.stderr else b""
             last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
             raise ChildFailedError(f"{self._name} ended without an answer (exit {code}): {last[0]}", code=code)
@@ -143,6 +147,7 @@ def end_all() -> None:
     """Kills every child and what was handed to `end_with_us`: the user wants to stop, and whoever waits gets an error at once."""
     for process in list(_LIVING):
         if process.poll() is None:
+            _STOPPED.add(process)
             process.kill()
     for other in list(_OTHERS):
         other.kill()

@@ -246,6 +246,13 @@ def test_results_that_cannot_be_printed_are_a_failure(stack: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_a_log_file_that_cannot_be_written_is_told_once_and_stops_nothing(fresh: Path, inside: Recoup) -> None:
+    done = inside(fresh, "backup", "--log-file", "/dev/full")
+    assert done.returncode == 0
+    assert done.stderr.count("no longer written to /dev/full: No space left on device") == 1
+    assert len(sets(fresh)) == 1
+
+
 def _on_terminal(folder: Path, tmp_path: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
     """Runs the command on a terminal of its own and gives one answer."""
     ours, theirs = pty.openpty()
@@ -302,6 +309,7 @@ def test_stopping_while_a_source_is_awaited_leaves_nothing(fresh: Path, tmp_path
     assert process.returncode == 130
     assert "interrupted" in told
     assert "Traceback" not in told
+    assert "ERROR" not in told, "a source that was stopped is not a source that failed"
     assert sets(fresh) == []
     assert not list((fresh / "backups" / ".locks").glob("*"))
     assert not list((fresh / "backups").glob(".partial-*"))

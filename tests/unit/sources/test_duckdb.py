@@ -1,8 +1,10 @@
 """DuckDB files: copies of living ones are exact, damaged and hostile ones are refused, and nobody's lock is touched."""
 
 import contextlib
+import dataclasses
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -466,6 +468,46 @@ def test_what_is_missing_or_no_database_is_said_clearly(tmp_path: Path) -> None:
     (tmp_path / "a?b.duckdb").write_bytes(b"")
     with pytest.raises(errors.SourceError, match="question mark"):
         source_at(tmp_path / "a?b.duckdb").check()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_full_staging_folder_is_named_and_not_the_database(database: Path, tmp_path: Path) -> None:
+    staging = tmp_path / "small"
+    staging.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(staging)], check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        site = dataclasses.replace(site_at(database.parent), staging=staging)
+        source = connect(Options(kind="duckdb", path=database), site)
+        with pytest.raises(errors.SourceError, match=f"disk of the staging folder {staging} is full") as caught:
+            facts_of(source)
+        assert "staging:" in caught.value.hint
+        assert not list(staging.iterdir())
+    finally:
+        subprocess.run(["umount", str(staging)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the reader by /proc")
+def test_a_reader_that_was_killed_is_not_taken_for_damage(database: Path) -> None:
+    killer = threading.Thread(target=kill_child, args=(b"duckdb:scan",))
+    killer.start()
+    with pytest.raises(errors.SourceError, match="could not be read whole") as caught:
+        facts_of(source_at(database))
+    killer.join()
+    assert "want of memory" in caught.value.hint
+    assert "damaged" not in caught.value.hint
+
+
+def kill_child(named: bytes) -> None:
+    """Kills the first child of ours with this in its command line, as the system does when memory runs out."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
+            with contextlib.suppress(OSError):
+                ours = f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{pid}/status").read_text()
+                if ours and named in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+                    return
 
 
 def test_an_encrypted_database_is_refused(database: Path) -> None:
