@@ -116,10 +116,13 @@ class Placement:
     Attributes:
         target: what was written, for people.
         kept: where what was there before is kept; empty when nothing was there.
+        counted: what was counted there afterwards, and is what was recorded: `points of docs` to their number; empty where
+            nothing is counted.
     """
 
     target: str
     kept: str = ""
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

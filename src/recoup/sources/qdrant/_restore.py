@@ -17,7 +17,7 @@ from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Capture, Placement, Site
 from recoup.sources.qdrant import _restore_intents
 from recoup.sources.qdrant._addresses import at
-from recoup.sources.qdrant._checking import check, points_of, wait_until_whole
+from recoup.sources.qdrant._checking import check, counted, points_of, wait_until_whole
 from recoup.sources.qdrant._cleanup import take_back
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import restoring
@@ -245,7 +245,7 @@ class Run:
             raise
         self._drop_old()
         self._intents.forget()
-        return Placement(self._target(), self._kept(copies))
+        return Placement(self._target(), self._kept(copies), self._counted())
 
     def _copy(self, plan: Undertaking) -> Path:
         def copying() -> AbstractContextManager[Capture]:
@@ -288,6 +288,11 @@ class Run:
     def _target(self) -> str:
         return f"{self._server.url} ({', '.join(shown(one.plan.into) for one in self._ready)})"
 
+    def _counted(self) -> dict[str, int]:
+        """What `check` counted on every node: only what was made anew is the set's own, and may be recorded without counts."""
+        checked = [one.plan for one in self._ready if one.plan.is_new and counted(one.plan.record)]
+        return {f"points of {_known_as(plan)}": points_of(plan.record) for plan in checked}
+
     def _kept(self, copies: dict[str, Path]) -> str:
         """Where what was there before is now."""
         left = [] if self._options.drop_old else [one.plan.old for one in self._ready if one.plan.way == "alias"]
@@ -304,6 +309,12 @@ class Run:
             names = ", ".join(map(shown, self._done))
             self._tell("restored_in_part", f"these are restored and in use: {names}", Level.WARNING)
         self._site.emit(Progress("restore to the server", 0, None, finished=True))
+
+
+def _known_as(plan: Undertaking) -> str:
+    """The names by which clients ask for it: that of the collection, then its other aliases."""
+    others = [shown(alias) for alias in plan.aliases if alias != plan.name]
+    return f"{shown(plan.name)} ({', '.join(others)})" if others else shown(plan.name)
 
 
 class _Configs(Mapping[str, Mapping[str, Any]]):
