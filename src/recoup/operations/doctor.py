@@ -1,6 +1,6 @@
 """Doctor: what would stop a backup, and how to mend it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,8 +64,9 @@ def run(
         finding, size = _source(name, source)
         found.append(finding)
         sizes[name] = size
+    once = [name for name, source in sources.items() if getattr(source.options, "store_once", False)]
     for name, opened in repositories.items():
-        found.extend(_repository(name, opened, int(sum(sizes.values()) * factors[name])))
+        found.extend(_repository(name, opened, int(sum(sizes.values()) * factors[name]), once))
     return Report(tuple(found))
 
 
@@ -86,7 +87,7 @@ def _source(name: str, source: Source) -> tuple[Finding, int]:
     return Finding("ok", subject, f"can be read, about {size:,} bytes"), size
 
 
-def _repository(name: str, opened: Callable[[], Repository], needed: int) -> Iterator[Finding]:
+def _repository(name: str, opened: Callable[[], Repository], needed: int, once: Sequence[str]) -> Iterator[Finding]:
     subject = f"repository {name}"
     try:
         repository = opened()
@@ -111,6 +112,9 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int) -> Ite
     if free is not None and free < needed:
         hint = "Free space, or prune old sets."
         yield Finding("error", subject, f"{needed:,} bytes are needed for a backup, {free:,} are free", hint)
+    if once and not repository.shares:
+        message = f"sets cannot share files there: each holds {', '.join(once)} in full (`store_once`)"
+        yield Finding("warning", subject, message, "Take such sources less often there, or keep fewer sets.")
     for lock in locks:
         message = f"a stale lock of `{lock.verb}` on {lock.host}, process {lock.pid}"
         yield Finding("warning", subject, message, "`recoup unlock` removes it; a backup does so by itself.")

@@ -4,14 +4,16 @@ Whoever calls `run` holds the repository's exclusive lock, so that no backup, re
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from recoup.model.artefact import Artefact
 from recoup.model.events import Emit, Event, Level
 from recoup.model.names import SetName
 from recoup.model.reports import PruneReport, SetInfo
+from recoup.operations import foreign
 from recoup.operations.selection import Filter, holds, is_good, listing
-from recoup.repository._base import Repository
+from recoup.repository._base import Repository, locked
 from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge, protections
 from recoup.system.clock import Clock
 
@@ -24,12 +26,14 @@ class Row:
         set: its name.
         stack: whose; empty when its manifest cannot be read.
         sources: names that its run was asked for.
-        outcome: `complete`, `suspicious`, `incomplete`, or `damaged` when its manifest cannot be read.
+        outcome: `complete`, `suspicious`, `incomplete`, `damaged` when its manifest cannot be read, `foreign`.
         time: when it was begun (UTC).
         age_seconds: how old it is; negative for one from the future.
         bytes: what it takes in the repository; 0 when unknown.
         keep: False when it is to be removed.
         reasons: why, at least one.
+        locked_until: until when the storage keeps a set by force that no rule keeps (UTC); None for all others.
+        artefact: what another tool put there and `adopt` puts under the rules; then `set` is its key. None for a set.
     """
 
     set: str
@@ -41,6 +45,8 @@ class Row:
     bytes: int
     keep: bool
     reasons: tuple[str, ...]
+    locked_until: datetime | None = None
+    artefact: Artefact | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,11 @@ class PrunePlan:
         return tuple(row for row in self.rows if not row.keep)
 
     @property
+    def locked(self) -> tuple[Row, ...]:
+        """The sets that would go, if the storage gave them up."""
+        return tuple(row for row in self.rows if row.locked_until is not None)
+
+    @property
     def freed_bytes(self) -> int:
         """What the sets that would go take in the repository."""
         return sum(row.bytes for row in self.removed)
@@ -73,7 +84,9 @@ class PrunePlan:
 _ALL = Filter()
 
 
-def plan(repository: Repository, rules: Rules, now: datetime, filters: Filter = _ALL) -> PrunePlan:
+def plan(
+    repository: Repository, rules: Rules, now: datetime, filters: Filter = _ALL, *, copies: bool = True
+) -> PrunePlan:
     """Judges all sets; changes nothing.
 
     Args:
@@ -81,12 +94,15 @@ def plan(repository: Repository, rules: Rules, now: datetime, filters: Filter = 
         rules: what to keep.
         now: the present moment.
         filters: judge and remove only sets that match; rules count only these, and the others stay.
+        copies: whether copies of manifests will do, since nothing is removed.
     """
-    infos = listing(repository, now)
+    infos = listing(repository, now, copies=copies)
     verdicts = judge((_candidate(info, filters) for info in infos), rules, now)
     shown = {info.name: info for info in infos}
-    rows = tuple(_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
-    return PrunePlan(rows, rules, filters, tuple(_notes(rows, rules, now)))
+    judged = (_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
+    rows = tuple(row if row.keep else _unless_locked(row, repository) for row in judged)
+    adopted = () if filters else tuple(_foreign_row(one, now) for one in foreign.judged(repository, infos, rules, now))
+    return PrunePlan((*rows, *adopted), rules, filters, (*_notes(rows, rules, now), *_foreign_notes(adopted)))
 
 
 def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
@@ -140,6 +156,33 @@ def _row(verdict: Verdict, info: SetInfo, now: datetime) -> Row:
     )
 
 
+def _unless_locked(row: Row, repository: Repository) -> Row:
+    until = repository.locked_until(_parsed(row.set))
+    return row if until is None else replace(row, keep=True, reasons=(locked(until),), locked_until=until)
+
+
+def _foreign_row(judged: foreign.Judged, now: datetime) -> Row:
+    artefact = judged.artefact
+    return Row(
+        set=artefact.key,
+        stack="",
+        sources=(artefact.part,),
+        outcome="foreign",
+        time=artefact.time,
+        age_seconds=(now - artefact.time).total_seconds(),
+        bytes=artefact.bytes,
+        keep=judged.keep,
+        reasons=judged.reasons,
+        locked_until=judged.locked_until,
+        artefact=artefact,
+    )
+
+
+def _foreign_notes(rows: Sequence[Row]) -> Iterable[str]:
+    if any(not row.keep for row in rows):
+        yield "what another tool put there (adopt: true) is removed at once: it cannot be taken back"
+
+
 def _notes(rows: Sequence[Row], rules: Rules, now: datetime) -> Iterable[str]:
     if not rules:
         yield NO_RULES
@@ -162,7 +205,7 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
         plan: from `plan`.
         repository: the one that was planned for, locked exclusively by the caller.
         trash_days: how long removed sets can be taken back; 0 is not at all.
-        emit: gets `backup_pruned`, and `prune_spared` when a planned set stays.
+        emit: gets `backup_pruned`, `prune_spared` when a planned set stays, and `prune_locked` when the storage keeps some.
         clock: time.
 
     Raises:
@@ -175,19 +218,29 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
     for row in spared:
         message = f"{row.set} stays after all: {', '.join(row.reasons)}"
         emit(Event("prune_spared", clock.now(), message, Level.WARNING, row.set, {"reasons": list(row.reasons)}))
-    repository.delete([_parsed(row.set) for row in fresh.rows if row.set in going], keep_days=trash_days)
+    removed = [row for row in fresh.rows if row.set in going]
+    repository.delete([_parsed(row.set) for row in removed if row.artefact is None], keep_days=trash_days)
+    foreign.remove(repository, [row.artefact for row in removed if row.artefact is not None])
     report = PruneReport(
         removed=tuple(row.set for row in fresh.rows if row.set in going),
         kept=tuple(row.set for row in fresh.rows if row.set not in going),
         freed_bytes=sum(row.bytes for row in fresh.rows if row.set in going),
         seconds=clock.monotonic() - began,
     )
+    if fresh.locked:
+        emit(_kept_by_force(fresh.locked, clock.now()))
     emit(_pruned(report, plan.rules, trash_days, clock.now()))
     return report
 
 
 def _judged_again(earlier: PrunePlan, repository: Repository, clock: Clock) -> PrunePlan:
-    return plan(repository, earlier.rules, clock.now(), earlier.filters)
+    return plan(repository, earlier.rules, clock.now(), earlier.filters, copies=False)
+
+
+def _kept_by_force(rows: Sequence[Row], now: datetime) -> Event:
+    each = "; ".join(f"{row.set} is {', '.join(row.reasons)}" for row in rows)
+    message = f"no rule keeps these sets, and they stay all the same: {each}"
+    return Event("prune_locked", now, message, fields={"sets": [row.set for row in rows]})
 
 
 def _pruned(report: PruneReport, rules: Rules, trash_days: float, now: datetime) -> Event:

@@ -6,7 +6,7 @@ A set exists when its manifest does. Parts go in first, the manifest last, in on
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from typing import Literal, Protocol
 
 from recoup.model.manifest import Manifest, StoredPart
@@ -45,6 +45,17 @@ class Lock:
     since: datetime
     refreshed: datetime
     stale: bool
+
+
+def locked(until: datetime) -> str:
+    """Why a set stays that its storage keeps by force.
+
+    Args:
+        until: until when (UTC); the last moment there is stands for a hold without an end.
+    """
+    if until.year == MAXYEAR:
+        return "held by the storage, without an end (legal hold)"
+    return f"locked by the storage until {until.isoformat(sep=' ', timespec='seconds')}"
 
 
 @dataclass(frozen=True)
@@ -187,6 +198,11 @@ class Repository(Protocol):
     @property
     def location(self) -> str:
         """Where it is, for people, without secrets."""
+        ...
+
+    @property
+    def shares(self) -> bool:
+        """Whether files that are stored once take their space once; where not, each set holds them in full."""
         ...
 
     def create(self) -> None:

@@ -17,6 +17,7 @@ from recoup.repository.opening import open_repository
 from recoup.repository.plain.repository import PlainRepository
 from recoup.storage.local import LocalStorage
 from recoup.storage.memory import MemoryStorage
+from recoup.storage.object_store import ObjectStorage, Options, connect
 from recoup.system.clock import SystemClock
 from recoup.testing.repository_contract import (
     FILES,
@@ -27,6 +28,7 @@ from recoup.testing.repository_contract import (
     stream_bytes,
     tree_contents,
 )
+from s3_server.buckets import Bucket
 
 
 class TestPlainTree(RepositoryContract):
@@ -95,6 +97,15 @@ class TestPlainWithoutConditionalPut(TestPlainInMemory):
         storage = MemoryStorage(moves=False)
         storage.properties = replace(storage.properties, put_if_absent=False)
         return storage
+
+
+@pytest.mark.requirement("CO-10")
+class TestPlainOnS3(TestPlainInMemory):
+    """A real server."""
+
+    @pytest.fixture
+    def storage(self, bucket: Bucket) -> ObjectStorage:
+        return connect(f"{bucket.url}/backups", Options.model_validate(bucket.options))
 
 
 def flip_byte(path: Path, position: int | None = None) -> None:

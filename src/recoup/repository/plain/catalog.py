@@ -5,6 +5,7 @@ It is a cache. What it lacks is read from where it is; what cannot be read of it
 
 import contextlib
 import secrets
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ class Catalog:
         """All copies there are, by the key of their objects."""
         found: Copies = {}
         for archive in self.archives() if archives is None else archives:
-            with contextlib.suppress(FileNotFoundError, DamagedError):
+            with contextlib.suppress(FileNotFoundError, RecoupError):
                 found.update(_unpacked(self._storage.get(archive.key)))
         return found
 
@@ -168,7 +169,10 @@ def _unpacked(data: bytes) -> Copies:
         DamagedError: it is not what was stored.
     """
     chunks = decompressed(iter([data]), "zstd")
-    found = {info.name: member.read() for info, member in entries(chunks) if member is not None}
+    try:
+        found = {info.name: member.read() for info, member in entries(chunks) if member is not None}
+    except tarfile.TarError as error:
+        raise DamagedError(f"an archive of the catalogue is broken: {error}") from None
     for _ in chunks:  # to the end, where the checksum is
         pass
     return found

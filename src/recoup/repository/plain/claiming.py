@@ -14,12 +14,12 @@ from recoup.repository.plain.catalog import Catalog
 from recoup.repository.plain.claims import Lease
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.once import Earlier
-from recoup.repository.plain.sets import Trashed
+from recoup.repository.plain.sets import State, Trashed
 from recoup.repository.plain.writing import PlainSetWriter
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
-_REMOVING = b"removing\n"
+_REMOVING, _REMOVED = b"removing\n", b"removed\n"  # told apart by their length, which a listing has
 _LOST = (
     "This machine slept, or could not reach the storage, for so long that its claim was given up. Nothing is listed of this "
     "set; back up again."
@@ -114,8 +114,14 @@ class ClaimedSets:
 
     def _take_back(self, lease: Lease) -> None:
         if not lease.others_may_have_it():
-            self._remove_objects(lease.name)
+            self._remove_unlisted(lease.name)
             lease.end()
+
+    def _remove_unlisted(self, name: SetName) -> None:
+        """Removes what was never a set. Where stores list an empty folder, a marker hides it when the claim is gone."""
+        self._remove_objects(name)
+        if str(name) in self._storage.folders():
+            self._storage.put(layout.trash_key(name, self._clock.now()), _REMOVED)
 
     def _remove_objects(self, name: SetName) -> None:
         self._storage.delete(f"{name}/{layout.MANIFEST}")
@@ -125,7 +131,7 @@ class ClaimedSets:
         """Removes what writers left that are gone; a set that only kept its claim stays."""
         for name in claims.abandoned(self._storage, self._clock.now()):
             if not self._has_manifest(name):
-                self._storage.delete_all(str(name))
+                self._remove_unlisted(name)
             self._storage.delete(claims.key_of(name))
 
     def trash(self, name: SetName, now: datetime) -> None:
@@ -134,8 +140,13 @@ class ClaimedSets:
 
     def trashed(self) -> Sequence[Trashed]:
         """The markers."""
+        states: dict[int, State] = {len(_REMOVING): "removing", len(_REMOVED): "removed"}
         markers = list(self._storage.list(layout.TRASH))
-        return [Trashed(*found, m.key, m.size > 0) for m in markers if (found := layout.trashed_in(m.key))]
+        return [
+            Trashed(*found, marker.key, states.get(marker.size, "kept"))
+            for marker in markers
+            if (found := layout.trashed_in(marker.key))
+        ]
 
     def undelete(self, found: Trashed) -> None:
         """Removes the marker."""
@@ -144,13 +155,21 @@ class ClaimedSets:
     def removing(self, found: Sequence[Trashed]) -> None:
         """Drops their copies first: a copy never outlives its set."""
         for trashed in found:
-            if not trashed.begun:
+            if trashed.state == "kept":
                 self._storage.put(trashed.key, _REMOVING)
         if found:
             self.catalog.forget({trashed.name for trashed in found})
 
     def remove(self, found: Trashed) -> None:
-        """Removes the objects of a set, the manifest first and the marker last."""
+        """Removes the objects of a set, the manifest first."""
         self._remove_objects(found.name)
         self._storage.delete_all(layout.marks_prefix(found.name))
-        self._storage.delete(found.key)
+        self._storage.put(found.key, _REMOVED)
+
+    def removed(self) -> None:
+        """Removes the markers of sets that nothing is listed of any more."""
+        gone = [found for found in self.trashed() if found.state == "removed"]
+        listed = set(self._storage.folders()) if gone else set[str]()
+        for found in gone:
+            if str(found.name) not in listed:
+                self._storage.delete(found.key)

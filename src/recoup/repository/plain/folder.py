@@ -230,7 +230,6 @@ class SetFolder:
         return data
 
     def _write_sums(self, beside: Sequence[StoredFile], manifest: bytes) -> None:
-        self.storage.delete(self.key(layout.SUMS))
         writer = self.storage.writer(self.key(layout.SUMS), hidden=True)
         try:
             for chunk in self._sum_lines():

@@ -59,6 +59,7 @@ class RenamedSets:
             try:
                 self._storage.move(writer.prefix, str(name))
             except FileExistsError:
+                self._storage.delete(writer.key(layout.SUMS))
                 name = name.next()
                 continue
             return name
@@ -84,6 +85,9 @@ class RenamedSets:
 
     def removing(self, found: Sequence[Trashed]) -> None:
         """Nothing else knows of them."""
+
+    def removed(self) -> None:
+        """Nothing is left of them."""
 
     def remove(self, found: Trashed) -> None:
         """Removes a set from the trash."""

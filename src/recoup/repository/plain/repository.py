@@ -14,7 +14,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.repository import locking
-from recoup.repository._base import KeyProof, Lock, LockMode, Overview, SetWriter, Subset, Verification
+from recoup.repository._base import KeyProof, Lock, LockMode, Overview, SetWriter, Subset, Verification, locked
 from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.claiming import ClaimedSets
@@ -51,11 +51,6 @@ def _mark(data: bytes) -> Mark:
         return Mark("pin", newest, "", {"reason": "one of its marks is damaged, and might be a pin"})
 
 
-def locked(until: datetime) -> str:
-    """Why a set stays that the storage keeps by force."""
-    return f"locked until {until.isoformat(sep=' ', timespec='seconds')} by the storage"
-
-
 class PlainRepository:
     """Sets as folders of a storage.
 
@@ -84,8 +79,14 @@ class PlainRepository:
         """Where it is, for people."""
         return self._storage.location
 
+    @property
+    def shares(self) -> bool:
+        """Whether the storage can let two sets have one copy of a file."""
+        return self._storage.properties.shares
+
     def create(self) -> None:
         """Makes an empty repository."""
+        self._storage.check_access(locking.PREFIX)
         if next(iter(self._storage.list()), None) is not None and not self._exists():
             raise RefusedError(
                 f"{self.location} is not empty and not a Recoup repository",
@@ -314,26 +315,30 @@ class PlainRepository:
         due = [
             found
             for found in self._sets.trashed()
-            if found.begun or (found.deleted <= before and self.locked_until(found.name) is None)
+            if found.state == "removing"
+            or (found.state == "kept" and found.deleted <= before and self.locked_until(found.name) is None)
         ]
         self._sets.removing(due)
         for found in due:
             self._sets.remove(found)
+        self._sets.removed()
 
     def trashed(self) -> Sequence[SetName]:
         """Names of the sets in the trash, oldest first."""
-        return sorted({found.name for found in self._sets.trashed() if not found.begun})
+        return sorted({found.name for found in self._sets.trashed() if found.state == "kept"})
 
     def undelete(self, name: SetName) -> None:
         """Takes a set out of the trash."""
         for found in self._sets.trashed():
-            if found.name == name and not found.begun:
+            if found.name == name and found.state == "kept":
                 self._sets.undelete(found)
                 return
         raise NoSuchSetError(f"{name} is not in the trash of {self.name}", "It was removed for good, or never there.")
 
     def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
-        """Holds a lock."""
+        """Holds a lock; who will write learns first what is not allowed."""
+        if mode != "shared":
+            self._storage.check_access(locking.PREFIX)
         self.check()
         return locking.held(self._storage, self._clock, mode, verb, stack, wait)
 

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from recoup.model.names import SetName
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.once import Earlier
 from recoup.repository.plain.writing import PlainSetWriter
+
+State = Literal["kept", "removing", "removed"]
+"""How far the deletion of a set is."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,14 @@ class Trashed:
         name: of the set.
         deleted: when (UTC).
         key: of its folder or marker.
-        begun: True when its removal was begun, so that it cannot come back.
+        state: `kept` can come back; of one that is `removing` something may be left; of one that is `removed` there is at most
+            an empty folder, which some stores list for a while.
     """
 
     name: SetName
     deleted: datetime
     key: str
-    begun: bool = False
+    state: State = "kept"
 
 
 class Sets(Protocol):
@@ -68,4 +72,8 @@ class Sets(Protocol):
 
     def remove(self, found: Trashed) -> None:
         """Removes one and its marks for good. An interrupted removal can be repeated."""
+        ...
+
+    def removed(self) -> None:
+        """Is told after sets were removed for good."""
         ...
