@@ -38,6 +38,7 @@ from recoup.system.tempdirs import temporary_folder
 if TYPE_CHECKING:
     from recoup.config.loading import Loaded
     from recoup.config.settings import RepositorySettings, Settings
+    from recoup.model.artefact import Artefact
     from recoup.model.manifest import Manifest
     from recoup.model.reports import (
         BackupReport,
@@ -57,11 +58,13 @@ if TYPE_CHECKING:
     from recoup.operations.copy import Plan as CopyPlan
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.drill import Plan as DrillPlan
+    from recoup.operations.nearest import Locked
     from recoup.operations.prune import PrunePlan
     from recoup.operations.recovery import Plan as RecoveryPlan
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
+    from recoup.operations.status import RepositoryState
     from recoup.operations.verify import Examine, Examiner
     from recoup.repository._base import KeyProof, Lock, Repository, Subset
     from recoup.repository.plain.repository import PlainRepository
@@ -184,6 +187,9 @@ class Stack:
         self._listener = emit
         self.masker = Masker(loaded.secrets)
         self._host = this_host()
+        self._repositories: dict[str, PlainRepository] = {}
+        self.unread: tuple[str, ...] = ()
+        """Repositories that could not be read when sets were last looked for, with the reasons."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -366,7 +372,7 @@ class Stack:
         since: str | None = None,
         until: str | None = None,
     ) -> "list[SetInfo]":
-        """The sets, oldest first.
+        """The sets, oldest first; those of several repositories each by itself. What could not be read is in `unread`.
 
         Args:
             tags: only those that have all of these tags.
@@ -374,9 +380,8 @@ class Stack:
             since: only those begun at or after this time.
             until: only those begun at or before this time.
         """
-        from recoup.operations import selection
+        from recoup.operations import nearest, selection
 
-        self.repository.check()
         now, zone = self._clock.now(), local_zone_name()
         filters = selection.Filter(
             tags=dict(tags or {}),
@@ -384,7 +389,32 @@ class Stack:
             since=None if since is None else selection.begin_of(since, now, zone),
             until=None if until is None else selection.end_of(until, now, zone),
         )
-        return selection.matching(selection.listing(self.repository, now), filters)
+        infos, failures = nearest.looked_into({name: self._reader(name) for name in self._nearest}, now)
+        self.unread = tuple(nearest.left_out(failures))
+        return selection.matching(infos, filters)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether several repositories are worked on: those configured, and none chosen."""
+        return len(self._repository_names) > 1
+
+    @property
+    def _nearest(self) -> list[str]:
+        """Names of the repositories, those on disks of this machine first."""
+        return sorted(self._several(None), key=lambda name: not self._is_on_this_machine(name))
+
+    def _is_on_this_machine(self, name: str) -> bool:
+        settings = self._settings_of(name)
+        return settings.path is not None or str(settings.url).startswith("file:")
+
+    def _reader(self, name: str) -> "Callable[[], PlainRepository]":
+        return lambda: self._at(name)
+
+    def _at(self, name: str) -> "PlainRepository":
+        """A repository, opened once."""
+        if name not in self._repositories:
+            self._repositories[name] = self._open(name)
+        return self._repositories[name]
 
     def show(self, text: str = "latest") -> "SetInfo":
         """One set.
@@ -396,22 +426,24 @@ class Stack:
 
     def status(self) -> "StatusReport":
         """How old the newest good copy of each source is, in every configured repository (or the chosen one)."""
+        from recoup.operations import status
+
+        states = [self._state_of(name) for name in self._nearest]
+        if (failed := [state.failure for state in states if state.failure]) and len(failed) == len(states):
+            raise failed[0]
+        return status.report(states, self.source_names, self._clock.now())
+
+    def _state_of(self, name: str) -> "RepositoryState":
+        """What a repository holds; one that cannot be read is told, and the others are looked at all the same."""
         from recoup.operations import selection, status
 
-        rows: list[status.Row] = []
-        infos: list[SetInfo] = []
-        free: dict[str, int | None] = {}
-        now = self._clock.now()
-        for name in self._repository_names:
-            repository = self._open(name)
+        try:
+            repository = self._at(name)
             repository.check()
-            found = selection.listing(repository, now)
-            rows += status.rows(name, found, self.source_names or selection.sources_of(found, ()), now)
-            infos += found
-            free[name] = repository.free_bytes()
-        newest = status.newest(infos)
-        outcome = newest.manifest.outcome if newest and newest.manifest else ""
-        return status.Report(tuple(rows), len(infos), newest.name if newest else "", outcome, free)
+            found = selection.listing(repository, self._clock.now())
+            return status.RepositoryState(name, tuple(found), repository.free_bytes())
+        except RecoupError as error:
+            return status.RepositoryState(name, failure=error)
 
     def doctor(self) -> "DoctorReport":
         """What would stop a backup, and how to mend it; changes nothing."""
@@ -428,20 +460,33 @@ class Stack:
     def verify(
         self, text: str | None = None, subset: "Subset | None" = None, *, wait_lock: float = 0.0
     ) -> "list[VerifyReport]":
-        """Compares stored bytes with the manifests.
+        """Compares stored bytes with the manifests, in every repository.
 
         Args:
-            text: a set; all sets by default.
+            text: a set; all sets by default. Of several repositories, every copy of it.
             subset: which part of the bytes to read; all by default.
             wait_lock: seconds to wait for a lock.
 
         Raises:
             NoSuchSetError: there is nothing to verify.
         """
+        from recoup.operations import nearest, verify
+
+        if len(self._nearest) == 1:
+            names = [self._named(text)] if text else list(self._existing_names())
+            return self._verify(names, subset, wait_lock)
+        infos = self._everywhere(text) if text else self.sets()
+        reports = [verify.unreachable(reason) for reason in self.unread]
+        for name, held in nearest.by_repository(infos).items():
+            reports += self.only(name)._verify(held, subset, wait_lock)  # noqa: SLF001 - another one of us
+        if not reports:
+            raise NoSuchSetError("the repositories hold no sets: nothing was verified", "Run `recoup backup`.")
+        return reports
+
+    def _verify(self, names: Sequence[SetName], subset: "Subset | None", wait_lock: float) -> "list[VerifyReport]":
         from recoup.operations import verify
         from recoup.repository._base import Subset
 
-        names = [self._named(text)] if text else list(self._existing_names())
         if not names:
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
         chosen, host, reports = subset or Subset(), self._host.name, list["VerifyReport"]()
@@ -450,6 +495,13 @@ class Stack:
                 examiner = self._examiner(name, emit)
                 reports += verify.run([name], self.repository, chosen, self._clock, emit, host, examiner)
         return reports
+
+    def _everywhere(self, text: str) -> "list[SetInfo]":
+        """All copies of a set, and what lies under its name and cannot be read."""
+        chosen = self._copies(text)
+        return [
+            info for info in self.sets() if info in chosen or (info.manifest is None and info.name == chosen[0].name)
+        ]
 
     def _examiner(self, name: SetName, emit: Emit) -> "Examiner":
         """Whom to ask about what is stored: nobody where this host cannot read it, which is said."""
@@ -476,9 +528,10 @@ class Stack:
         """
         from recoup.operations import drill
 
-        manifest = self._whole_manifest(self._resolve(text, sources))
+        manifest, info, others = self._whole_copy(self._copies(text, sources))
         self._demand_known(sources, manifest)
-        return drill.plan(manifest, sources)
+        plan = drill.plan(manifest, sources)
+        return replace(plan, repository=info.repository, others=tuple(others))
 
     def drill(
         self,
@@ -504,19 +557,43 @@ class Stack:
         if not plan.sources:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.skipped.items())
             raise UsageError(f"{plan.set} holds nothing that could be drilled ({reasons})")
-        with self._reading("drill", wait_lock), self._emitting() as emit, self._staging("drill") as scratch:
-            return self._drill_in(scratch, plan, emit, options or {}, recorded=False)
+        with self._locked("drill", wait_lock) as reading, self._emitting() as emit:
+            return self._drill_copies(plan, reading, emit, options or {}, recorded=False)
 
-    def _drill_in(
+    def _drill_copies(
         self,
-        scratch: Path,
         plan: "DrillPlan",
+        reading: "Locked",
         emit: Emit,
         options: Mapping[str, Mapping[str, Any]],
         *,
         recorded: bool,
     ) -> "DrillReport":
-        """Drills one set; `recorded`: with the settings in its manifest, whatever is configured here."""
+        """Drills the nearest copy; when it cannot be read, the next one. The report has both."""
+        from recoup.operations import drill, nearest
+
+        with self._staging("drill", [self._at(plan.repository)]) as scratch:
+            report = self._drill_in(scratch, plan, reading, emit, options, recorded=recorded)
+        if not report.unreadable or not plan.others:
+            return report
+        manifest, info, others = self._whole_copy(plan.others)
+        emit(nearest.drill_fell_back(report, info, self._clock.now()))
+        again = replace(drill.plan(manifest, plan.sources), skipped=plan.skipped, asked=plan.asked)
+        again = replace(again, repository=info.repository, others=tuple(others))
+        later = self._drill_copies(again, reading, emit, options, recorded=recorded)
+        return replace(later, earlier=(report, *later.earlier))
+
+    def _drill_in(
+        self,
+        scratch: Path,
+        plan: "DrillPlan",
+        reading: "Locked",
+        emit: Emit,
+        options: Mapping[str, Mapping[str, Any]],
+        *,
+        recorded: bool,
+    ) -> "DrillReport":
+        """Drills one copy of a set; `recorded`: with the settings in its manifest, whatever is configured here."""
         from recoup.operations import drill
         from recoup.system.filesystem import free_bytes
 
@@ -531,7 +608,8 @@ class Stack:
             source = self._source(name, scratch, emit, plan.manifest, recorded=recorded)
             live[name] = self._drilled(source, options.get(name, {}))
             defaults[name] = self._restore_options(plan.manifest.sources[name].kind, {})
-        return drill.run(plan, live, defaults, self.repository, scratch, self._clock, emit, self._host.name)
+        repository = reading(plan.repository)
+        return drill.run(plan, live, defaults, repository, scratch, self._clock, emit, self._host.name)
 
     def plan_recovery(self) -> "RecoveryPlan":
         """What a disaster-recovery drill would restore: the newest good copy of every source; changes nothing.
@@ -540,17 +618,30 @@ class Stack:
             NoSuchSetError: no set has anything to restore.
             UsageError: the repository holds sets of several stacks, and no configuration says whose.
         """
-        from recoup.operations import recovery
+        from recoup.operations import nearest, recovery
 
         infos = self._own_sets()
         stacks = sorted({info.manifest.stack for info in infos if info.manifest})
         if len(stacks) > 1:
             raise UsageError(
-                f"{self.repository.name} holds sets of several stacks: {', '.join(stacks)}",
+                f"{', '.join(self._nearest)} holds sets of several stacks: {', '.join(stacks)}",
                 "Name a configuration with -c that has `stack:` and this repository.",
             )
+
+        def whole(info: "SetInfo") -> "Manifest":
+            return self._whole_copy(nearest.copies(info, infos, self._nearest))[0]
+
         with self._telling_of_keys():
-            return recovery.plan(infos, self._loaded.sources, self._whole_manifest, self._clock.now())
+            plan = recovery.plan(infos, self._loaded.sources, whole, self._clock.now())
+        return replace(plan, drills=tuple(self._with_copies(one, infos) for one in plan.drills))
+
+    def _with_copies(self, plan: "DrillPlan", infos: "Sequence[SetInfo]") -> "DrillPlan":
+        """A drill of the nearest copy that can be opened, and where the others are."""
+        from recoup.operations import nearest
+
+        named = next(info for info in infos if info.manifest and info.manifest.id == plan.manifest.id)
+        _, info, others = self._whole_copy(nearest.copies(named, infos, self._nearest))
+        return replace(plan, repository=info.repository, others=tuple(others))
 
     def drill_recovery(
         self,
@@ -572,14 +663,13 @@ class Stack:
         plan, chosen = plan or self.plan_recovery(), options or {}
         for name in {*chosen} - {name for one in plan.drills for name in one.sources}:
             raise UsageError(f"{name} is not drilled, so options of it have no meaning")
-        with self._reading("drill", wait_lock), self._emitting() as emit, self._staging("drill") as scratch:
+        places = ", ".join(self._at(name).location for name in self._nearest)
+        with self._locked("drill", wait_lock) as reading, self._emitting() as emit:
 
             def drilled(one: "DrillPlan") -> "DrillReport":
-                folder = scratch / str(one.set)
-                folder.mkdir(mode=0o700)
-                return self._drill_in(folder, one, emit, chosen, recorded=True)
+                return self._drill_copies(one, reading, emit, chosen, recorded=True)
 
-            return recovery.run(plan, drilled, self._clock, self.repository.location, self._host.name)
+            return recovery.run(plan, drilled, self._clock, places, self._host.name)
 
     # --- restore ----------------------------------------------------------------------------------------------------
 
@@ -607,7 +697,7 @@ class Stack:
             delete: remove files in `target` that the set does not have.
             options: source name to the plug's own options.
         """
-        from recoup.operations import restore
+        from recoup.operations import nearest, restore
 
         targets, options = dict(targets or {}), dict(options or {})
         if in_place and target:
@@ -617,21 +707,34 @@ class Stack:
         whole = bool(target or in_place)
         wanted = _wanted_sources(sources, targets, whole=whole)
         chosen = self._holdings(text, wanted)
+        notes = list(self.unread)
         for name in {*targets, *options} - set(chosen):
             raise UsageError(f"there is no source {name} in {text}", f"It has: {', '.join(chosen)}.")
         items, skipped = [], {}
-        for name, manifest in chosen.items():
+        for name, (manifest, copies) in chosen.items():
             if reason := restore.reason_to_skip(manifest, name):
                 skipped[name] = reason
                 continue
             where = targets.get(name)
-            if where is not None or in_place:
-                items.append(self._place_item(name, manifest, where, overwrite, delete, options.get(name, {})))
-            else:
-                if options.get(name):
-                    raise UsageError(f"options of {name} have no meaning when it is restored as files")
-                folder = checked_destination(target or f"restored_{manifest.name}", self._cwd)
-                items.append(restore.as_files(name, manifest, folder, overwrite, delete=delete))
+            if where is None and not in_place and options.get(name):
+                raise UsageError(f"options of {name} have no meaning when it is restored as files")
+            folder = checked_destination(target or f"restored_{manifest.name}", self._cwd)
+
+            def item(
+                info: "SetInfo",
+                held: "Manifest",
+                name: str = name,
+                where: str | None = where,
+                folder: Path = folder,
+            ) -> "RestoreItem":
+                if where is not None or in_place:
+                    return self._place_item(
+                        name, held, where, overwrite, delete, options.get(name, {}), self._at(info.repository)
+                    )
+                return restore.as_files(name, held, folder, overwrite, delete=delete, repository=info.repository)
+
+            tried = nearest.tried(copies, self._whole_manifest, item, notes)
+            items.append(replace(next(tried), others=tried))
         if not items:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise UsageError(f"{text} holds nothing to restore ({reasons})")
@@ -640,8 +743,8 @@ class Stack:
             raise UsageError(
                 f"{name} cannot be restored from {text}: {reason}", "Choose another set, or other sources."
             )
-        lost = tuple(name for name in skipped if restore.is_lost(chosen[name], name))
-        return restore.Plan(restore.outer_first(items), overwrite, delete, skipped, lost)
+        lost = tuple(name for name in skipped if restore.is_lost(chosen[name][0], name))
+        return restore.Plan(restore.outer_first(items), overwrite, delete, skipped, lost, notes)
 
     def _place_item(
         self,
@@ -651,6 +754,7 @@ class Stack:
         overwrite: "Overwrite | None",
         delete: bool,  # noqa: FBT001 - passed on
         options: Mapping[str, Any],
+        repository: "PlainRepository",
     ) -> "RestoreItem":
         from recoup.operations import restore
 
@@ -664,7 +768,7 @@ class Stack:
                 f"Say where: --target {name}=WHERE, or restore it as files.",
             )
         live = self._source(name, Path(tempfile.gettempdir()), self._listener, manifest, where)
-        return restore.in_place(name, manifest, live, self._restore_options(kind, given), self.repository)
+        return restore.in_place(name, manifest, live, self._restore_options(kind, given), repository)
 
     def restore(
         self, plan: "RestorePlan | None" = None, *, wait_lock: float = 0.0, **arguments: Any
@@ -679,11 +783,13 @@ class Stack:
         from recoup.operations import restore
 
         plan = plan or self.plan_restore(**arguments)
-        with self._reading("restore", wait_lock), self._emitting() as emit:
+        with self._locked("restore", wait_lock) as reading, self._emitting() as emit:
+            if len(self._nearest) == 1:
+                reading(self._nearest[0])  # of one repository, what is in the way of reading it stops all
             for item in plan.items:
                 for sentence in item.live.recover() if item.live else ():
                     emit(Event("restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
-            return restore.run(plan, self.repository, self._clock, emit, self._host.name)
+            return restore.run(plan, reading, self._clock, emit, self._host.name)
 
     def holder(self, text: str, kind: str, source: str | None = None) -> "tuple[Manifest, str]":
         """The set that a person means, and which of its sources is of a kind.
@@ -736,16 +842,63 @@ class Stack:
         from recoup.system.unpacking import write_part
 
         parts = [part for part in manifest.sources[source].parts if wanted(part.name)]
-        with self._staging("look") as folder:
+        info = self._copies(manifest.name)[0]
+        name, repository = self._parsed(info.name), self._at(info.repository)
+        with self._staging("look", [repository]) as folder:
             if sum(part.bytes for part in parts) > free_bytes(folder):
                 raise NoSpaceError(
                     f"insufficient disk space to look into {manifest.name}",
                     "Free space, or set `staging:` to a folder on a larger disk.",
                 )
-            with self._reading("look", wait_lock):
+            with repository.lock("shared", "look", self.settings.stack, wait_lock):
                 for part in parts:
-                    write_part(self.repository.fetch(self._named(manifest.name), source, part), folder)
+                    write_part(repository.fetch(name, source, part), folder)
             yield folder
+
+    # --- what other tools put there ---------------------------------------------------------------------------------
+
+    def foreign(self) -> "tuple[Artefact, ...]":
+        """What other tools put into keyed repositories, oldest first of each. What could not be read is added to `unread`."""
+        from recoup.operations import foreign
+
+        found: list[Artefact] = []
+        for name in filter(self._is_keyed, self._nearest):
+            try:
+                found += foreign.listing(self._at(name))
+            except (RecoupError, OSError) as error:
+                self.unread = (*self.unread, f"{name}: what other tools put there could not be listed: {error}")
+        return tuple(found)
+
+    def foreign_named(self, text: str) -> "Artefact | None":
+        """The one whose key or location a person wrote; None when it is neither."""
+        from recoup.operations import foreign
+
+        places = (self._at(name) for name in self._nearest if self._is_keyed(name))
+        return next((found for place in places if (found := foreign.named(place, text))), None)
+
+    @contextlib.contextmanager
+    def foreign_file(self, artefact: "Artefact", *, wait_lock: float = 0.0) -> "Iterator[tuple[Path, str]]":
+        """One of them as a file that is removed on leaving, and what it holds; it was looked into.
+
+        Args:
+            artefact: from `foreign`.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            DamagedError: its content is damaged.
+            RefusedError: nothing here can look into such a file.
+        """
+        from recoup.operations import foreign
+
+        repository = self._at(artefact.repository)
+        with (
+            self._staging("look", [repository]) as folder,
+            repository.lock("shared", "look", self.settings.stack, wait_lock),
+        ):
+            yield foreign.fetched(repository, artefact, folder, lambda kind: load("recoup.sources", kind).look_into)
+
+    def _is_keyed(self, name: str) -> bool:
+        return self._settings_of(name).layout == "keyed"
 
     # --- several repositories ---------------------------------------------------------------------------------------
 
@@ -857,6 +1010,7 @@ class Stack:
         """Which sets a delete would remove. Refused are those that retention would never remove, either."""
         from recoup.operations import prune
 
+        self.repository.check()
         chosen = {info.name: info for info in map(self._resolve, texts)}
         protected = prune.protected(self.sets())
         refused = {name: protected[name] for name in chosen if name in protected}
@@ -1010,7 +1164,7 @@ class Stack:
         return lambda: self._open(name)
 
     def _open(self, name: str) -> "PlainRepository":
-        from recoup.repository.opening import open_repository
+        from recoup.repository.opening import Shape, open_repository
 
         settings = self._settings_of(name)
         return open_repository(
@@ -1023,6 +1177,7 @@ class Stack:
             self._sealing_of(settings),
             seal_manifest=settings.encrypt_manifest,
             spool=self._spool,
+            shape=Shape(template, settings.adopt) if (template := settings.template) else None,
         )
 
     def _storage_of(self, settings: "RepositorySettings") -> "Storage":
@@ -1065,13 +1220,17 @@ class Stack:
         return rules(settings.keep.model_dump(), settings.time_zone)
 
     def _resolve(self, text: str, sources: Sequence[str] | None = None) -> "SetInfo":
-        from recoup.operations import selection
+        return self._copies(text, sources)[0]
+
+    def _copies(self, text: str, sources: Sequence[str] | None = None) -> "list[SetInfo]":
+        """The set that a person means: its copies that can be read, the nearest first."""
+        from recoup.operations import nearest, selection
 
         now, zone = self._clock.now(), local_zone_name()
         with self._telling_of_keys():
-            if SetName.parse(text) is None:
-                return selection.resolve(text, self._own_sets(), now, sources=sources, zone=zone)
-            return selection.resolve(text, self.sets(), now, sources=sources, zone=zone)
+            infos = nearest.readable(self._own_sets() if SetName.parse(text) is None else self.sets())
+            found = selection.resolve(text, infos, now, sources=sources, zone=zone)
+        return nearest.copies(found, infos, self._nearest)
 
     @contextlib.contextmanager
     def _telling_of_keys(self) -> Iterator[None]:
@@ -1079,8 +1238,8 @@ class Stack:
         try:
             yield
         except NoSuchSetError:
-            for name in reversed(self.repository.names()):
-                self.demand_key(str(name))
+            for name in dict.fromkeys(info.name for info in reversed(self.sets()) if info.manifest is None):
+                self.demand_key(name)
             raise
 
     def demand_key(self, text: str) -> None:
@@ -1090,13 +1249,14 @@ class Stack:
             WrongKeyError: what is configured does not open it.
         """
         name = SetName.parse(text)
-        try:
-            if name is not None:
-                self.repository.manifest(name)
-        except WrongKeyError as error:
-            raise WrongKeyError(f"{name}: {error.message}", error.hint) from None
-        except (RecoupError, OSError):
-            return
+        for place in self._nearest:
+            try:
+                if name is not None:
+                    self._at(place).manifest(name)
+            except WrongKeyError as error:
+                raise WrongKeyError(f"{name}: {error.message}", error.hint) from None
+            except (RecoupError, OSError):
+                continue
 
     def _own_sets(self) -> "list[SetInfo]":
         """The sets of this stack, oldest first; of all stacks where there is no configuration.
@@ -1107,7 +1267,9 @@ class Stack:
         return [info for info in self.sets() if not stack or info.manifest is None or info.manifest.stack == stack]
 
     def _named(self, text: str) -> SetName:
-        found = self._resolve(text).name
+        return self._parsed(self._resolve(text).name)
+
+    def _parsed(self, found: str) -> SetName:
         name = SetName.parse(found)
         if name is None:
             raise NoSuchSetError(f"{found} is not the name of a set")
@@ -1121,11 +1283,26 @@ class Stack:
 
     def _whole_manifest(self, info: "SetInfo") -> "Manifest":
         """With what is encrypted of it: so a wrong key is told before anything begins."""
-        return self.repository.whole(self._manifest(info))
+        return self._at(info.repository).whole(self._manifest(info))
 
-    def _holdings(self, text: str, sources: list[str] | None) -> "dict[str, Manifest]":
-        """Source name to the manifest that it is restored from."""
-        from recoup.operations import selection
+    def _whole_copy(self, copies: "Sequence[SetInfo]") -> "tuple[Manifest, SetInfo, list[SetInfo]]":
+        """The nearest copy that can be opened: its manifest, where it is, and the copies behind it.
+
+        Raises:
+            RecoupError: none can be; the last one's reason.
+        """
+        for index, info in enumerate(copies):
+            try:
+                return self._whole_manifest(info), info, list(copies[index + 1 :])
+            except RecoupError as error:
+                if index + 1 == len(copies):
+                    raise
+                self.unread = (*self.unread, f"{info.name} in {info.repository} cannot be opened: {error}")
+        raise NoSuchSetError("there is no copy of this set")
+
+    def _holdings(self, text: str, sources: list[str] | None) -> "dict[str, tuple[Manifest, list[SetInfo]]]":
+        """Source name to the manifest that it is restored from, and the copies of that set, the nearest first."""
+        from recoup.operations import nearest, selection
 
         if text == "latest":
             infos = self._own_sets()
@@ -1140,10 +1317,20 @@ class Stack:
                     )
             told = {name: info for info in infos if info.manifest for name in info.manifest.sources}
             newest = next(iter(held.values()))
-            return {name: self._whole_manifest(held.get(name) or told.get(name, newest)) for name in wanted}
-        manifest = self._whole_manifest(self._resolve(text, sources))
-        self._demand_known(sources, manifest)
-        return dict.fromkeys(sources or manifest.sources, manifest)
+            chosen = {name: held.get(name) or told.get(name, newest) for name in wanted}
+            found = {name: nearest.copies(info, infos, self._nearest) for name, info in chosen.items()}
+        else:
+            copies = self._copies(text, sources)
+            manifest = self._manifest(copies[0])
+            self._demand_known(sources, manifest)
+            found = dict.fromkeys(sources or manifest.sources, copies)
+        return {name: self._held(name, copies) for name, copies in found.items()}
+
+    def _held(self, source: str, copies: "Sequence[SetInfo]") -> "tuple[Manifest, list[SetInfo]]":
+        from recoup.operations import nearest
+
+        manifest, info, others = self._whole_copy(nearest.holding(copies, source))
+        return manifest, [info, *others]
 
     def _demand_known(self, sources: Sequence[str] | None, manifest: "Manifest") -> None:
         for name in sources or ():
@@ -1241,6 +1428,12 @@ class Stack:
         return {self.masker(key): self.masker(value) for key, value in (tags or {}).items()}
 
     # --- surroundings -----------------------------------------------------------------------------------------------
+
+    def _locked(self, verb: str, wait: float) -> "Locked":
+        """The repositories, each locked for reading when it is read."""
+        from recoup.operations.nearest import Locked
+
+        return Locked(self._at, verb, self.settings.stack, wait)
 
     def _reading(self, verb: str, wait: float) -> AbstractContextManager[None]:
         return self.repository.lock("shared", verb, self.settings.stack, wait)

@@ -17,7 +17,11 @@ _WIDTH = 80  # columns; what does not fit goes below
 
 def sets(infos: "Sequence[SetInfo]", now: datetime) -> str:
     """A line for each set, below a heading."""
-    rows = [("Set", "Age", "Size", "Outcome", "Proven", "Sources"), *(_set_row(info, now) for info in infos)]
+    rows: list[tuple[str, ...]] = [("Set", "Age", "Size", "Outcome", "Proven", "Sources")]
+    rows += [_set_row(info, now) for info in infos]
+    if len({info.repository for info in infos}) > 1:
+        places = ["Repository", *(info.repository for info in infos)]
+        rows = [(*row[:-1], place, row[-1]) for row, place in zip(rows, places, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(_aligned(row, widths) for row in rows)
 
@@ -52,9 +56,14 @@ def _proof(info: "SetInfo", now: datetime) -> str:
     return ", ".join(words)
 
 
+def _where(info: "SetInfo", infos: "Sequence[SetInfo]") -> str:
+    alone = len({one.repository for one in infos}) == 1
+    return info.name if alone else f"{info.name} in {info.repository}"
+
+
 def remarks(infos: "Sequence[SetInfo]") -> list[str]:
     """What stands below `list`."""
-    lines = [f"{info.name} cannot be read: {shown(info.problem)}" for info in infos if info.manifest is None]
+    lines = [f"{_where(info, infos)} cannot be read: {shown(info.problem)}" for info in infos if info.manifest is None]
     if any(not r.good for info in infos if info.manifest for r in info.manifest.sources.values()):
         lines.append("! marks a source that failed or is not whole; `recoup show SET` says why.")
     return lines

@@ -147,10 +147,17 @@ def facts(record: "SourceRecord") -> Table:
 
 def verify_reports(reports: "Sequence[VerifyReport]") -> Table:
     """`verify`."""
-    table = _table("Set", "Files", "Read", "Share", "Result", right=("Files", "Read", "Share"), fold=("Result",))
+    several = len({report.repository for report in reports}) > 1
+    place = ("Repository",) if several else ()
+    table = _table(
+        "Set", *place, "Files", "Read", "Share", "Result", right=("Files", "Read", "Share"), fold=("Result",)
+    )
     for report in reports:
+        where = (report.repository or "?",) if several else ()
         result = Text(f"{len(report.damage)} damaged", style="red") if report.damage else Text("intact", style="green")
-        table.add_row(*_cells((report.set, f"{report.files:,}", size(report.bytes), f"{report.share:.0%}", result)))
+        table.add_row(
+            *_cells((report.set, *where, f"{report.files:,}", size(report.bytes), f"{report.share:.0%}", result))
+        )
     return table
 
 
@@ -187,11 +194,17 @@ def _verdict(differing: int) -> Text:
     return Text(f"{differing} differ", style="bold red") if differing else Text("equal", style="green")
 
 
-def restore_plan(plan: "restore.Plan") -> str:
-    """`restore --dry-run`, and what is shown before a restore in place. Lines, since paths are long."""
-    lines = []
+def restore_plan(plan: "restore.Plan", *, several: bool = False) -> str:
+    """`restore --dry-run`, and what is shown before a restore in place. Lines, since paths are long.
+
+    Args:
+        plan: what will be done.
+        several: whether there are several repositories to restore from.
+    """
+    lines = [shown(note) for note in plan.notes]
     for row in plan.rows:
-        lines.append(f"{row.source} ({size(row.bytes)}) from {row.set}")
+        where = f" in {row.repository}" if several else ""
+        lines.append(f"{row.source} ({size(row.bytes)}) from {row.set}{where}")
         lines.append(f"  to {shown(row.target)}")
         if row.present:
             lines.append(f"  there now: {shown(row.present)}. {shown(row.consequence)}")
@@ -203,10 +216,12 @@ def restore_report(report: "RestoreReport") -> str:
     """`restore`."""
     lines = []
     for source in report.sources:
+        lines += [f"{source.source}: not from {shown(reason)}" for reason in source.fell_back]
         if source.error:
             lines.append(f"{source.source} was NOT restored: {shown(source.error)}")
             continue
-        lines.append(f"{source.source}: {size(source.bytes)} restored to {shown(source.target)}")
+        where = f" from {source.repository}" if source.fell_back else ""
+        lines.append(f"{source.source}: {size(source.bytes)} restored{where} to {shown(source.target)}")
         if source.kept:
             lines.append(f"  what was there is kept as {shown(source.kept)}")
     return "\n".join(lines)

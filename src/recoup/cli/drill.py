@@ -68,8 +68,14 @@ def drill(
     with now.news():
         done = now.stack.drill(plan, wait_lock=now.wait_lock, options=options)
     now.result("drill", done)
-    now.show(f"{done.set}, {_figures.age(done.age_seconds)}")
-    now.show(_tables.drill_report(done))
+    for earlier in (*done.earlier, done):
+        where = f" in {earlier.repository}" if now.stack.has_several else ""
+        now.show(f"{earlier.set}{where}, {_figures.age(earlier.age_seconds)}")
+        now.show(_tables.drill_report(earlier))
+    for earlier in done.earlier:
+        now.show(
+            f"The copy in {earlier.repository} does NOT restore. `recoup repair -r {earlier.repository}` mends it."
+        )
     for name, reason in done.skipped.items():
         now.show(f"Not drilled: {name} ({reason})")
     verdict = "Proven: it restores." if done.passed else "NOT proven: what came back is not what was backed up."
@@ -97,8 +103,9 @@ def _recovery(context: typer.Context, now: Session, report: Path | None, named: 
     with now.news():
         done = now.stack.drill_recovery(plan, wait_lock=now.wait_lock, options=options)
     now.result("recovery", done)
-    for drilled in done.drills:
-        now.show(f"{drilled.set}, {_figures.age(drilled.age_seconds)}")
+    for drilled in (one for last in done.drills for one in (*last.earlier, last)):
+        where = f" in {drilled.repository}" if now.stack.has_several else ""
+        now.show(f"{drilled.set}{where}, {_figures.age(drilled.age_seconds)}")
         now.show(_tables.drill_report(drilled))
     for line in _recovery_report.sentences(done):
         now.show(line)

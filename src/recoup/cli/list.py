@@ -20,8 +20,8 @@ def list_sets(
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or before this time.")] = None,
 ) -> ExitCode:
-    """List the sets, oldest first."""
-    from recoup.cli import _listing
+    """List the sets, oldest first; in a keyed repository also what other tools put there."""
+    from recoup.cli import _foreign, _listing
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -35,4 +35,11 @@ def list_sets(
             now.show(line)
     else:
         now.show("No sets.")
-    return ExitCode.OK
+    if not (tag or source or since or until) and (foreign := now.stack.foreign()):
+        for artefact in foreign:
+            now.result("foreign", artefact)
+        now.show(_foreign.listing(foreign, clock.now()))
+    for line in now.stack.unread:
+        now.result("unread", {"message": line})
+        now.say(f"Warning: {line}")
+    return ExitCode.INCOMPLETE if now.stack.unread else ExitCode.OK

@@ -55,7 +55,7 @@ def restore(
     In place, everything is restored beside what is there, checked, and then swapped; what was there is kept as
     NAME.before-restore-TIME.
     """
-    from recoup.cli import _tables
+    from recoup.cli import _foreign, _tables
 
     now = session(context)
     if every and source:
@@ -63,6 +63,8 @@ def restore(
     if overwrite is not None and overwrite not in _OVERWRITE:
         raise UsageError(f"--overwrite {overwrite!r} is unknown", f"It is one of {', '.join(_OVERWRITE)}.")
     folder, places = _targets(target or ())
+    if (artefact := now.stack.foreign_named(set)) is not None:
+        return _foreign.restore(now, artefact, folder, places, in_place=in_place)
     options = chosen_options(context, "RestoreOptions", option or (), now.stack.sets(), names(source))
     plan = now.stack.plan_restore(
         set,
@@ -75,7 +77,7 @@ def restore(
         options=options,
     )
     if not now.json or now.dry_run:
-        now.show(_tables.restore_plan(plan))
+        now.show(_tables.restore_plan(plan, several=now.stack.has_several))
     for name, reason in plan.skipped.items():
         now.show(f"Left out: {name} ({reason})")
     if now.dry_run:

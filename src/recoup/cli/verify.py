@@ -10,6 +10,7 @@ from recoup.errors import ExitCode, UsageError
 from recoup.model.names import shown
 
 if TYPE_CHECKING:
+    from recoup.model.reports import VerifyReport
     from recoup.repository._base import Subset
 
 
@@ -39,11 +40,16 @@ def verify(
     for report in reports:
         now.result("verify", report)
     now.show(_tables.verify_reports(reports))
+
+    def where(report: "VerifyReport") -> str:
+        named = f"{report.set} in {report.repository}" if now.stack.has_several else report.set
+        return named if report.set else "A repository"
+
     for report in reports:
         for found in report.damage[:50]:
-            now.show(f"{report.set}: {found.kind}: {shown(found.item)}: {found.message}")
+            now.show(f"{where(report)}: {found.kind}: {shown(found.item)}: {found.message}")
         if len(report.damage) > 50:
-            now.show(f"{report.set}: and {len(report.damage) - 50} more")
+            now.show(f"{where(report)}: and {len(report.damage) - 50} more")
     if read_data_subset != "100%":
         now.show("Only a part of the bytes was read; names and sizes of all files were compared.")
     return max(report.exit_code for report in reports)

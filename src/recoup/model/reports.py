@@ -131,6 +131,7 @@ class VerifyReport:
         share: part of the set's bytes that was read, 0.0 to 1.0.
         damage: what is wrong.
         seconds: how long it took.
+        repository: where the set is.
     """
 
     set: str
@@ -139,6 +140,7 @@ class VerifyReport:
     share: float
     damage: tuple[Damage, ...]
     seconds: float
+    repository: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -158,6 +160,7 @@ class SourceDrill:
         comparisons: what was compared.
         error: why it could not be restored or opened; empty otherwise.
         restore_seconds: how long restoring alone took, the twin's making included; None when it did not succeed.
+        unreadable: True when the stored copy could not be read, or is damaged.
     """
 
     source: str
@@ -167,6 +170,7 @@ class SourceDrill:
     comparisons: tuple[Comparison, ...]
     error: str = ""
     restore_seconds: float | None = None
+    unreadable: bool = False
 
     @property
     def passed(self) -> bool:
@@ -185,6 +189,8 @@ class DrillReport:
         sources: one entry for each source drilled.
         skipped: sources of the set that were not drilled, with the reason (absent, failed at backup, not asked for).
         seconds: how long it took.
+        repository: where the set is.
+        earlier: drills of nearer copies of the same cut, which could not be read.
     """
 
     set: str
@@ -193,6 +199,8 @@ class DrillReport:
     sources: tuple[SourceDrill, ...]
     skipped: Mapping[str, str]
     seconds: float
+    repository: str = ""
+    earlier: tuple["DrillReport", ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -200,9 +208,14 @@ class DrillReport:
         return bool(self.sources) and all(source.passed for source in self.sources)
 
     @property
+    def unreadable(self) -> bool:
+        """True when a source failed because its stored copy could not be read, or is damaged."""
+        return any(source.unreadable for source in self.sources)
+
+    @property
     def exit_code(self) -> ExitCode:
-        """0 or 4."""
-        return ExitCode.OK if self.passed else ExitCode.DAMAGED
+        """0 when this copy passed and no nearer one had failed; else 4."""
+        return ExitCode.OK if self.passed and not self.earlier else ExitCode.DAMAGED
 
 
 @dataclass(frozen=True)
@@ -281,7 +294,7 @@ class RecoveryReport:
     @property
     def exit_code(self) -> ExitCode:
         """0; 4 when a copy does not restore; 3 when there is none of a source."""
-        if not all(report.passed for report in self.drills):
+        if not all(report.exit_code == ExitCode.OK for report in self.drills):
             return ExitCode.DAMAGED
         return ExitCode.OK if self.passed else ExitCode.INCOMPLETE
 
@@ -298,6 +311,8 @@ class RestoredSource:
         seconds: how long it took.
         error: why it was not restored (the target is as it was); empty otherwise.
         exit_code: that error's exit code.
+        repository: whose copy it is from.
+        fell_back: why nearer copies were not taken, one sentence for each that was tried.
     """
 
     source: str
@@ -307,6 +322,8 @@ class RestoredSource:
     seconds: float = 0.0
     error: str = ""
     exit_code: ExitCode = ExitCode.OK
+    repository: str = ""
+    fell_back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from recoup.errors import RecoupError
 from recoup.model.part import Content, Member, Part, Reader, StreamPart, TreePart
 
 _MODULUS = 2**256
@@ -20,10 +21,14 @@ class Fingerprint:
 
     Args:
         advance: is told, now and then, how many bytes have passed so far.
+
+    Attributes:
+        fault: why the content could not be read; None while it can. Whoever reads it may wrap the error in another one.
     """
 
     def __init__(self, advance: Callable[[int], None] | None = None) -> None:
         self._advance, self._told = advance, 0
+        self.fault: Exception | None = None
         self.items = 0
         self.bytes = 0
         self._sum = 0
@@ -41,6 +46,15 @@ class Fingerprint:
             self._told = self.bytes
             self._advance(self.bytes)
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Notes an error as one of reading."""
+        try:
+            yield
+        except (RecoupError, OSError) as error:
+            self.fault = error
+            raise
+
     def hexdigest(self) -> str:
         """The sum as 64 hex digits; equal for equal items in any order."""
         return f"{self._sum:064x}"
@@ -53,7 +67,8 @@ class _WatchedReader:
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
-        data = self._reader.read(size)
+        with self._fingerprint.reading():
+            data = self._reader.read(size)
         self._digest.update(data)
         self._fingerprint.count(len(data))
         if size and not data and not self._ended:
@@ -81,7 +96,9 @@ class _Watched:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Reader]:
-        with self.content.open() as reader:
+        with contextlib.ExitStack() as opened:
+            with self.fingerprint.reading():
+                reader = opened.enter_context(self.content.open())
             yield _WatchedReader(reader, self.fingerprint, self.what)
 
 
@@ -94,7 +111,7 @@ def watched(part: Part, fingerprint: Fingerprint) -> Part:
 
 
 def _members(members: Iterator[Member], fingerprint: Fingerprint) -> Iterator[Member]:
-    for member in members:
+    for member in _read(members, fingerprint):
         attributes = member.attributes
         mode = attributes.mode if attributes and member.kind != "symlink" else ""
         time = attributes.mtime_ns if attributes and member.kind == "file" else ""
@@ -104,6 +121,15 @@ def _members(members: Iterator[Member], fingerprint: Fingerprint) -> Iterator[Me
         else:
             fingerprint.add(what, "")
             yield member
+
+
+def _read(members: Iterator[Member], fingerprint: Fingerprint) -> Iterator[Member]:
+    while True:
+        with fingerprint.reading():
+            member = next(members, None)
+        if member is None:
+            return
+        yield member
 
 
 def consume(part: Part) -> None:

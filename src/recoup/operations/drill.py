@@ -14,7 +14,7 @@ from recoup.model.manifest import Manifest, SourceRecord
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
-from recoup.model.reports import DrillReport, SourceDrill
+from recoup.model.reports import DrillReport, SetInfo, SourceDrill
 from recoup.operations._fingerprint import Fingerprint, consume, watched
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
@@ -34,6 +34,8 @@ class Plan:
         sources: those to drill.
         skipped: those not to be drilled, with the reason.
         asked: True when the user named sources, so that a pass proves only those.
+        repository: where the set is.
+        others: copies of the same cut in other repositories, the nearest first.
     """
 
     set: SetName
@@ -41,6 +43,8 @@ class Plan:
     sources: tuple[str, ...]
     skipped: Mapping[str, str]
     asked: bool
+    repository: str = ""
+    others: tuple[SetInfo, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -102,7 +106,7 @@ def run(
         _drill(name, plan, sources[name], options[name], repository, scratch, clock, emit) for name in plan.sources
     )
     age = (started - plan.manifest.started).total_seconds()
-    report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun)
+    report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun, repository.name)
     _note(report, plan, repository, clock.now(), host)
     message = f"{plan.set} is {'proven: it restores' if report.passed else 'NOT restorable as it claims'}"
     level = Level.INFO if report.passed else Level.ERROR
@@ -137,13 +141,18 @@ def _drill(
         error = str(failure) or type(failure).__name__
     if not error and not comparisons:
         error = "there was nothing to compare: the set has no facts of this source"
-    return SourceDrill(name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error, took)
+    unreadable = restored.fault is not None
+    return SourceDrill(
+        name, record.kind, restored.bytes, clock.monotonic() - begun, comparisons, error, took, unreadable
+    )
 
 
 def _parts(name: str, plan: Plan, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
     record = plan.manifest.sources[name]
     for stored in record.parts:
-        yield watched(repository.fetch(plan.set, name, stored), passing)
+        with passing.reading():
+            part = repository.fetch(plan.set, name, stored)
+        yield watched(part, passing)
     emit(Progress(f"drill {name}", passing.bytes, record.bytes, finished=True))
 
 

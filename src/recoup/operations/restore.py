@@ -3,8 +3,8 @@
 import contextlib
 import errno
 import glob
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,7 @@ class Row:
         consequence: what will happen to it.
         bytes: how much will be written.
         steps: what will be done, in order, where one sentence does not say it.
+        repository: where the set is.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Row:
     consequence: str
     bytes: int
     steps: tuple[str, ...] = ()
+    repository: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Item:
         live: the plug, for mode `place`.
         options: the plug's restore options, for mode `place`.
         folder: for mode `files`.
+        others: the same from other repositories' copies of the cut, one after the other, the nearest first.
     """
 
     row: Row
@@ -76,6 +79,7 @@ class Item:
     live: Source | None = None
     options: BaseModel | None = None
     folder: Path | None = None
+    others: Iterator["Item"] = field(default_factory=lambda: iter(()))
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Plan:
         delete: whether files that the set does not have are removed, in mode `files`.
         skipped: sources that the set has nothing of, with the reason.
         lost: those of them that should have been there, because they failed at the backup.
+        notes: why a nearer or newer copy is not taken, one sentence each; it grows while the restore goes on.
     """
 
     items: tuple[Item, ...]
@@ -95,6 +100,7 @@ class Plan:
     delete: bool
     skipped: Mapping[str, str]
     lost: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -107,7 +113,9 @@ class Plan:
         return any(row.present for row in self.rows)
 
 
-def as_files(name: str, manifest: Manifest, folder: Path, overwrite: Overwrite | None, *, delete: bool) -> Item:
+def as_files(
+    name: str, manifest: Manifest, folder: Path, overwrite: Overwrite | None, *, delete: bool, repository: str = ""
+) -> Item:
     """Plans to write a source as files below `folder`/its name.
 
     Raises:
@@ -130,7 +138,9 @@ def as_files(name: str, manifest: Manifest, folder: Path, overwrite: Overwrite |
             "always": "present files are replaced",
         }[overwrite or "never"] + removal
     there = "folder" if present else ""
-    row = Row(name, record.kind, manifest.name, "files", str(target), there, consequence, record.bytes)
+    row = Row(
+        name, record.kind, manifest.name, "files", str(target), there, consequence, record.bytes, repository=repository
+    )
     return Item(row, _set_name(manifest), manifest, folder=folder)
 
 
@@ -154,6 +164,7 @@ def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel, re
         consequence=existing.consequence,
         bytes=record.bytes,
         steps=existing.steps,
+        repository=repository.name,
     )
     return Item(row, set_name, manifest, live=live, options=options)
 
@@ -192,22 +203,93 @@ def is_lost(manifest: Manifest, source: str) -> bool:
     return record is not None and record.outcome in ("failed", "incomplete", "suspicious")
 
 
-def run(plan: Plan, repository: Repository, clock: Clock, emit: Emit, host: str) -> RestoreReport:
-    """Restores. A source that fails leaves its target as it was, and the others go on.
+def run(plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit, host: str) -> RestoreReport:
+    """Restores. A source that fails leaves its target as it was, and the others go on. When stored bytes cannot be read or are
+    damaged, what was begun is taken back and another repository's copy of the same cut is restored, which is said.
 
-    The caller holds a shared lock.
+    Args:
+        plan: what to do.
+        reading: gives a repository by its name, locked for reading.
+        clock: time.
+        emit: where news go.
+        host: this machine's name.
     """
     begun = clock.monotonic()
     _require_space(plan)
-    results = tuple(_restore(item, plan, repository, clock, emit) for item in plan.items)
-    for set_name in sorted({item.set for item in plan.items}):
-        targets = {
-            r.source: r.target for r, i in zip(results, plan.items, strict=True) if i.set == set_name and not r.error
-        }
-        if targets:
-            repository.mark(set_name, Mark("restored", clock.now(), host, {"targets": targets}))
-    names = ", ".join(sorted({str(item.set) for item in plan.items}))
-    return RestoreReport(names, results, clock.monotonic() - begun, plan.lost)
+    told = _Told(plan, clock, emit)
+    told.news()
+    done = tuple(_restore_from_any(item, plan, reading, clock, told) for item in plan.items)
+    for key in dict.fromkeys((item.row.repository, item.set) for item, result in done if not result.error):
+        targets = {r.source: r.target for i, r in done if (i.row.repository, i.set) == key and not r.error}
+        _note_restored(*key, targets, reading, host, told)
+    names = ", ".join(sorted({str(item.set) for item, _ in done}))
+    return RestoreReport(names, tuple(result for _, result in done), clock.monotonic() - begun, plan.lost)
+
+
+def _note_restored(
+    repository: str,
+    name: SetName,
+    targets: Mapping[str, str],
+    reading: Callable[[str], Repository],
+    host: str,
+    told: "_Told",
+) -> None:
+    """Notes at the set that it was restored from; where nothing may be written, the restore is good all the same."""
+    try:
+        reading(repository).mark(name, Mark("restored", told.clock.now(), host, {"targets": dict(targets)}))
+    except (RecoupError, OSError) as error:
+        text = f"{name} was restored, which could not be noted in {repository}: {error}"
+        told.emit(Event("mark_failed", told.clock.now(), text, Level.WARNING, str(name), {"repository": repository}))
+
+
+@dataclass
+class _Told:
+    """Says why other copies are taken than the nearest: each note of the plan once."""
+
+    plan: Plan
+    clock: Clock
+    emit: Emit
+    said: int = 0
+
+    def news(self) -> None:
+        for note in self.plan.notes[self.said :]:
+            self.emit(Event("restore_fell_back", self.clock.now(), note, Level.WARNING))
+        self.said = len(self.plan.notes)
+
+    def falling_back(self, item: Item, other: Item, reason: str) -> None:
+        row = item.row
+        self.plan.notes.append(
+            f"{row.source} could not be restored from {row.set} in {row.repository}, so {other.row.set} in "
+            f"{other.row.repository} is taken: {reason}"
+        )
+        self.news()
+
+
+def _restore_from_any(
+    item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, told: _Told
+) -> tuple[Item, RestoredSource]:
+    """Restores from the nearest copy that can be read; returns what was taken, and what came of it."""
+    reasons: list[str] = []
+    while True:
+        result, error, unreadable = _restore(item, plan, reading, clock, told.emit)
+        other = next(item.others, None) if unreadable else None
+        if error is None or other is None:
+            if error is not None:
+                _tell_failure(item, result, error, clock, told.emit)
+            return item, replace(result, repository=item.row.repository, fell_back=tuple(reasons))
+        reasons.append(f"{item.row.set} in {item.row.repository}: {result.error}")
+        told.falling_back(item, other, result.error)
+        _take_back(item, clock, told.emit)
+        item = replace(other, others=item.others)
+
+
+def _take_back(item: Item, clock: Clock, emit: Emit) -> None:
+    """What the failed attempt may have left at the source."""
+    try:
+        for sentence in item.live.recover() if item.live else ():
+            emit(Event("restore_recovered", clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
+    except (RecoupError, OSError):
+        return  # the next attempt says what is in its way
 
 
 def _require_space(plan: Plan) -> None:
@@ -229,11 +311,16 @@ def _require_space(plan: Plan) -> None:
             )
 
 
-def _restore(item: Item, plan: Plan, repository: Repository, clock: Clock, emit: Emit) -> RestoredSource:
+def _restore(
+    item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit
+) -> tuple[RestoredSource, Exception | None, bool]:
+    """Restores one source. Returns what came of it, the error, and whether it is the stored copy that cannot be read."""
     row, begun = item.row, clock.monotonic()
     total = item.manifest.sources[row.source].bytes
     passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)))
     try:
+        with passing.reading():
+            repository = reading(row.repository)
         parts = _parts(item, repository, passing, emit)
         if item.live is not None and item.options is not None:
             placement = item.live.restore(parts, item.options)
@@ -242,7 +329,8 @@ def _restore(item: Item, plan: Plan, repository: Repository, clock: Clock, emit:
             target, kept = _write_files(item, parts, plan), ""
         _demand_all(item, passing)
     except (RecoupError, OSError) as error:
-        return _not_restored(item, error, clock, clock.monotonic() - begun, emit)
+        unreadable = passing.fault is not None and not isinstance(error, HarmedError)
+        return _not_restored(row, error, clock.monotonic() - begun), error, unreadable
     emit(
         Event(
             "source_restored",
@@ -252,7 +340,7 @@ def _restore(item: Item, plan: Plan, repository: Repository, clock: Clock, emit:
             fields={"source": row.source, "target": target, "bytes": passing.bytes, "kept": kept},
         )
     )
-    return RestoredSource(row.source, target, passing.bytes, kept, clock.monotonic() - begun)
+    return RestoredSource(row.source, target, passing.bytes, kept, clock.monotonic() - begun), None, False
 
 
 def _demand_all(item: Item, passing: Fingerprint) -> None:
@@ -266,26 +354,31 @@ def _demand_all(item: Item, passing: Fingerprint) -> None:
         )
 
 
-def _not_restored(item: Item, error: Exception, clock: Clock, seconds: float, emit: Emit) -> RestoredSource:
+def _not_restored(row: Row, error: Exception, seconds: float) -> RestoredSource:
     message = str(error) or type(error).__name__
     code = error.exit_code if isinstance(error, RecoupError) else ExitCode.FAILED
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"the disk is full: {message}"
     if isinstance(error, RecoupError) and error.hint:
         message = f"{message}. {error.hint}"
-    row = item.row
-    fields = {"source": row.source, "error": message}
-    state = "" if isinstance(error, HarmedError) else f", {row.target} is as it was"
-    sentence = f"{row.source} was not restored{state}: {message}"
-    emit(Event("restore_failed", clock.now(), sentence, Level.ERROR, str(item.set), fields))
     return RestoredSource(row.source, row.target, error=message, exit_code=code, seconds=seconds)
+
+
+def _tell_failure(item: Item, result: RestoredSource, error: Exception, clock: Clock, emit: Emit) -> None:
+    row = item.row
+    fields = {"source": row.source, "error": result.error}
+    state = "" if isinstance(error, HarmedError) else f", {row.target} is as it was"
+    sentence = f"{row.source} was not restored{state}: {result.error}"
+    emit(Event("restore_failed", clock.now(), sentence, Level.ERROR, str(item.set), fields))
 
 
 def _parts(item: Item, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
     record = item.manifest.sources[item.row.source]
     work = f"restore {item.row.source}"
     for stored in record.parts:
-        yield watched(repository.fetch(item.set, item.row.source, stored), passing)
+        with passing.reading():
+            part = repository.fetch(item.set, item.row.source, stored)
+        yield watched(part, passing)
     emit(Progress(work, passing.bytes, record.bytes, finished=True))
 
 

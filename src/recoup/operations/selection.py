@@ -178,7 +178,7 @@ def named(text: str, names: Iterable[SetName]) -> SetName:
         NoSuchSetError: none is.
         UsageError: several begin so.
     """
-    ordered = sorted(names)
+    ordered = sorted(set(names))  # several repositories may have the same one
     full = f"backup_{text}" if _SHORT_NAME.fullmatch(text) else text
     found = [name for name in ordered if str(name) == full] or [n for n in ordered if full and str(n).startswith(full)]
     if not found:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, RecoupError
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
-from recoup.operations.selection import holds
+from recoup.operations.selection import holds, sources_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,46 @@ class Report:
         if not any(row.set for row in self.rows):
             return ExitCode.FAILED
         return ExitCode.INCOMPLETE if any(row.problem for row in self.rows) else ExitCode.OK
+
+
+@dataclass(frozen=True)
+class RepositoryState:
+    """What was found in one repository.
+
+    Attributes:
+        repository: its name.
+        infos: its sets.
+        free_bytes: what it has left; None where unknown.
+        failure: why it cannot be read; None when it can.
+    """
+
+    repository: str
+    infos: tuple[SetInfo, ...] = ()
+    free_bytes: int | None = None
+    failure: RecoupError | None = None
+
+
+def report(states: Sequence[RepositoryState], configured: Sequence[str], now: datetime) -> Report:
+    """The state of a stack's backups from that of its repositories. Pure.
+
+    Args:
+        states: one for each repository.
+        configured: names of the configured sources; without any, those that the sets have.
+        now: the present moment.
+    """
+    found = list[Row]()
+    for state in states:
+        sources = configured or sources_of(state.infos, ())
+        if state.failure is None:
+            found += rows(state.repository, state.infos, sources, now)
+        else:
+            problem = f"the repository cannot be read: {state.failure}"
+            found += [Row(state.repository, name, "", None, None, 0, None, problem) for name in sources or ("-",)]
+    infos = [info for state in states for info in state.infos]
+    last = newest(infos)
+    outcome = last.manifest.outcome if last and last.manifest else ""
+    free = {state.repository: state.free_bytes for state in states}
+    return Report(tuple(found), len(infos), last.name if last else "", outcome, free)
 
 
 def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now: datetime) -> tuple[Row, ...]:

@@ -29,6 +29,11 @@ def plan(names: Sequence[SetName]) -> tuple[SetName, ...]:
     return tuple(sorted(names, reverse=True))
 
 
+def unreachable(reason: str) -> VerifyReport:
+    """A repository that nothing could be verified in: as bad as damage."""
+    return VerifyReport("", 0, 0, 0.0, (Damage("", "unreadable", reason),), 0.0)
+
+
 def run(
     names: Sequence[SetName],
     repository: Repository,
@@ -82,7 +87,13 @@ def _verify(
     read, whole = verification.bytes, verification.total_bytes
     share = min(1.0, read / whole) if whole else 1.0
     report = VerifyReport(
-        str(name), verification.files, verification.bytes, share, tuple(damage), clock.monotonic() - begun
+        str(name),
+        verification.files,
+        verification.bytes,
+        share,
+        tuple(damage),
+        clock.monotonic() - begun,
+        repository.name,
     )
     _note(report, name, repository, subset, clock.now(), host)
     return report
