@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from recoup.sources.qdrant._inventory import Collection, Inventory, choose
 from recoup.sources.qdrant._items import items
 from recoup.sources.qdrant._job import Job
 from recoup.sources.qdrant._leftovers import Ours
-from recoup.sources.qdrant._opened import Engine
+from recoup.sources.qdrant._openings import Openings
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._quiesce import paused
 from recoup.sources.qdrant._record import Method
@@ -50,12 +50,31 @@ class _Chosen:
     lost: list[Finding]
     fetched: list["Future[None]"] = field(default_factory=list)
 
+    def ended(self) -> Iterator[Job]:
+        """The jobs as they end.
+
+        Raises:
+            InterruptedRunError: they were stopped.
+        """
+        jobs = dict(zip(self.fetched, self.jobs, strict=True))
+        for future in as_completed(jobs):
+            future.result()
+            _raise_when_stopped([jobs[future]])
+            yield jobs[future]
+
 
 class ServerCapture:
     """Collections that stand still."""
 
-    def __init__(self, inventory: Inventory, chosen: Sequence[_Chosen], counts: Counts, around: Surroundings) -> None:
-        self._inventory, self._chosen, self._counts = inventory, chosen, counts
+    def __init__(
+        self,
+        inventory: Inventory,
+        chosen: Sequence[_Chosen],
+        counts: Counts,
+        around: Surroundings,
+        openings: Openings,
+    ) -> None:
+        self._inventory, self._chosen, self._counts, self._openings = inventory, chosen, counts, openings
         self._around, self._site, self._folder = around, around.site, around.folder
         self._noted = Noted()
         self._values: dict[str, dict[str, Value]] = {}
@@ -91,17 +110,13 @@ class ServerCapture:
         Raises:
             SourceError: no collection could be taken.
         """
-        with Engine() as engine:
-            for one in self._chosen:
-                for future in one.fetched:
-                    future.result()
-                _raise_when_stopped(one.jobs)
-                version = self._inventory.version
-                collected = collect(one.collection, one.jobs, version, self._site, self._folder, engine)
-                self._keep(one, collected)
-                if collected.record.shards or not one.jobs:
-                    yield from collected.parts(self._folder)
-                collected.drop()
+        for one in self._chosen:
+            version = self._inventory.version
+            collected = collect(one.collection, one.jobs, one.ended(), version, self._site, self._openings)
+            self._keep(one, collected)
+            if collected.record.shards or not one.jobs:
+                yield from collected.parts(self._folder)
+            collected.drop()
         self._around.passing.finish()
         self._compare_names()
         if self._chosen and not self._collected:
@@ -174,7 +189,9 @@ def captured(
     ours, hurry = Ours(), False
     servers = {node.server.url: node.server for node in inventory.nodes}
     pool: ThreadPoolExecutor | None = None
+    resources = contextlib.ExitStack()
     try:
+        openings = resources.enter_context(Openings(folder, site.seed))
         around = Surroundings(options, site, folder, ours, Passing(site))
         counts = Counts(inventory.server)
         if names is None:
@@ -184,7 +201,7 @@ def captured(
         chosen, gone = _choose(names, inventory, around, counts, shared=shared)
         jobs = [job for one in chosen for job in one.jobs]
         pool = ThreadPoolExecutor(_choosing.workers(options, len(jobs)), "qdrant")
-        capture = ServerCapture(inventory, chosen, counts, around)
+        capture = ServerCapture(inventory, chosen, counts, around, openings)
         for finding in gone:
             capture.note(finding.what, finding.item, finding.message)
         _freeze(options, site, inventory, chosen, pool, counts, capture)
@@ -199,6 +216,7 @@ def captured(
             end_all()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+        resources.close()
         _tell(site, ours.delete_all(servers, hurry=hurry))
         for server in servers.values():
             server.close()

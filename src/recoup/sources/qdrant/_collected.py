@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recoup.errors import DamagedError, RecoupError
+from recoup.errors import DamagedError, InterruptedRunError, RecoupError
 from recoup.model.facts import Value
 from recoup.model.manifest import Finding
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
 from recoup.sources._base import Site
 from recoup.sources._staged import StagedFile
-from recoup.sources.qdrant._described import Described, describe, recorded, subject
+from recoup.sources.qdrant._described import Described, recorded, subject
 from recoup.sources.qdrant._gathering import Gathering
 from recoup.sources.qdrant._inventory import Collection, Shard
 from recoup.sources.qdrant._job import Job
-from recoup.sources.qdrant._opened import Engine
+from recoup.sources.qdrant._openings import Openings
 from recoup.sources.qdrant._record import (
     POINTS,
     CollectionRecord,
@@ -26,10 +26,9 @@ from recoup.sources.qdrant._record import (
     record_part,
     shard_part,
 )
+from recoup.sources.qdrant._spool import Spooled
 from recoup.sources.qdrant._taking import Taken
-from recoup.system.atomicfile import make_private_folder, write_atomic
-from recoup.system.subprocesses import ChildFailedError
-from recoup.system.tempdirs import remove_tree
+from recoup.system.atomicfile import write_atomic
 
 UNKNOWN = -1
 """Points of a shard that the engine could not open."""
@@ -47,14 +46,14 @@ class Collected:
 
     Attributes:
         record: what goes beside the snapshots.
-        files: part name to its file.
+        files: part name to what came.
         findings: what is missing or doubtful.
         values: facts.
         counted: whether it is whole and was opened, so that its count can be compared with the live collection's.
     """
 
     record: CollectionRecord
-    files: Mapping[str, Path]
+    files: Mapping[str, Spooled]
     findings: list[Finding]
     values: dict[str, dict[str, Value]] = field(default_factory=dict)
     counted: bool = False
@@ -67,44 +66,37 @@ class Collected:
         """
         path = folder / "record"
         write_atomic(path, encode(self.record))
-        yield _part(record_part(self.record.name), path)
+        yield StreamPart(record_part(self.record.name), StagedFile(path), size=path.stat().st_size)
         path.unlink(missing_ok=True)
         for name, file in self.files.items():
-            yield _part(name, file)
-            file.unlink(missing_ok=True)  # a repository that could not take it over has read it
+            yield StreamPart(name, StagedFile(file.path), size=file.size)
+            file.path.unlink(missing_ok=True)  # a repository that could not take it over has read it
 
     def drop(self) -> None:
         """Removes the files that nobody wanted."""
         for file in self.files.values():
-            file.unlink(missing_ok=True)
-
-
-def _part(name: str, path: Path) -> StreamPart:
-    return StreamPart(name, StagedFile(path), size=path.stat().st_size)
+            file.path.unlink(missing_ok=True)
 
 
 def collect(
-    collection: Collection, jobs: Sequence[Job], version: str, site: Site, folder: Path, engine: Engine
+    collection: Collection, jobs: Sequence[Job], ended: Iterator[Job], version: str, site: Site, openings: Openings
 ) -> Collected:
-    """Opens what was taken of a collection and describes it.
+    """Opens what is taken of a collection, each shard as soon as it is here, and describes it.
 
     Args:
         collection: as the server told it.
-        jobs: all that was to be taken of it, ended.
+        jobs: all that is to be taken of it.
+        ended: the same as they end.
         version: of the server.
         site: seed of the probes.
-        folder: for what is unpacked; it is removed again.
-        engine: opens it.
+        openings: opens it.
+
+    Raises:
+        InterruptedRunError: it was stopped.
     """
-    taken = [job.taken for job in jobs if job.taken]
-    findings = [_failure(job) for job in jobs if not job.taken]
-    findings += _remarks(jobs, taken)
-    if not collection.told:
-        findings.append(_untold(collection))
-    method = taken[0].method if taken else "stored"
     bare = CollectionRecord(
         name=collection.name,
-        method=method,
+        method="stored",
         server=version,
         config=collection.config,
         payload_schema=collection.payload_schema,
@@ -112,21 +104,59 @@ def collect(
         shards=(),
         shard_keys=collection.shard_keys,
     )
-    files = {_part_name(collection.name, one): one.spooled.path for one in taken}
-    shards = _scrolled_shards(collection, taken[0]) if method == "scroll" and taken else _shards(collection, taken)
-    whole = not findings or all(finding.harmless for finding in findings)
-    collected = Collected(replace(bare, shards=shards), files, findings)
-    try:
-        described = _described(collected, taken, site, folder, engine)
+    found = _opened(collection, bare, jobs, ended, openings)
+    for _ in ended:  # after a failure the others are still on their way
+        pass
+    collected = _taken_of(collection, bare, jobs)
+    whole = all(finding.harmless for finding in collected.findings)
+    if isinstance(found, Described):
+        _take_facts(collected, found, site.seed)
         if not collection.told:
-            _take_schema(collected, described)
-    except (RecoupError, ChildFailedError) as error:
-        collected.findings.append(_unopened(collection, error))
+            _take_schema(collected, found)
+        collected.counted = whole and bool(collected.files)
     else:
-        collected.counted = whole and bool(taken)
+        collected.findings.append(_unopened(collection, found))
     about = subject(collection.name)
     collected.values[about] = {**collected.values.get(about, {}), **recorded(collected.record)}
     return collected
+
+
+def _opened(
+    collection: Collection, bare: CollectionRecord, jobs: Sequence[Job], ended: Iterator[Job], openings: Openings
+) -> Described | RecoupError:
+    """What the opened shards show, or why they could not be opened."""
+    try:
+        with openings.opened(bare) as opening:
+            for job in ended:
+                if job.taken and job.taken.item.shard is not None:
+                    _gather(opening.gathered, collection, [job.taken])
+                    opening.look()
+            whole = [job.taken for job in jobs if job.taken and job.taken.item.shard is None]
+            _gather(opening.gathered, collection, whole)  # which one has the good copy shows when all are here
+            return opening.described()
+    except InterruptedRunError:
+        raise
+    except RecoupError as error:
+        return error
+
+
+def _taken_of(collection: Collection, bare: CollectionRecord, jobs: Sequence[Job]) -> Collected:
+    """What came, before it was opened."""
+    taken = [job.taken for job in jobs if job.taken]
+    findings = [_failure(job) for job in jobs if not job.taken]
+    findings += _remarks(jobs, taken)
+    if not collection.told:
+        findings.append(_untold(collection))
+    files = {_part_name(collection.name, one): one.spooled for one in taken}
+    return Collected(_with_shards(bare, collection, taken), files, findings)
+
+
+def _with_shards(bare: CollectionRecord, collection: Collection, taken: Sequence[Taken]) -> CollectionRecord:
+    if not taken:
+        return bare
+    method = taken[0].method
+    shards = _scrolled_shards(collection, taken[0]) if method == "scroll" else _shards(collection, taken)
+    return replace(bare, method=method, shards=shards)
 
 
 def _untold(collection: Collection) -> Finding:
@@ -229,33 +259,29 @@ def _take_schema(collected: Collected, described: Described) -> None:
     collected.record = replace(collected.record, payload_schema=dict(schema))
 
 
-def _described(collected: Collected, taken: Sequence[Taken], site: Site, folder: Path, engine: Engine) -> Described:
-    """With the facts of the opened shards; what was unpacked for that is removed."""
+def _take_facts(collected: Collected, described: Described, seed: int) -> None:
+    """The facts of the opened shards."""
     record = collected.record
-    root = folder / "opened"
-    make_private_folder(root)
-    try:
-        described = describe(record.name, _gathered(record, taken, root).folders, site.seed, engine=engine)
-    finally:
-        remove_tree(root)
     shards = tuple(
         replace(shard, points=described.points.get(shard.id, 0), ids=described.ids.get(shard.id, _NOBODY))
         for shard in record.shards
     )
     probes = tuple(described.probes)
-    collected.record = replace(record, shards=shards, probes=probes, seed=site.seed if probes else None)
+    collected.record = replace(record, shards=shards, probes=probes, seed=seed if probes else None)
     collected.values = {about: dict(values) for about, values in described.values.items()}
-    return described
 
 
-def _gathered(record: CollectionRecord, taken: Sequence[Taken], root: Path) -> Gathering:
-    """The shards in folders that the engine can load, as a drill will have them."""
-    gathered = Gathering(root, record.name, record)
+def _gather(gathered: Gathering, collection: Collection, taken: Sequence[Taken]) -> None:
+    """Puts shards in folders that the engine can load, as a drill will have them."""
+    record = gathered.record
+    if record is None or not taken:
+        return
+    more = _with_shards(record, collection, taken)
+    gathered.record = replace(more, shards=(*record.shards, *more.shards))
     for one in taken:
-        name = _part_name(record.name, one)
         if one.method == "scroll":
             gathered.add_points(one.spooled.path)
             continue
         with one.spooled.path.open("rb", buffering=0) as file:
-            gathered.add_snapshot(name, file, one.item.shard or 0)
-    return gathered
+            name = _part_name(record.name, one)
+            gathered.add_snapshot(name, file, one.item.shard or 0, logs=False)  # they were checked on their way

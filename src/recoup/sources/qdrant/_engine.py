@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from recoup.errors import UsageError
-from recoup.sources.qdrant._sampling import describe
+from recoup.sources.qdrant._sampling import describe, surveyed
 from recoup.sources.qdrant._shards import Shards
 
 _VERBS: Mapping[str, Callable[..., Any]] = {
@@ -17,6 +17,7 @@ _VERBS: Mapping[str, Callable[..., Any]] = {
     "scroll": Shards.scroll,
     "get": Shards.get,
     "search": Shards.search,
+    "survey": surveyed,
     "describe": describe,
     "close": Shards.close,
 }

@@ -40,13 +40,14 @@ class Gathering:
     keys: dict[int, ShardKey | None] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
 
-    def add_snapshot(self, name: str, reader: Readable, shard: int = 0) -> None:
+    def add_snapshot(self, name: str, reader: Readable, shard: int = 0, *, logs: bool = True) -> None:
         """Unpacks a snapshot, and takes the shards out of it that are still wanted.
 
         Args:
             name: of the part, or of the file.
             reader: its bytes.
             shard: the shard's number, when it is the snapshot of one.
+            logs: whether write-ahead logs are checked, too; False where these bytes were checked before.
 
         Raises:
             DamagedError: it is not whole, or does not hold what is recorded.
@@ -54,7 +55,7 @@ class Gathering:
             NoSpaceError: the disk is full.
         """
         folder = self.root / f"{len(self.contents)}"
-        contents = unpack(reader, folder, name, shard)
+        contents = unpack(reader, folder, name, shard, logs=logs)
         self.contents[name] = contents
         for lacking in differences(self.record, name, contents):
             raise DamagedError(

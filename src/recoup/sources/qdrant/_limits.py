@@ -5,7 +5,7 @@ Memory is watched, and not bounded by `RLIMIT_AS`: the engine maps whole files, 
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -56,13 +56,16 @@ class Watch:
 
     Args:
         process: the child.
-        limits: both given.
+        limits: for all that will be opened.
         what: what is opened.
-        places: its folders.
     """
 
-    def __init__(self, process: Child, limits: Limits, what: str, places: Sequence[Path]) -> None:
-        self._process, self._limits, self._what, self._places = process, limits, what, places
+    def __init__(self, process: Child, limits: Limits, what: str) -> None:
+        self._process, self._asked, self._what = process, limits, what
+        self.size = 0
+        """Bytes of data that are open."""
+        self._places: list[Path] = []
+        self._limits = limits.of(0)
         self._clock = SystemClock()
         self._left = threading.Event()
         self._asked_at: float | None = None
@@ -76,6 +79,12 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._left.set()
         self._thread.join()
+
+    def add(self, place: Path, size: int) -> None:
+        """Says what is opened, too: a folder with so many bytes of data."""
+        self._places.append(place)
+        self.size += size
+        self._limits = self._asked.of(self.size)
 
     def _look(self) -> None:
         while not self._left.wait(_WATCHED) and not self._reached:

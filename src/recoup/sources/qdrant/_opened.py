@@ -40,6 +40,7 @@ Filter = Mapping[str, Any]
 """A filter in Qdrant's JSON form."""
 
 _PAGE = 128  # points asked for at once
+_LARGE = 64 << 20  # bytes: what the engine writes when it closes as much takes longer than to begin another one
 _SEGMENT_VERSION = (0, 6, 0)  # `version.info` of segments that qdrant-edge-py 0.9.0 writes
 _KNOWN = ".".join(map(str, _SEGMENT_VERSION))
 
@@ -98,6 +99,7 @@ class Engine:
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._limits = limits
         self._process: Child | None = None
+        self._starting = False
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +107,20 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self._end()
 
+    def start(self) -> Child:
+        """Its process: begun where there is none, without waiting for it."""
+        if self._process is None:
+            self._process, self._starting = Child(_engine.serve), True
+        return self._process
+
+    def kill(self) -> None:
+        """Ends its process at once: what it would still write is in copies that nobody opens again."""
+        if self._process is not None:
+            self._process.kill()
+
     def _end(self) -> None:
         if self._process is not None:
+            self._process.kill()
             self._process.close()
             self._process = None
 
@@ -115,12 +129,11 @@ class Engine:
         self, shards: Mapping[int, Path], what: str = "the snapshot", keys: Mapping[int, ShardKey | None] = NO_KEYS
     ) -> Iterator["OpenShards"]:
         """Opens shards, as the function of this name does; one collection at a time."""
-        size = sum(allocated(folder) for folder in shards.values())
-        fresh = self._process is None
-        process = self._process = self._process or Child(_engine.serve)
-        with Watch(process, self._limits.of(size), what, tuple(shards.values())) as watch:
+        process = self.start()
+        with Watch(process, self._limits, what) as watch:
             try:
-                if fresh:
+                if self._starting:
+                    self._starting = False
                     watch.answer(process.answer, "to start")
                 found = OpenShards(process, watch, what, keys)
                 for shard, folder in sorted(shards.items()):
@@ -129,6 +142,9 @@ class Engine:
             except BaseException:
                 self._end()
                 raise
+            if watch.size > _LARGE:
+                self._end()
+                return
             try:
                 found.close()
             except RecoupError:  # it answered all that was asked; the next collection gets another process
@@ -171,6 +187,7 @@ class OpenShards:
             DamagedError: the engine cannot read it, or dies of it.
             LimitError: a limit was reached.
         """
+        self._watch.add(folder, allocated(folder))
         try:
             told = self._ask("open", f"shard {shard}", shard=shard, folder=str(folder))
         except DamagedError as error:
@@ -287,6 +304,10 @@ class OpenShards:
             vectors=with_vectors,
         )
         return [self._point(hit, hit.pop("shard")) for hit in hits]
+
+    def survey(self, shard: int, seed: int) -> None:
+        """Has what `described` needs of one shard looked up beforehand; raises as `count` does."""
+        self._ask("survey", f"shard {shard}", shard=shard, seed=seed)
 
     def described(self, seed: int) -> Any:
         """The facts of the collection, as `_sampling.describe` has them; raises as `count` does."""

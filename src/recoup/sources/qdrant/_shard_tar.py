@@ -20,7 +20,7 @@ from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import checked_relative, shown
 from recoup.sources.qdrant._record import SegmentRecord
 from recoup.sources.qdrant._tar import Archive, Bytes, Entry, Nested, Sink
-from recoup.sources.qdrant._wal import WalFile, WalReading
+from recoup.sources.qdrant._wal import UNREAD, WalFile, WalReading
 
 Form = Literal["collection", "stored", "streamed", "partial"]
 """A whole collection (of one node); one shard as a stored file, as a stream, or what changed in it since another one."""
@@ -132,12 +132,15 @@ class SnapshotCheck:
         what: what it is called in errors.
         shard: the number of the shard, when it is the snapshot of one.
         store: where its files go, to be opened; nowhere by default.
+        logs: whether write-ahead logs are read, too; that takes most of the time, and need be done only once.
     """
 
-    def __init__(self, what: str = "the snapshot", shard: int = 0, store: Store | None = None) -> None:
+    def __init__(
+        self, what: str = "the snapshot", shard: int = 0, store: Store | None = None, *, logs: bool = True
+    ) -> None:
         self.contents = Contents()
         """What was seen so far; also when it turned out to be damaged."""
-        self._what, self._shard, self._store = what, shard, store
+        self._what, self._shard, self._store, self._logs = what, shard, store, logs
         self._seen: set[str] = set()
         self._count = 0
         self._archive = Archive(self._member, what)
@@ -295,6 +298,9 @@ class SnapshotCheck:
         kept = self._stored(f"{shard}/wal/{name}", size)
         if not _WAL.fullmatch(name):
             contents.files[f"wal/{name}"] = size
+            return kept
+        if not self._logs:
+            contents.wal[name] = UNREAD
             return kept
         log = WalReading(size)
 

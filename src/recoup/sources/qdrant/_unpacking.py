@@ -19,7 +19,9 @@ from recoup.system.atomicfile import create_private, make_private_folder
 _PIECE = 1 << 20  # bytes read at once
 
 
-def unpack(reader: Readable, folder: Path, what: str = "the snapshot", shard: int = 0) -> Contents:
+def unpack(
+    reader: Readable, folder: Path, what: str = "the snapshot", shard: int = 0, *, logs: bool = True
+) -> Contents:
     """Unpacks a snapshot, and checks on the way that it is whole. Holes stay holes.
 
     Args:
@@ -27,6 +29,7 @@ def unpack(reader: Readable, folder: Path, what: str = "the snapshot", shard: in
         folder: where it goes: an empty or missing folder of our own. After an error some of it may be there.
         what: what it is called in errors.
         shard: the number of the shard, when it is the snapshot of one.
+        logs: whether write-ahead logs are checked, too; False where these bytes were checked before.
 
     Raises:
         DamagedError: it is not whole.
@@ -35,7 +38,7 @@ def unpack(reader: Readable, folder: Path, what: str = "the snapshot", shard: in
     """
     make_private_folder(folder)
     with Files(folder) as files:
-        check = SnapshotCheck(what, shard, files)
+        check = SnapshotCheck(what, shard, files, logs=logs)
         try:
             while data := reader.read(_PIECE):
                 check.feed(data)

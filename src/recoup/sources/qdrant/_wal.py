@@ -14,8 +14,9 @@ from typing import Literal
 
 from recoup.sources.qdrant._crc32c import crc32c
 
-State = Literal["empty", "readable", "unfinished", "damaged"]
-"""No record; all are readable; the last one was never completed, so that nobody was told it is safe; something is wrong."""
+State = Literal["empty", "readable", "unfinished", "damaged", "unread"]
+"""No record; all are readable; the last one was never completed, so that nobody was told it is safe; something is wrong; nobody
+looked this time, as somebody did before."""
 
 _HEADER = 8  # bytes: of the file, and of a record's length
 _CRC = 4  # bytes
@@ -137,6 +138,10 @@ class WalReading:
         while len(got) < size:
             got += yield size - len(got)
         return bytes(got)
+
+
+UNREAD = WalFile("unread", 0, 0)
+"""A file that was checked before."""
 
 
 def _reversed(value: int) -> int:
