@@ -12,15 +12,21 @@ from recoup.errors import ExitCode, RefusedError, UsageError
 def show(
     context: typer.Context,
     set: Annotated[  # noqa: A002 - the noun of the field
-        str, typer.Argument(metavar="SET", help="Name, unique prefix, latest, latest-complete, oldest, or a time.")
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="Name, unique prefix, latest, latest-complete, oldest, or a time; or the key of a foreign artefact.",
+        ),
     ] = "latest",
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
 ) -> ExitCode:
     """Show one set: its parts, facts, findings, pins and proofs."""
-    from recoup.cli import _figures, _listing, _tables
+    from recoup.cli import _figures, _foreign, _listing, _tables
     from recoup.system.clock import SystemClock
 
     now = session(context)
+    if (artefact := now.stack.foreign_named(set)) is not None:
+        return _foreign.show(now, artefact)
     info = now.stack.show(set)
     if info.manifest is None:
         now.stack.demand_key(info.name)

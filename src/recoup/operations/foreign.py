@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 
-from recoup.errors import NoSpaceError, NoSuchSetError, RefusedError
+from recoup.errors import DamagedError, NoSpaceError, NoSuchSetError, RefusedError
 from recoup.model.artefact import Artefact
 from recoup.model.names import SetName, shown
 from recoup.model.part import StreamPart
@@ -37,7 +37,7 @@ def named(repository: Repository, text: str) -> Artefact | None:
         repository: where to look.
         text: what was written.
     """
-    if not isinstance(repository, Shaped) or SetName.parse(text) is not None:
+    if not isinstance(repository, Shaped) or "." not in text:  # every key has an ending, no other name of a set has
         return None
     return next((one for one in repository.foreign() if text in (one.key, one.location)), None)
 
@@ -92,8 +92,14 @@ def fetched(
             f"insufficient disk space for {shown(artefact.key)}: {artefact.bytes:,} bytes are needed",
             "Free space, or set `staging:` to a folder on a larger disk.",
         )
-    path, _ = write_part(part, folder)
-    return path, plug(kind)(path, folder)
+    try:
+        path, _ = write_part(part, folder)
+        return path, plug(kind)(path, folder)
+    except DamagedError as error:
+        raise DamagedError(
+            f"{shown(artefact.key)} is damaged: {error.message}",
+            "Nothing was restored. `recoup list` shows other ones.",
+        ) from None
 
 
 @dataclass(frozen=True)
