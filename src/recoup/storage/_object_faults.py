@@ -35,6 +35,11 @@ class RightError(StorageError):
         self.right = right
 
 
+class UnclearError(StorageError):
+    """An answer that says nothing known: also that an object ends before the range that was asked for, which stores tell
+    in many ways."""
+
+
 class TakenError(Exception):
     """A conditional put met an object; never leaves the storage."""
 
@@ -196,7 +201,7 @@ class Place:
             return StorageError(f"{self.where} does not accept the keys", "See whether they are right.")
         if status == HTTPStatus.FORBIDDEN:
             return self.refused(operation, key)
-        return StorageError(
+        return UnclearError(
             f"{self.where} could not be {_DOES[operation]}{_named(key)}: {_saying(status, code, said)}",
             "`recoup doctor` looks at what the store can do.",
         )
@@ -222,6 +227,7 @@ def _saying(status: int, code: str, said: str) -> str:
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z.]+)\s*</Code>")
 _SAID = re.compile(r"<Message>([^<]*)</Message>")
+_REFUSED_IN_ANSWER = re.compile(r"DeleteObjects request failed .*\(code: ([A-Za-z.]+)\)")  # within an answer of 200
 _KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode|Unknown)")
 _CAUSE = re.compile(r'"(tcp connect error|dns error[^"]*|[^"]*(?:certificate|reset|closed|timed out|refused)[^"]*)"')
 _UNTRUSTED = re.compile(r"certificate|UnknownIssuer|NotValidForName", re.IGNORECASE)
@@ -235,6 +241,10 @@ def of_obstore(error: Exception, place: Place, operation: Operation, key: str = 
     found, code, said = _STATUS.search(text), _CODE.search(text), _SAID.search(text)
     if found:
         return place.failure(int(found[1]), code[1] if code else "", said[1] if said else "", operation, key)
+    if refused := _REFUSED_IN_ANSWER.search(text):
+        return place.failure(403 if refused[1] == "AccessDenied" else 400, refused[1], "", operation, key)
+    if "redirect without LOCATION" in text:
+        return place.failure(301, "PermanentRedirect", "", operation, key)
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(key)
     if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
@@ -248,7 +258,7 @@ def of_obstore(error: Exception, place: Place, operation: Operation, key: str = 
             return untrusted(place, why)
         return place.unreachable(why)
     first = re.sub(r"\?\S*", "", text.partition("\n")[0])
-    return StorageError(f"{place.where} could not be {_DOES[operation]}{_named(key)}: {shown(first)[:300]}")
+    return UnclearError(f"{place.where} could not be {_DOES[operation]}{_named(key)}: {shown(first)[:300]}")
 
 
 def untrusted(place: Place, why: str) -> StorageError:

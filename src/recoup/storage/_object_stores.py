@@ -33,13 +33,15 @@ class Opened:
     Attributes:
         place: for messages.
         prefix: what all names begin with, without slashes at its ends.
-        store: of obstore; reads, lists and deletes.
+        store: of obstore; reads, lists and deletes, each request once.
+        sending: the same for what it sends in parts; only it can send one of them again, so it does.
         s3: writes and looks at the bucket; None where the store is not S3.
     """
 
     place: Place
     prefix: str
     store: Any
+    sending: Any
     s3: S3Client | None
 
 
@@ -59,7 +61,8 @@ def opened(url: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Ope
     if scheme == "s3":
         return _s3(bucket, prefix, where, options, clock, upload)
     place = Place(scheme, where, options.endpoint or "")
-    return Opened(place, prefix, _other(scheme, bucket, options), None)
+    once, again = _other(scheme, bucket, options, 0), _other(scheme, bucket, options, options.retries)
+    return Opened(place, prefix, once, again, None)
 
 
 def split(url: str) -> tuple[str, str, str]:
@@ -100,7 +103,7 @@ def _s3(bucket: str, prefix: str, where: str, options: ObjectOptions, clock: Clo
         retry_config={"max_retries": 0},
         credential_provider=provider(secrets, clock.now),
     )
-    return Opened(place, prefix, store, S3Client(found, place, secrets, options, clock, upload))
+    return Opened(place, prefix, store, store, S3Client(found, place, secrets, options, clock, upload))
 
 
 def _client(options: ObjectOptions, endpoint: str = "") -> "ClientConfig":
@@ -120,20 +123,19 @@ def _client(options: ObjectOptions, endpoint: str = "") -> "ClientConfig":
     return client
 
 
-def _retry(options: ObjectOptions) -> "RetryConfig":
-    """Ours, for what obstore sends in parts: only it can send one of them again."""
+def _retry(options: ObjectOptions, retries: int) -> "RetryConfig":
     return {
-        "max_retries": options.retries,
+        "max_retries": retries,
         "backoff": {"init_backoff": timedelta(seconds=options.retry_wait), "base": 2},
     }
 
 
-def _other(scheme: str, bucket: str, options: ObjectOptions) -> "ObjectStore":
+def _other(scheme: str, bucket: str, options: ObjectOptions, retries: int) -> "ObjectStore":
     from obstore.store import AzureStore, GCSStore, MemoryStore
 
     if scheme == "memory":
         return _in_memory.setdefault(bucket, MemoryStore())
-    client, retry = _client(options, options.endpoint or ""), _retry(options)
+    client, retry = _client(options, options.endpoint or ""), _retry(options, retries)
     try:
         if scheme == "gs":
             config = {} if options.credentials_file is None else {"service_account": str(options.credentials_file)}

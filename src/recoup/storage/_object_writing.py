@@ -91,7 +91,10 @@ class S3Parts:
 
     async def _send(self, number: int, part: bytearray, digest: bytes) -> None:
         async def once(_attempt: int) -> str:
-            return await self._client.part(self._name, self._upload, number, memoryview(part), digest)
+            try:
+                return await self._client.part(self._name, self._upload, number, memoryview(part), digest)
+            except LostUploadError:
+                raise self._lost() from None
 
         self._done[number] = await self._retrying(once), digest
 
@@ -122,10 +125,13 @@ class S3Parts:
         except LostUploadError:
             headers = await self._client.head(self._name) if attempt > 1 else {}
             if headers.get("x-amz-meta-recoup-upload") != self._token:
-                raise StorageError(
-                    f"{self._client.place.where} has lost an upload that was not finished yet ({self._name})",
-                    "Something removes unfinished uploads there: a lifecycle rule with too short a time?",
-                ) from None
+                raise self._lost() from None
+
+    def _lost(self) -> StorageError:
+        return StorageError(
+            f"{self._client.place.where} has lost an upload that was not finished yet ({self._name})",
+            "Something removes unfinished uploads there: a lifecycle rule with too short a time?",
+        )
 
     async def abort(self) -> None:
         """Ends what is on its way, then takes the upload back."""
@@ -276,5 +282,5 @@ class ObjectWriter:
         if self._sent and self._background.runs:
             try:
                 self._background.run(self._parts.abort(), _ABORT_WAIT)
-            except (StorageError, TimeoutError):
+            except (StorageError, LostUploadError, TimeoutError):
                 return

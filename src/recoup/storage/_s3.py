@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
 from recoup.errors import StorageError
-from recoup.storage._object_faults import Operation, Place, untrusted
+from recoup.storage._object_faults import LostUploadError, Operation, Place, untrusted
 from recoup.storage._object_options import ObjectOptions
 from recoup.storage._s3_credentials import Secrets
 from recoup.storage._throttled import Limit
@@ -187,7 +187,7 @@ class S3Client:
         """Takes an upload back; harmless when the store does not know it."""
         try:
             await self._send("DELETE", name, "abort", {"uploadId": upload})
-        except FileNotFoundError:
+        except (FileNotFoundError, LostUploadError):
             return
 
     async def head(self, name: str) -> Mapping[str, str]:
@@ -213,19 +213,17 @@ class S3Client:
 
     async def unfinished(self, prefix: str) -> AsyncIterator[Unfinished]:
         """Uploads below a prefix that nobody has finished, page by page."""
-        query = {"uploads": "", "prefix": prefix, "encoding-type": "url"}
+        query = {"uploads": "", "prefix": prefix}
         while True:
             answer = await self._send("GET", "", "uploads", query)
             for element in _elements(answer.body, "Upload"):
                 found = {child.tag.rpartition("}")[2]: child.text or "" for child in element}
-                yield Unfinished(
-                    _decoded(found.get("Key", "")), found.get("UploadId", ""), _time(found.get("Initiated", ""))
-                )
+                yield Unfinished(found.get("Key", ""), found.get("UploadId", ""), _time(found.get("Initiated", "")))
             if answer.text("IsTruncated") != "true":
                 return
             query = {
                 **query,
-                "key-marker": _decoded(answer.text("NextKeyMarker")),
+                "key-marker": answer.text("NextKeyMarker"),
                 "upload-id-marker": answer.text("NextUploadIdMarker"),
             }
 
@@ -362,12 +360,6 @@ def _base64(digest: bytes) -> str:
 
 def _xml(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _decoded(text: str) -> str:
-    from urllib.parse import unquote_plus
-
-    return unquote_plus(text)
 
 
 def _time(text: str) -> datetime:

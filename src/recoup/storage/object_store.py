@@ -18,7 +18,7 @@ from recoup.model.names import checked_relative, shown
 from recoup.storage import _object_access
 from recoup.storage._background import Background, background
 from recoup.storage._base import ByteReader, Object, Properties
-from recoup.storage._object_faults import Operation, PassingError, TakenError, of_obstore
+from recoup.storage._object_faults import Operation, TakenError, UnclearError, of_obstore
 from recoup.storage._object_keys import Keys
 from recoup.storage._object_options import ObjectOptions as Options
 from recoup.storage._object_options import number_of
@@ -92,8 +92,14 @@ class ObjectStorage:
             )
         except TakenError:
             # the answer to an earlier attempt may have been lost after the object was stored: then it is ours
-            if attempt == 1 or bytes(await self._get(name)) != data:
+            if attempt == 1 or await self._found(name) != data:
                 raise FileExistsError(key) from None
+
+    async def _found(self, name: str) -> bytes | None:
+        try:
+            return await self._get(name)
+        except FileNotFoundError:
+            return None
 
     async def _put_request(self, name: str, data: bytes | bytearray, *, if_absent: bool, locked: bool) -> None:
         if self._s3 is not None:
@@ -116,7 +122,7 @@ class ObjectStorage:
             parts = S3Parts(self._s3, self._retrying, name, locked=_locks(key), budget=budget)
         else:
             tags, transfers = dict(self._options.tags), self._options.transfers
-            parts = StreamedParts(self._store, self._opened.place, name, tags, self._upload, first, transfers)
+            parts = StreamedParts(self._opened.sending, self._opened.place, name, tags, self._upload, first, transfers)
         check = (lambda digest: self._read_back(key, digest)) if self._options.verify_after_upload else None
         return ObjectWriter(self._loop, parts, lambda data: self._put(key, data), check, first)
 
@@ -158,14 +164,12 @@ class ObjectStorage:
         return self._run(lambda _: self._get(name))
 
     async def _get(self, name: str) -> bytes:
-        import obstore
-
-        async def whole() -> bytes:
-            return bytes(await (await obstore.get_async(self._store, name)).bytes_async())
-
-        data = await self._asked(whole(), "read", name)
-        await self._download.take(len(data))
-        return data
+        """All of an object: asked for by range, since only then the answer tells how long the whole is."""
+        found = await self._block(name, 0, block_size(self._options), "")
+        data = bytearray(found.data)
+        while len(data) < found.size:
+            data += (await self._block(name, len(data), found.size, found.mark)).data
+        return bytes(data)
 
     @contextlib.contextmanager
     def reader(self, key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
@@ -200,10 +204,8 @@ class ObjectStorage:
             block = await self._asked(ranged(), "read", name)
         except TakenError:
             raise StorageError(f"{shown(name)} was replaced while it was read", "Try again.") from None
-        except PassingError:
-            raise
-        except StorageError:
-            size = await self._size(name)  # where an object ends before the range, stores call that an error
+        except UnclearError:
+            size = await self._size(name)
             if begin < size:
                 raise
             return Block(memoryview(b""), size, mark)

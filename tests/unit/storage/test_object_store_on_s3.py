@@ -1,0 +1,284 @@
+"""What a bucket holds afterwards, seen by another client, and what a storage does when answers get lost."""
+
+import hashlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from recoup.errors import DamagedError, StorageError
+from recoup.storage.object_store import ObjectStorage, Options, connect
+from recoup.system.clock import SystemClock
+from recoup.testing.fault_proxy import Corrupt, CutResponse, FaultProxy, LoseResponse, ShortBody, Stall
+from s3_server.buckets import Bucket
+from s3_server.running import S3Server
+
+MIB = 1 << 20
+PARTS: dict[str, Any] = {"part_size": "5MiB"}
+
+
+class Later(SystemClock):
+    """A clock that is two days ahead."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=2)
+
+
+def opened(bucket: Bucket, clock: SystemClock | None = None, **options: Any) -> ObjectStorage:
+    wanted = {**bucket.options, "retry_wait": 0.01, **options}
+    return connect(f"{bucket.url}/some/prefix", Options.model_validate(wanted), clock)
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def written(storage: ObjectStorage, key: str, data: bytes, step: int = 3 * MIB) -> None:
+    writer = storage.writer(key)
+    for start in range(0, len(data), step):
+        writer.write(memoryview(data)[start : start + step])
+    writer.commit()
+
+
+def read(storage: ObjectStorage, key: str, start: int = 0, length: int | None = None) -> bytes:
+    data = bytearray()
+    with storage.reader(key, start, length) as reader:
+        while block := reader.read(MIB):
+            data += block
+    return bytes(data)
+
+
+@pytest.fixture
+def proxy(bucket: Bucket) -> Iterator[FaultProxy]:
+    place = urlsplit(bucket.endpoint)
+    with FaultProxy(str(place.hostname), place.port or 80) as running:
+        yield running
+
+
+# --- what is in the bucket ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 5 * MIB, 5 * MIB + 1, 11 * MIB])
+def test_another_client_reads_what_was_written(bucket: Bucket, size: int) -> None:
+    data = noise(size)
+    written(opened(bucket, **PARTS), "folder/big", data)
+    assert bucket.get("some/prefix/folder/big") == data
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize(
+    "range_", [(0, None), (5 * MIB - 3, 7), (4 * MIB, 6 * MIB), (11 * MIB, None), (99 * MIB, None)]
+)
+def test_ranges_that_span_several_requests_are_exact(bucket: Bucket, range_: tuple[int, int | None]) -> None:
+    data, (start, length) = noise(12 * MIB), range_
+    bucket.put("some/prefix/big", data)
+    end = None if length is None else start + length
+    assert read(opened(bucket, **PARTS), "big", start, length) == data[start:end]
+
+
+def test_odd_names_survive_uploads_in_parts(bucket: Bucket) -> None:
+    storage, name = opened(bucket, **PARTS), "a b/#?&=+~'\"(ä)%2F\\\n"
+    written(storage, name, noise(6 * MIB))
+    assert [(o.key, o.size) for o in storage.list()] == [(name, 6 * MIB)]
+
+
+@pytest.mark.requirement("CO-8")
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_the_server_sees_encryption_class_and_tags_of_each_object(bucket: Bucket, size: int) -> None:
+    storage = opened(bucket, **PARTS, sse="AES256", storage_class="STANDARD_IA", tags={"team": "a & b", "x": "ü"})
+    written(storage, "key", noise(size))
+    head = bucket.head("some/prefix/key")
+    assert head["ServerSideEncryption"] == "AES256"
+    assert head["StorageClass"] == "STANDARD_IA"
+    tags = bucket.client.get_object_tagging(Bucket=bucket.name, Key="some/prefix/key")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "a & b", "x": "ü"}
+    assert storage.get("key") == noise(size)
+
+
+def test_the_server_encrypts_with_the_key_that_was_named(bucket: Bucket) -> None:
+    storage = opened(bucket, sse="aws:kms", kms_key="key-of-the-test")
+    storage.put("key", b"data")
+    head = bucket.head("some/prefix/key")
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert "key-of-the-test" in str(head["SSEKMSKeyId"])
+    assert storage.get("key") == b"data"
+
+
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_object_lock_keeps_content_and_lets_the_repositorys_own_files_go(locked_bucket: Bucket, size: int) -> None:
+    storage = opened(locked_bucket, **PARTS, lock_days=3)
+    written(storage, "set/part", noise(size))
+    storage.put(".locks/a.json", b"{}")
+    until = storage.locked_until("set/part")
+    assert until is not None
+    assert timedelta(days=2) < until - datetime.now(UTC) <= timedelta(days=3)
+    assert storage.locked_until(".locks/a.json") is None
+    kept = locked_bucket.client.get_object_retention(Bucket=locked_bucket.name, Key="some/prefix/set/part")
+    assert kept["Retention"]["Mode"] == "GOVERNANCE"
+
+
+# --- faults -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CO-14")
+def test_an_aborted_upload_leaves_nothing(bucket: Bucket) -> None:
+    storage = opened(bucket, **PARTS)
+    writer = storage.writer("big")
+    writer.write(noise(12 * MIB))
+    assert bucket.uploads() == ["some/prefix/big"]
+    writer.abort()
+    assert bucket.uploads() == bucket.keys() == []
+
+
+def test_a_retried_conditional_put_knows_its_own_object(bucket: Bucket, proxy: FaultProxy) -> None:
+    proxy.inject(LoseResponse(), method="PUT", times=1)
+    storage = opened(bucket.through(proxy.url))
+    storage.put("claim", b"mine", if_absent=True)
+    assert proxy.count("PUT") == 2
+    proxy.inject(LoseResponse(), method="PUT", times=1)
+    with pytest.raises(FileExistsError):
+        storage.put("claim", b"another's", if_absent=True)
+    assert bucket.get("some/prefix/claim") == b"mine"
+
+
+def test_the_end_of_an_upload_whose_answer_was_lost_is_known_as_ours(bucket: Bucket, proxy: FaultProxy) -> None:
+    proxy.inject(LoseResponse(), method="POST", contains="uploadId=", times=1)
+    data = noise(11 * MIB)
+    written(opened(bucket.through(proxy.url), **PARTS), "big", data)
+    assert bucket.get("some/prefix/big") == data
+
+
+def test_an_upload_that_somebody_removed_is_not_taken_for_stored(bucket: Bucket) -> None:
+    bucket.put("some/prefix/big", b"another's")
+    writer = opened(bucket, **PARTS).writer("big")
+    writer.write(noise(6 * MIB))
+    for upload in bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]:
+        bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=upload["Key"], UploadId=upload["UploadId"])
+    with pytest.raises(StorageError):
+        writer.commit()
+    writer.abort()
+    assert bucket.get("some/prefix/big") == b"another's"
+
+
+def test_a_download_that_is_cut_goes_on(bucket: Bucket, proxy: FaultProxy) -> None:
+    data = noise(16 * MIB)
+    bucket.put("some/prefix/big", data)
+    proxy.inject(CutResponse(MIB), method="GET", skip=1, times=2)
+    proxy.inject(ShortBody(2 * MIB), method="GET", skip=1, times=1)
+    assert read(opened(bucket.through(proxy.url), **PARTS), "big") == data
+    assert proxy.count("GET") > 4
+
+
+def test_a_small_object_that_comes_short_is_asked_for_again(bucket: Bucket, proxy: FaultProxy) -> None:
+    bucket.put("some/prefix/manifest", b"all of it")
+    proxy.inject(ShortBody(4), method="GET", times=1)
+    assert opened(bucket.through(proxy.url)).get("manifest") == b"all of it"
+    proxy.clear()
+    proxy.inject(ShortBody(4), method="GET")
+    with pytest.raises(StorageError):
+        opened(bucket.through(proxy.url)).get("manifest")
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(bucket: Bucket) -> None:
+    bucket.put("some/prefix/big", noise(12 * MIB))
+    storage = opened(bucket, **PARTS, transfers=1)
+    with storage.reader("big") as reader:
+        reader.read(1)
+        bucket.put("some/prefix/big", noise(12 * MIB, seed=2))
+        with pytest.raises(StorageError, match="replaced"):
+            while reader.read(8 * MIB):
+                pass
+
+
+def test_what_reads_back_otherwise_is_refused_and_removed(bucket: Bucket, proxy: FaultProxy) -> None:
+    storage = opened(bucket.through(proxy.url), **PARTS, verify_after_upload=True)
+    written(storage, "good", noise(6 * MIB))
+    proxy.inject(Corrupt(5), method="GET")
+    for size in (10, 6 * MIB):
+        with pytest.raises(DamagedError):
+            written(storage, "bad", noise(size))
+    with pytest.raises(DamagedError):
+        storage.put("bad", b"small one")
+    assert bucket.keys() == ["some/prefix/good"]
+
+
+def test_only_uploads_that_nobody_finished_for_a_day_are_taken_back(bucket: Bucket) -> None:
+    bucket.client.create_multipart_upload(Bucket=bucket.name, Key="some/prefix/left behind+ä")
+    bucket.client.create_multipart_upload(Bucket=bucket.name, Key="elsewhere")
+    storage = opened(bucket)
+    storage.tidy()
+    assert [one.name for one in storage.unfinished()] == ["some/prefix/left behind+ä"]
+    opened(bucket, Later()).tidy()
+    assert bucket.uploads() == ["elsewhere"]
+
+
+@pytest.mark.parametrize("act", ["get", "list", "size", "put", "write", "read", "delete"])
+def test_ctrl_c_ends_every_wait(bucket: Bucket, proxy: FaultProxy, act: str) -> None:
+    bucket.put("some/prefix/key", b"x")
+    storage = opened(bucket.through(proxy.url), **PARTS, timeout=3600)
+    acts: dict[str, Callable[[], object]] = {
+        "get": lambda: storage.get("key"),
+        "list": lambda: list(storage.list()),
+        "size": lambda: storage.size("key"),
+        "put": lambda: storage.put("new", b"x"),
+        "write": lambda: storage.writer("new").write(noise(6 * MIB)),
+        "read": lambda: read(storage, "key"),
+        "delete": lambda: storage.delete("key"),
+    }
+    proxy.inject(Stall())
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        acts[act]()
+    timer.join()
+
+
+# --- rights -------------------------------------------------------------------------------------------------------------
+
+ALL = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]
+
+
+def policy(bucket: Bucket, actions: list[str]) -> dict[str, object]:
+    places = [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": places}]}
+
+
+@pytest.mark.requirement("CO-13")
+@pytest.mark.parametrize("missing", [[], *([one] for one in ALL), ["s3:PutObject", "s3:DeleteObject"]])
+def test_each_missing_right_is_named_before_a_run(bucket: Bucket, s3: S3Server, missing: list[str]) -> None:
+    account = s3.account_with(policy(bucket, [action for action in ALL if action not in missing]))
+    storage = opened(bucket.as_account(account))
+    if not missing:
+        storage.check_access(".locks")
+    else:
+        with pytest.raises(StorageError) as caught:
+            storage.check_access(".locks")
+        named = caught.value.message.partition(" the right")[2].removeprefix("s").strip()
+        assert sorted(named.split(", ")) == sorted(missing)
+    if "s3:DeleteObject" not in missing:
+        assert bucket.keys() == []
+
+
+@pytest.mark.requirement("CO-13")
+def test_a_bucket_that_is_not_there_is_said_to_be_missing_whatever_is_asked(bucket: Bucket) -> None:
+    storage = connect("s3://no-such-bucket/x", Options.model_validate(bucket.options))
+    for act in (lambda: storage.check_access(".locks"), lambda: storage.get("a"), lambda: list(storage.list())):
+        with pytest.raises(StorageError, match="there is no bucket"):
+            act()
+
+
+def test_a_wrong_secret_is_told_and_never_shown(bucket: Bucket) -> None:
+    storage = opened(bucket, secret_key="hunter22-not-the-secret")
+    for act in (lambda: storage.get("a"), lambda: storage.put("a", b""), lambda: list(storage.list())):
+        with pytest.raises(StorageError) as caught:
+            act()
+        told = caught.value.message + caught.value.hint + repr(storage) + repr(vars(storage))
+        assert "secret key" in caught.value.message
+        assert "hunter22" not in told
+        assert hashlib.sha256(b"hunter22-not-the-secret").hexdigest() not in told
