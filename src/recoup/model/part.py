@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Reader(Protocol):
@@ -47,6 +47,16 @@ class Content(Protocol):
     @property
     def disposable(self) -> bool:
         """True when the file at `local_path` is a staged copy that whoever stores it may move away."""
+        ...
+
+
+@runtime_checkable
+class Hashed(Protocol):
+    """Content that was hashed while the file at its `local_path` was written by us."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all bytes, hex; empty when it is not known."""
         ...
 
 

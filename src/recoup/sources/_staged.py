@@ -31,10 +31,12 @@ class StagedFile:
 
     Attributes:
         local_path: where it lies; on storing it may be moved away, so open it before, or not at all.
+        sha256: of its bytes, hex, where it was hashed while it was written.
     """
 
     local_path: Path
     disposable: bool = True
+    sha256: str = ""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[StagedReader]:

@@ -8,8 +8,8 @@ from recoup.errors import RefusedError
 from recoup.model.manifest import Compression, Manifest, MemberList, Pack, Sealed, StoredFile
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import checked_relative, shown
-from recoup.model.part import Content
-from recoup.repository.hashing import Hasher
+from recoup.model.part import Content, Hashed
+from recoup.repository.hashing import Hasher, Known
 from recoup.repository.plain import layout, members, sums
 from recoup.repository.plain.once import same_as
 from recoup.repository.plain.sealed import Header, Secrets, facts_of, open_part, sealed_path, stored_file
@@ -82,11 +82,15 @@ class HashedFile:
         return True
 
     def adopt(self, content: Content) -> bool:
-        """Takes a local file over and hashes it where it then lies; never where files are encrypted."""
+        """Takes a local file over, never where files are encrypted. It is hashed where it then lies, unless its writer did."""
         if content.local_path is None or self._writer is not None or self._sealing is not None:
             return False
         if not self._storage.adopt(self._key, Path(content.local_path), move=content.disposable):
             return False
+        if isinstance(content, Hashed) and content.sha256:
+            self.hasher.close()
+            self.hasher = Known(content.sha256, self._storage.size(self._key))
+            return True
         with self._storage.reader(self._key) as reader:
             while data := reader.read(_BLOCK):
                 self.hasher.update(data)

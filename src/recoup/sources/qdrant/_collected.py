@@ -69,7 +69,7 @@ class Collected:
         yield StreamPart(record_part(self.record.name), StagedFile(path), size=path.stat().st_size)
         path.unlink(missing_ok=True)
         for name, file in self.files.items():
-            yield StreamPart(name, StagedFile(file.path), size=file.size)
+            yield StreamPart(name, StagedFile(file.path, sha256=file.sha256), size=file.size)
             file.path.unlink(missing_ok=True)  # a repository that could not take it over has read it
 
     def drop(self) -> None:
