@@ -130,6 +130,11 @@ class Program:
             last = self.said.strip().splitlines()[-1:] or ["it said nothing"]
             raise ProgramFailedError(f"{self.name} failed ({how}): {last[0]}", code, self.said)
 
+    def kill(self) -> None:
+        """Ends it at once; who writes to it gets a `BrokenPipeError`."""
+        if self._process.poll() is None:
+            self._process.kill()
+
     def close(self) -> None:
         """Ends it if it still runs: asks first, kills it after five seconds."""
         process = self._process

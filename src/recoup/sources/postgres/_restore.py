@@ -174,7 +174,7 @@ def restore_database(
         undertaking = _undertaken(server, record, options, address)
 
         def fill(into: Address) -> None:
-            facts = fill_whole(remaining, record, Filler(suite, into, site.staging, jobs))
+            facts = fill_whole(remaining, record, Filler(suite, into, server.major, site.staging, jobs))
             require_equal(facts, facts_of(into, facts, digest_of(record)), shown(record.name))
 
         return carry_out(undertaking, fill, site)

@@ -255,7 +255,7 @@ def _decided(
     undertaking = undertake(server, name, needs, options, form, None)
 
     def fill(into: Address) -> None:
-        filler = Filler(suite, into, site.staging, jobs, ownerless)
+        filler = Filler(suite, into, server.major, site.staging, jobs, ownerless)
         if dump.kind == "plain":
             with dump.path.open("rb") as file:
                 filler.run_sql(file.read, shown(dump.path.name), whole=dump.whole)

@@ -13,6 +13,7 @@ from recoup.sources.postgres._archive import Contents, Entry, Intake, read_conte
 from recoup.sources.postgres._connection import Address
 from recoup.sources.postgres._plain import PlainWatch
 from recoup.sources.postgres._programs import Suite
+from recoup.sources.postgres._restore_detour import KNOWN_SINCE, carried, without_setting
 from recoup.system.programs import Program, ProgramFailedError
 from recoup.system.tempdirs import temporary_folder
 from recoup.system.unpacking import write_stream, write_tree
@@ -30,6 +31,7 @@ class Filler:
     Attributes:
         suite: the programs.
         address: the database.
+        server: major version of its server.
         staging: folder for copies of what cannot be streamed.
         jobs: tables restored at the same time; more than 1 needs a copy of the dump.
         ownerless: leave out owners and rights, where their roles are not there.
@@ -37,6 +39,7 @@ class Filler:
 
     suite: Suite
     address: Address
+    server: int
     staging: Path
     jobs: int = 1
     ownerless: bool = False
@@ -69,13 +72,35 @@ class Filler:
 
     def fill_from(self, path: Path, choose: Choose | None = None) -> None:
         """Restores from a file in custom format, or a folder in directory format, several tables at the same time."""
-        arguments = [*self._arguments, *([f"--jobs={self.jobs}"] if self.jobs > 1 else [])]
+        several = self.jobs > 1 and not self._by_script
+        arguments = [*self._arguments, *([f"--jobs={self.jobs}"] if several else [])]
         with contextlib.ExitStack() as stack:
             if choose is not None:
                 folder = stack.enter_context(temporary_folder("postgres", self.staging))
                 arguments.append(f"--use-list={_list_file(folder / 'list', path, choose)}")
+            if self._by_script:
+                self._run_script([*arguments, str(path)])
+                return
             with self._running("pg_restore", [*arguments, str(path)]) as program:
                 _end(program)
+
+    @property
+    def _by_script(self) -> bool:
+        """Whether `pg_restore` would begin by a setting that the server does not know; `_restore_detour` tells more."""
+        return self.server < KNOWN_SINCE <= self.suite.major
+
+    def _run_script(self, arguments: Sequence[str], feed: Callable[[Program], None] | None = None) -> None:
+        """Has `pg_restore` write its script, and `psql` run it."""
+        with (
+            self._running("pg_restore", [*arguments, "--file=-"], feed=feed is not None, connected=False) as writer,
+            self._running("psql", _PSQL, feed=True) as runner,
+        ):
+            with carried(writer, runner):
+                if feed is not None:
+                    feed(writer)
+                writer.end_input()
+            writer.finish()
+            _end(runner)
 
     @property
     def _arguments(self) -> list[str]:
@@ -85,10 +110,17 @@ class Filler:
         intake = Intake(reader.read, what)
         contents = read_contents(intake)
         head = contents.encoded(contents.entries if choose is None else choose(contents))
-        with self._running("pg_restore", self._arguments, feed=True) as program:
+
+        def feed(program: Program) -> None:
             gone = _hand(program, head)
             while data := intake.some():
                 gone = gone or _hand(program, data)
+
+        if self._by_script:
+            self._run_script(self._arguments, feed)
+            return
+        with self._running("pg_restore", self._arguments, feed=True) as program:
+            feed(program)
             _end(program)
 
     def run_sql(self, read: Callable[[int], bytes], what: str, *, whole: bool = True) -> None:
@@ -104,6 +136,7 @@ class Filler:
             RestoreError: PostgreSQL refused a statement.
         """
         watch = PlainWatch()
+        read = read if self.server >= KNOWN_SINCE else without_setting(read)
         with self._running("psql", _PSQL, feed=True) as program:
             gone = False
             while data := read(_PIECE):
@@ -114,9 +147,12 @@ class Filler:
             _end(program)
 
     @contextlib.contextmanager
-    def _running(self, name: str, arguments: Sequence[str], *, feed: bool = False) -> Iterator[Program]:
+    def _running(
+        self, name: str, arguments: Sequence[str], *, feed: bool = False, connected: bool = True
+    ) -> Iterator[Program]:
+        address = self.address if connected else None
         try:
-            with _programs.running(self.suite, name, arguments, self.address, feed=feed) as program:
+            with _programs.running(self.suite, name, arguments, address, feed=feed) as program:
                 yield program
         except ProgramFailedError as error:
             raise _told(name, error, self.address) from None
@@ -158,9 +194,8 @@ def _list_file(target: Path, dump: Path, choose: Choose) -> Path:
 
 
 def suite_for(program: str, server: int, folder: Path | None, needed: str = "pg_restore") -> Suite:
-    """The programs for a restore: not older than what dumped, and not newer than the server where that can be had.
-
-    From version 17 on they begin by a setting that servers of version 16 and older do not know.
+    """The programs for a restore: not older than what dumped; of them those that talk to the server themselves (see
+    `_restore_detour`), of the server's version or the next one.
 
     Args:
         program: version of the `pg_dump`, e.g. `18.1`; empty where nobody knows.
@@ -174,15 +209,16 @@ def suite_for(program: str, server: int, folder: Path | None, needed: str = "pg_
     wrote = program.partition(".")[0]
     least = int(wrote) if wrote.isdecimal() else 0
     found = [suite for suite in _programs.suites(needed, folder) if suite.major >= least]
-    fitting = [suite for suite in found if server >= 17 or suite.major <= 16]
+    direct = [suite for suite in found if server >= KNOWN_SINCE or suite.major < KNOWN_SINCE]
+    fitting = direct or [suite for suite in found if _programs.has(suite, "psql")]
     if fitting:
         near = [suite for suite in fitting if suite.major >= server]
         return near[0] if near else fitting[-1]
     if found:
         raise RestoreError(
-            f"the {needed} here ({', '.join(suite.version for suite in found)}) cannot restore to a server of version "
-            f"{server}: from version 17 on it makes a setting that older servers refuse",
-            f"Restore to a server of version 17 or newer, or install {needed} of version {max(least, server)} to 16.",
+            f"a server of version {server} takes what {needed} {found[0].version} writes only by psql, which is not in "
+            f"{found[0].folder}",
+            "Install psql beside it.",
         )
     raise RestoreError(
         f"there is no {needed} of version {max(least, 1)} or newer here", _programs.how_to_install(least)

@@ -162,7 +162,7 @@ def restore_tables(
         suite = _suite(record, server, folder)
         intents = Intents(server.identifier)
         with temporary_database(server, address.database, "tables", _form(record), intents, site) as scratch:
-            filler = Filler(suite, server.at(scratch), site.staging, jobs)
+            filler = Filler(suite, server.at(scratch), server.major, site.staging, jobs)
             chosen, facts = _filled(remaining, record, filler, options.tables)
             bringing = _Bringing(server.at(scratch), address, chosen, facts, record, options, site)
             kept = bringing.run()

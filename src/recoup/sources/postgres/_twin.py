@@ -192,7 +192,7 @@ class _Making:
         program = "psql" if part.name.endswith(".sql") else "pg_restore"
         suite = suite_for(self.record.program, server.major, twin.programs, program)
         name = self._made(stack)
-        Filler(suite, server.at(name), twin.site.staging, twin.jobs, self.ownerless).fill(part)
+        Filler(suite, server.at(name), server.major, twin.site.staging, twin.jobs, self.ownerless).fill(part)
         return name
 
     def _made(self, stack: contextlib.ExitStack) -> str:
