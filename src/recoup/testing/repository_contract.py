@@ -315,6 +315,30 @@ class RepositoryContract:
         with pytest.raises(NoSuchSetError):
             made.undelete(name)
 
+    def test_an_overview_says_what_single_questions_say(self, made: Repository) -> None:
+        """With copies and without, and it knows of what was deleted since."""
+        names = [name_of(add_set(made, NOW + timedelta(hours=hours), b"x")) for hours in range(3)]
+        made.mark(names[1], Mark("note", NOW, "", {"text": "kept"}))
+        made.delete([names[0]], keep_days=1)
+        for copies in (True, False):
+            overview = made.overview(copies=copies)
+            assert list(overview.names) == names[1:] == list(made.names())
+            for name in overview.names:
+                assert overview.manifest(name) == made.manifest(name)
+                assert standing(overview.marks(name), NOW) == standing(made.marks(name), NOW)
+            made.delete([names[2]])
+            with pytest.raises(NoSuchSetError):
+                made.overview(copies=copies).manifest(names[2])
+            names[2] = name_of(add_set(made, NOW + timedelta(hours=2)))
+
+    def test_deleting_a_set_that_is_not_there_is_refused_and_nothing_else_goes(self, made: Repository) -> None:
+        """A name that was typed wrong."""
+        name = name_of(add_set(made))
+        with pytest.raises(NoSuchSetError):
+            made.delete([name, name.next()])
+        assert made.names() == [name]
+        assert made.locked_until(name) is None
+
     @pytest.mark.parametrize(
         ("held", "wanted"),
         [("exclusive", "shared"), ("exclusive", "backup"), ("shared", "exclusive"), ("backup", "exclusive")],

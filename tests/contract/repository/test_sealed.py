@@ -18,6 +18,7 @@ from recoup.repository.plain.repository import PlainRepository
 from recoup.repository.sealing._base import Sealing
 from recoup.repository.sealing.age import AgeSealing
 from recoup.storage.local import LocalStorage
+from recoup.storage.memory import MemoryStorage
 from recoup.system.clock import SystemClock
 from recoup.testing.repository_contract import (
     FILES,
@@ -58,6 +59,28 @@ class TestAge(RepositoryContract):
 
 class TestAgeWithItsManifest(TestAge):
     pack, compression, seal_manifest = "tree", "none", True
+
+
+class TestAgeWithoutRenames(TestAge):
+    """On a storage like an object store, the manifest encrypted, too."""
+
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        return MemoryStorage(moves=False)
+
+    @pytest.fixture
+    def repository(self, tmp_path: Path, storage: MemoryStorage) -> Repository:
+        how = sealing(self.way, tmp_path / "keys")
+        return open_repository("r", storage, "tar", "none", None, SystemClock(), how, seal_manifest=True)
+
+    @pytest.fixture
+    def damage(self, storage: MemoryStorage) -> Callable[[SetName, StoredPart], None]:
+        def flip(name: SetName, part: StoredPart) -> None:
+            data = bytearray(storage.get(f"{name}/{part.path}"))
+            data[len(data) // 2] ^= 1
+            storage.put(f"{name}/{part.path}", bytes(data))
+
+        return flip
 
 
 class TestGpgWithARecipient(TestAge):
