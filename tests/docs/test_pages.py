@@ -20,9 +20,17 @@ import pytest
 
 from postgres_server.running import embedded_programs, running
 from qdrant_server.running import Qdrant
+from s3_server.buckets import Bucket
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/tutorial/first-backup.md", "docs/howto/restore.md", "docs/howto/encryption.md", "README.md"]
+PAGES = [
+    "docs/tutorial/first-backup.md",
+    "docs/howto/restore.md",
+    "docs/howto/encryption.md",
+    "docs/howto/service.md",
+    "docs/howto/keyed.md",
+    "README.md",
+]
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<order>file|exit|not run|setup): (?P<value>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
@@ -82,8 +90,13 @@ def selfrag(folder: Path) -> None:
     example("selfrag", folder)
 
 
+def cloudops(folder: Path) -> None:
+    """The folder of the service's backups."""
+    example("cloudops", folder)
+
+
 def example(name: str, folder: Path) -> None:
-    for part in ("recoup.yaml", "compose.yaml", "make_data.py", "scripts"):
+    for part in ("recoup.yaml", "s3.yaml", "compose.yaml", "make_data.py", "scripts", "cloudops_backup"):
         source = ROOT / "examples" / name / part
         if source.exists():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
@@ -103,6 +116,7 @@ SETUPS: dict[str, Callable[[Path], None]] = {
     "docmind": docmind,
     "citadel": citadel,
     "selfrag": selfrag,
+    "cloudops": cloudops,
     "sources": sources,
 }
 
@@ -165,6 +179,23 @@ def test_the_page_of_an_example_runs_as_it_stands(page: str, qdrant: Qdrant, tmp
     folder.mkdir()
     for block in blocks((ROOT / page).read_text(encoding="utf-8")):
         run(block, folder, **{WITH_QDRANT[page]: qdrant.url})
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("CO-4", "CO-11", "CO-19")
+def test_the_page_of_the_service_runs_as_it_stands(qdrant: Qdrant, bucket: Bucket, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    settings = {
+        "QDRANT_URL": qdrant.url,
+        "CLOUDOPS_DATA": str(tmp_path / "data"),
+        "CLOUDOPS_BUCKET": bucket.name,
+        "RECOUP__REPOSITORIES__S3__STORAGE__ENDPOINT": bucket.endpoint,
+        "AWS_ACCESS_KEY_ID": bucket.account.access_key,
+        "AWS_SECRET_ACCESS_KEY": bucket.account.secret_key,
+    }
+    for block in blocks((ROOT / "examples/cloudops/README.md").read_text(encoding="utf-8")):
+        run(block, folder, **settings)
 
 
 @pytest.mark.slow
