@@ -9,16 +9,16 @@ import contextlib
 import hashlib
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from recoup.errors import DamagedError, StorageError
 from recoup.model.names import checked_relative, shown
-from recoup.storage import _object_access
+from recoup.storage import _object_access, _s3_features
 from recoup.storage._background import Background, background
-from recoup.storage._base import ByteReader, Object, Properties
-from recoup.storage._object_faults import Operation, TakenError, UnclearError, of_obstore
+from recoup.storage._base import ByteReader, Feature, Object, Properties
+from recoup.storage._object_faults import Operation, RightError, TakenError, UnclearError, of_obstore
 from recoup.storage._object_keys import Keys
 from recoup.storage._object_options import ObjectOptions as Options
 from recoup.storage._object_options import number_of
@@ -26,7 +26,7 @@ from recoup.storage._object_reading import Block, ObjectReader
 from recoup.storage._object_stores import Opened, block_size, opened
 from recoup.storage._object_writing import ObjectWriter, Parts, S3Parts, StreamedParts
 from recoup.storage._retrying import Retrying
-from recoup.storage._s3 import S3Client, Unfinished
+from recoup.storage._s3 import Answer, S3Client, Unfinished
 from recoup.storage._throttled import Limit
 from recoup.system.clock import Clock, SystemClock
 
@@ -35,7 +35,6 @@ T = TypeVar("T")
 __all__ = ["ObjectStorage", "Options", "connect"]
 
 _PAGE = 1000  # objects of one page of a listing, and of one request to delete
-_ABANDONED = timedelta(days=1)
 _CLOSE_WAIT = 1.0  # seconds
 
 
@@ -62,7 +61,9 @@ class ObjectStorage:
         self._download = Limit(None if options.download_limit is None else number_of(options.download_limit))
         self._retrying = Retrying(options.retries, options.retry_wait)
         self._loop = background()
-        self.properties = Properties(put_if_absent=options.conditional_put, moves=False)
+        self.properties = Properties(
+            put_if_absent=options.conditional_put, moves=False, part_size=number_of(options.part_size)
+        )
         if store.s3 is not None:
             weakref.finalize(self, _close, self._loop, store.s3)
 
@@ -304,6 +305,18 @@ class ObjectStorage:
         if client is not None:
             self._run(lambda _: client.head_bucket())
 
+    def features(self, key: str) -> Sequence[Feature]:
+        """What the bucket is set to."""
+        client, name = self._s3, self._keys.stored(key)
+        if client is None:
+            return ()
+        stored = self._run(lambda _: client.head(name))
+
+        def setting(wanted: str) -> Answer:
+            return self._run(lambda _: client.setting(wanted))
+
+        return list(_s3_features.features(self._options, setting, stored, self.unfinished, self._clock.now()))
+
     def sync(self, prefix: str) -> None:
         """A store that has answered keeps what it took."""
 
@@ -319,13 +332,16 @@ class ObjectStorage:
         return self._run(lambda _: all_of_them())
 
     def tidy(self) -> None:
-        """Takes back uploads that nobody has finished for a day."""
-        if self._s3 is None:
-            return
-        client, now = self._s3, self._clock.now()
-        for left in self.unfinished():
-            if left.begun < now - _ABANDONED:
-                self._run(lambda _, one=left: client.abort(one.name, one.id))  # type: ignore[misc]
+        """Takes back uploads that nobody has finished for a day, where the store lists them and these keys may."""
+        with contextlib.suppress(RightError, UnclearError):
+            for left in self.unfinished():
+                if left.begun < self._clock.now() - _s3_features.ABANDONED:
+                    self._take_back(left)
+
+    def _take_back(self, left: Unfinished) -> None:
+        client = self._s3
+        if client is not None:
+            self._run(lambda _: client.abort(left.name, left.id))
 
     def free_bytes(self) -> int | None:
         """Unknown."""
