@@ -112,6 +112,12 @@ class WrongKeyError(RecoupError):
     exit_code = ExitCode.WRONG_KEY
 
 
+class NoOpenerError(WrongKeyError):
+    """The program that opens the data is not installed here: nothing is known about key or data."""
+
+    exit_code = ExitCode.FAILED
+
+
 class RefusedError(RecoupError):
     """Refused for safety: an unknown format version, a broken manifest, a rule that would be violated."""
 

@@ -228,7 +228,7 @@ def test_a_missing_key_or_program_is_told_by_doctor_and_stops_a_backup(
     for verb, code in (("doctor", 1), ("backup", 12)):
         done = stack(verb)
         assert done.returncode == code
-        assert "passphrase cannot be read" in done.stdout + done.stderr
+        assert "passphrase cannot be read" in " ".join((done.stdout + done.stderr).split()), "wherever lines end"
     passphrase(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     for verb in ("doctor", "backup"):
@@ -237,6 +237,23 @@ def test_a_missing_key_or_program_is_told_by_doctor_and_stops_a_backup(
         assert "gpg is not installed" in done.stdout + done.stderr
         assert "apt install gnupg" in done.stdout + done.stderr
     assert stack.sets() == []
+
+
+def test_a_missing_program_is_not_taken_for_damage(
+    tmp_path: Path, inside: Recoup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(tmp_path, passphrase(tmp_path), inside)
+    stack("init")
+    assert stack("backup").returncode == 0
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("PATH", str(tmp_path))
+        for verb in ("verify", "drill", "restore"):
+            done = stack(verb)
+            assert done.returncode == 1, verb
+            assert "gpg is not installed" in done.stderr
+            assert "damaged" not in done.stdout + done.stderr
+    assert '"failed_proof": null' in stack("list", "--json").stdout
+    assert stack("verify").returncode == 0
 
 
 def test_a_repository_without_encryption_has_nothing_to_check(tmp_path: Path, inside: Recoup) -> None:

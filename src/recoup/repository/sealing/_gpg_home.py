@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
-from recoup.errors import RecoupError, WrongKeyError
+from recoup.errors import NoOpenerError, RecoupError, WrongKeyError
 from recoup.system.programs import Program, ProgramFailedError
 from recoup.system.subprocesses import output_of
 from recoup.system.tempdirs import temporary_folder
@@ -36,7 +36,7 @@ class Home:
             feed: whether we write to it.
 
         Raises:
-            RecoupError: gpg is not installed.
+            NoOpenerError: gpg is not installed.
         """
         command = ["gpg", *_ALWAYS, "--homedir", str(self.folder)]
         if passphrase is None:
@@ -113,7 +113,7 @@ def _started(command: Sequence[str], *, feed: bool, descriptors: Sequence[int] =
         return Program(command, environment=_ENVIRONMENT, feed=feed, descriptors=descriptors)
     except ProgramFailedError as error:
         if error.code == 127:
-            raise RecoupError(f"{command[0]} is not installed, and `encrypt: gpg:` needs it", _MISSING) from None
+            raise NoOpenerError(f"{command[0]} is not installed, and `encrypt: gpg:` needs it", _MISSING) from None
         raise
 
 
