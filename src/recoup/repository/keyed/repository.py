@@ -1,6 +1,6 @@
 """The keyed repository: a plain one whose artefacts lie where a template wants them, beside those of other tools."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -71,6 +71,10 @@ class KeyedRepository(PlainRepository):
         raise RefusedError(
             f"{self.location} is a repository already, of layout 'sets'", "Choose another place. Nothing was changed."
         )
+
+    def shape(self) -> Mapping[str, str]:
+        """The template, so that whoever has lost the configuration knows it."""
+        return {"key": self._keyed.template.text}
 
     # --- artefacts --------------------------------------------------------------------------------------------------
 
