@@ -150,6 +150,13 @@ def test_only_what_holds_a_whole_collection_table_or_database_is_an_artefact(
     assert parts.of_stream(name, extension) == part
 
 
+def test_a_restored_collection_is_named_as_clients_know_it() -> None:
+    assert parts.names_for("docs") == ("docs",)
+    restored = "docs__restore_20261121_020000__restore_20261122_020000_2"
+    assert parts.names_for(restored) == ("docs", restored)
+    assert parts.names_for("docs__restore_20261121_020000_old") == ("docs__restore_20261121_020000_old",)
+
+
 def test_a_folder_is_an_artefact_where_it_is_one_archive() -> None:
     assert parts.of_tree("data", ".", "tar.gz", ".tar.gz") == "data"
     assert parts.of_tree("db", "selfrag.dir", "tar", ".tar") == "selfrag.dir"

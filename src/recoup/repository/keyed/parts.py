@@ -9,6 +9,9 @@ _WHOLE = re.compile(r"(?P<part>[^/]+)/(?P=part)-[0-9]{4}(?:-[0-9]{2}){5}")
 """A collection's own snapshot, from the only node that has it: `docs/docs-2026-11-21-02-00-00`."""
 
 _TABLE = re.compile(r"tables/(?P<part>[^/]+)")
+_RESTORED = re.compile(r"(?:__restore_[0-9]{8}_[0-9]{6}(?:_[0-9]{1,3})?)+\Z")
+"""How restores to a Qdrant server name what they make: `docs__restore_20261121_020000`."""
+
 _ALONE = re.compile(r"(?P<part>[^/]+)")
 _SNAPSHOT = ".snapshot"
 
@@ -29,6 +32,12 @@ def of_stream(name: str, extension: str) -> str | None:
     patterns = (_WHOLE,) if extension == _SNAPSHOT else (_TABLE, _ALONE)
     found = next((match for pattern in patterns if (match := pattern.fullmatch(stem))), None)
     return found["part"] if found else None
+
+
+def names_for(part: str) -> tuple[str, ...]:
+    """What an artefact may be named after, the best first: clients know a collection that was restored by the name without
+    what the restore put behind, which is an alias since then."""
+    return tuple(dict.fromkeys((_RESTORED.sub("", part), part)))
 
 
 def of_tree(source: str, name: str, pack: str, extension: str) -> str | None:

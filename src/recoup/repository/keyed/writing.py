@@ -34,7 +34,8 @@ class KeyedSetWriter(PlainSetWriter):
         part = parts.of_stream(name, template.extension)
         if part is None:
             return super().stream_path(source, name, suffix)
-        return artefact_path(template.key(source, part, self.name, suffix))
+        paths = [artefact_path(template.key(source, one, self.name, suffix)) for one in parts.names_for(part)]
+        return next((path for path in paths if self.final(path) not in self._taken), paths[-1])
 
     def tree_path(self, source: str, name: str, pack: Pack) -> str:
         """The same for a tree, which is an artefact when it is one archive."""
