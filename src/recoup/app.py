@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         PruneReport,
         PutRight,
         RecoveryReport,
+        RepairReport,
         RestoreReport,
         SetInfo,
         StoredCopy,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from recoup.operations.nearest import Locked
     from recoup.operations.prune import PrunePlan
     from recoup.operations.recovery import Plan as RecoveryPlan
+    from recoup.operations.repair import Row as RepairRow
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
@@ -454,6 +456,15 @@ class Stack:
         openers = {name: self._opener(name) for name in names}
         factors = {name: self._settings_of(name).free_space_factor for name in names}
         return doctor.run(live, openers, factors, self.warnings)
+
+    def doctor_storage(self) -> "DoctorReport":
+        """What the repositories' storages can and cannot do; tried with objects that are removed again."""
+        from recoup.operations import doctor
+
+        def connecting(name: str) -> "Callable[[], Storage]":
+            return lambda: self._storage_of(self._settings_of(name))
+
+        return doctor.probe({name: connecting(name) for name in self._repository_names})
 
     # --- verify and drill -------------------------------------------------------------------------------------------
 
@@ -944,6 +955,66 @@ class Stack:
         left, right = self._open(plan.origin), self._open(plan.target)
         with left.lock("shared", "copy", self.settings.stack, wait_lock), self._emitting() as emit:
             return copy.run(plan, copy.Way(left, right, self._clock, emit, wait_lock))
+
+    def plan_repair(self, helper: str, sets: Sequence[str] = (), *, wait_lock: float = 0.0) -> "list[RepairRow]":
+        """Looks for damage by reading every stored byte, in the repository chosen, or in all but the helper; changes nothing.
+
+        Args:
+            helper: name of the repository that has copies of the same cuts.
+            sets: texts that name sets; all by default.
+            wait_lock: seconds to wait for a lock.
+        """
+        from recoup.operations import repair
+
+        rows = list["RepairRow"]()
+        with self._emitting() as emit, self._locked("repair", wait_lock) as reading:
+            there = reading(helper)
+            for name in self._mended(helper):
+                one = self.only(name)
+                chosen = [one._named(text) for text in sets] or list(one._existing_names())  # noqa: SLF001 - another of us
+                rows += repair.plan(chosen, repair.Sides(reading(name), there, self._clock, emit))
+        return rows
+
+    def _mended(self, helper: str) -> list[str]:
+        found = [name for name in self._several(None) if self._at(name).location != self._at(helper).location]
+        if not found:
+            raise UsageError(f"{helper} cannot mend itself", "Name the repository with damage by -r.")
+        return found
+
+    def repair(
+        self,
+        rows: "Sequence[RepairRow] | None" = None,
+        *,
+        helper: str,
+        sets: Sequence[str] = (),
+        wait_lock: float = 0.0,
+    ) -> "list[RepairReport]":
+        """Replaces damaged and missing files of sets by those of another repository, if they are those that the manifest
+        wants, and looks at all of each damaged set again.
+
+        Args:
+            rows: from `plan_repair`; made from the other arguments when None.
+            helper: name of the repository that has copies of the same cuts.
+            sets: texts that name sets; all by default.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            NoSuchSetError: there is nothing to look at.
+        """
+        from recoup.operations import repair
+
+        rows = self.plan_repair(helper, sets, wait_lock=wait_lock) if rows is None else rows
+        if not rows:
+            raise NoSuchSetError("there are no sets: nothing was looked at", "`recoup list` shows what there is.")
+        reports, stack = list["RepairReport"](), self.settings.stack
+        with self._emitting() as emit, self._locked("repair", wait_lock) as reading:
+            there = reading(helper)
+            for row in rows:
+                here = self._at(row.repository)
+                sides = repair.Sides(here, there, self._clock, emit)
+                with here.lock("exclusive", "repair", stack, wait_lock) if row.damage else contextlib.nullcontext():
+                    reports.append(repair.run(row, sides))
+        return reports
 
     # --- retention --------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
         BackupReport,
         CopyReport,
         DrillReport,
+        RepairReport,
         RestoreReport,
         VerifyReport,
     )
-    from recoup.operations import backup, copy, doctor, restore, status
+    from recoup.operations import backup, copy, doctor, repair, restore, status
     from recoup.operations.prune import PrunePlan
+
+_DAMAGE = 50  # lines of damage shown of one set
 
 _STYLE = {
     "complete": "green",
@@ -135,6 +138,32 @@ def copy_report(report: "CopyReport") -> Iterator[str]:
     )
 
 
+def repair_plan(rows: "Sequence[repair.Row]", helper: str) -> Iterator[str]:
+    """`repair --dry-run`."""
+    for row in rows:
+        if not row.damage:
+            continue
+        yield f"{row.set} in {row.repository}: {len(row.damage)} damaged" + (
+            f"; {helper} has it as {row.helper}" if row.helper else f"; {helper} has no copy of it"
+        )
+        yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in row.damage[:_DAMAGE])
+    yield f"{counted(sum(bool(row.damage) for row in rows), 'set')} of {len(rows)} damaged."
+
+
+def repair_report(reports: "Sequence[RepairReport]") -> Iterator[str]:
+    """`repair`."""
+    for report in reports:
+        if not report.repaired and not report.left:
+            continue
+        state = "whole again" if not report.left else f"STILL damaged in {counted(len(report.left), 'place')}"
+        files = counted(len(report.repaired), "file")
+        yield f"{report.set} in {report.repository}: {files} mended by {report.helper}, {state}"
+        yield from (f"  {shown(reason)}" for reason in report.reasons)
+        yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in report.left[:_DAMAGE])
+    whole = sum(not report.left for report in reports)
+    yield f"{whole} of {counted(len(reports), 'set')} whole."
+
+
 def facts(record: "SourceRecord") -> Table:
     """What a correct copy of a source must show."""
     table = _table("Subject", "Fact", "Value", fold=("Subject", "Value"))
@@ -222,6 +251,7 @@ def restore_report(report: "RestoreReport") -> str:
             continue
         where = f" from {source.repository}" if source.fell_back else ""
         lines.append(f"{source.source}: {size(source.bytes)} restored{where} to {shown(source.target)}")
+        lines += [f"  {what}: {count:,}, as recorded" for what, count in source.counted.items()]
         if source.kept:
             lines.append(f"  what was there is kept as {shown(source.kept)}")
     return "\n".join(lines)

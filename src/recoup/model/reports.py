@@ -313,6 +313,8 @@ class RestoredSource:
         exit_code: that error's exit code.
         repository: whose copy it is from.
         fell_back: why nearer copies were not taken, one sentence for each that was tried.
+        counted: what was counted at the target afterwards, and is what was recorded at the backup: `points of docs` to their
+            number; empty where nothing is counted.
     """
 
     source: str
@@ -324,6 +326,7 @@ class RestoredSource:
     exit_code: ExitCode = ExitCode.OK
     repository: str = ""
     fell_back: tuple[str, ...] = ()
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -405,6 +408,34 @@ class CopyReport:
         if ExitCode.DAMAGED in codes:
             return ExitCode.DAMAGED
         return codes.pop() if len(codes) == 1 and len(failed) == len(self.sets) else ExitCode.INCOMPLETE
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """The result of mending one set by another repository's copy.
+
+    Attributes:
+        set: its name.
+        repository: where it was mended.
+        helper: name of the repository that has the copy.
+        repaired: paths of the files that were put in place, with the bytes that the manifest wants.
+        left: damage that is still there, by a verification of the whole set.
+        seconds: how long it took.
+        reasons: why that could not be mended, one sentence each.
+    """
+
+    set: str
+    repository: str
+    helper: str
+    repaired: tuple[str, ...]
+    left: tuple[Damage, ...]
+    seconds: float
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when the set is whole, else 4."""
+        return ExitCode.DAMAGED if self.left else ExitCode.OK
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, datetime
 from typing import Literal, Protocol
 
-from recoup.model.manifest import Manifest, StoredPart
+from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Content, Member, Part
@@ -190,6 +190,54 @@ class Overview(Protocol):
         ...
 
 
+class Mending(Protocol):
+    """A stored set, file by file: what is damaged of it can be replaced by what another repository has."""
+
+    def raw(self, path: str) -> Iterator[bytes]:
+        """The bytes of a file as they lie there.
+
+        Raises:
+            DamagedError: it is missing or cannot be read.
+        """
+        ...
+
+    def beside(self) -> list[StoredFile]:
+        """The files of an encrypted set that are no parts."""
+        ...
+
+    def listed(self, part: StoredPart) -> Iterator[bytes]:
+        """A tree's member list, opened where it is encrypted and checked; it is the same whatever the tree's pack."""
+        ...
+
+    def files(self, part: StoredPart) -> Iterator[tuple[str, StoredFile]]:
+        """The files of a tree that is stored as one: name in the tree, and what the member list says of each."""
+        ...
+
+    def as_stored(self, part: StoredPart, fetched: Part) -> Iterator[bytes]:
+        """A part, fetched from another repository, as this set has it stored: compressed, packed.
+
+        Raises:
+            RefusedError: it is encrypted, which gives other bytes each time.
+        """
+        ...
+
+    def replace(self, file: StoredFile, chunks: Iterator[bytes]) -> None:
+        """Puts a file in the place of the one that is there; only if the bytes are those that the set wants.
+
+        Raises:
+            DamagedError: they are not; what is there is as it was.
+        """
+        ...
+
+    def wanted_manifest(self) -> str:
+        """The SHA-256 that the manifest's file has to have by the set's checksums; empty where that cannot be told."""
+        ...
+
+    def write_sums(self) -> None:
+        """Makes the set's checksums anew from its manifest."""
+        ...
+
+
 class Repository(Protocol):
     """Backup sets on a storage."""
 
@@ -306,6 +354,10 @@ class Repository(Protocol):
 
     def locked_until(self, name: SetName) -> datetime | None:
         """Until when (UTC) the storage itself refuses to give a set up; None where it does not."""
+        ...
+
+    def mending(self, name: SetName) -> Mending:
+        """A set, file by file. Whoever replaces something holds an exclusive lock."""
         ...
 
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:

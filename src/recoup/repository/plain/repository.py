@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -11,7 +11,7 @@ from typing import ClassVar
 from recoup.errors import NoRepositoryError, NoSuchSetError, RecoupError, RefusedError, StorageError, WrongKeyError
 from recoup.model.manifest import Manifest, Sealed, StoredPart, decode
 from recoup.model.marks import Mark
-from recoup.model.names import SetName
+from recoup.model.names import SetName, shown
 from recoup.model.part import Part
 from recoup.repository import locking
 from recoup.repository._base import KeyProof, Lock, LockMode, Overview, SetWriter, Subset, Verification, locked
@@ -20,6 +20,7 @@ from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.claiming import ClaimedSets
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.keys import SetKeys
+from recoup.repository.plain.mending import PlainMending
 from recoup.repository.plain.once import earlier_parts
 from recoup.repository.plain.overview import Copied, OneByOne
 from recoup.repository.plain.reading import part_of
@@ -49,6 +50,12 @@ def _mark(data: bytes) -> Mark:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         newest = datetime.max.replace(tzinfo=UTC)
         return Mark("pin", newest, "", {"reason": "one of its marks is damaged, and might be a pin"})
+
+
+def _as_made(record: Mapping[str, object]) -> str:
+    """What to do about a repository of another layout."""
+    settings = " and ".join(f"`{key}: {shown(str(record[key]))}`" for key in ("layout", "key") if key in record)
+    return f"It was made with {settings}: set that, or use the Recoup that made it."
 
 
 class PlainRepository:
@@ -98,11 +105,16 @@ class PlainRepository:
             "id": secrets.token_hex(16),
             "created": self._clock.now().isoformat(),
             "layout": self.LAYOUT,
+            **self.shape(),
         }
         try:
             self._storage.put(layout.REPOSITORY, (json.dumps(record, indent=1) + "\n").encode(), if_absent=True)
         except FileExistsError:
             raise RefusedError(f"{self.location} is a repository already", "Nothing was changed.") from None
+
+    def shape(self) -> Mapping[str, str]:
+        """What other layouts add to `recoup-repository.json`."""
+        return {}
 
     def _exists(self) -> bool:
         try:
@@ -131,7 +143,7 @@ class PlainRepository:
             raise RefusedError(
                 f"the repository at {self.location} has layout {kind!r}, version {version!r}; "
                 f"this Recoup reads layout {self.LAYOUT!r}, version {VERSION}, there",
-                "Set `layout:` of the repository as it was when it was made, or use the Recoup that made it.",
+                _as_made(record),
             )
 
     def names(self) -> Sequence[SetName]:
@@ -277,6 +289,12 @@ class PlainRepository:
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Compares stored bytes with the manifest."""
         return self.VERIFICATION(self._storage, name, self._keys(name), subset, advance or (lambda _: None))
+
+    def mending(self, name: SetName) -> PlainMending:
+        """A set, file by file, to replace what is damaged of it."""
+        keys = SetKeys(self._storage, str(name), self._style.sealing)
+        lines = self.VERIFICATION(self._storage, name, keys, Subset(), lambda _: None).sum_lines
+        return PlainMending(self._storage, str(name), keys, self._style, lines)
 
     def locked_until(self, name: SetName) -> datetime | None:
         """Until when the storage refuses to give up the manifest, which was stored last."""

@@ -202,7 +202,7 @@ class PlainVerification:
         self.files += 2
         try:
             with self._storage.reader(f"{self._name}/{layout.SUMS}") as reader:
-                if not _agree(self._sum_lines(manifest, data), iter(lambda: reader.read(_BLOCK), b"")):
+                if not _agree(self.sum_lines(manifest, data), iter(lambda: reader.read(_BLOCK), b"")):
                     message = "SHA256SUMS and manifest.json contradict each other: one of them was changed"
                     yield Damage(layout.SUMS, "changed", message)
         except FileNotFoundError:
@@ -210,7 +210,8 @@ class PlainVerification:
         except RecoupError:
             return  # a broken member list, named above
 
-    def _sum_lines(self, manifest: Manifest, data: bytes) -> Iterator[bytes]:
+    def sum_lines(self, manifest: Manifest, data: bytes) -> Iterator[bytes]:
+        """What SHA256SUMS has to say, from the manifest, its bytes, and the member lists of trees."""
         for name in sorted(manifest.sources):
             for part in manifest.sources[name].parts:
                 if part.members and part.pack == "tree":
