@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from recoup.errors import NoSuchSetError, RefusedError, WrongKeyError
-from recoup.model.manifest import Manifest, StoredPart
+from recoup.model.events import ignore
+from recoup.model.manifest import Compression, Manifest, Pack, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
+from recoup.operations import copy, selection
 from recoup.repository._base import Repository, Subset
 from recoup.repository.keyed.repository import KeyedRepository
 from recoup.repository.keyed.template import parse
@@ -45,14 +47,17 @@ OF_TREE = ("{folder}_{date:%Y%m%d_%H%M%S}.tar.gz", dict[str, str]())
 def keyed(
     storage: Storage,
     key: tuple[str, dict[str, str]] = CLOUDOPS,
-    pack: str = "tree",
-    compression: str = "none",
+    pack: Pack = "tree",
+    compression: Compression = "none",
     *,
     adopts: bool = False,
     how: Sealing | None = None,
+    seal_manifest: bool = False,
 ) -> KeyedRepository:
     shape = Shape(parse(*key), adopts)
-    opened = open_repository("r", storage, pack, compression, None, SystemClock(), how, shape=shape)  # type: ignore[arg-type]
+    opened = open_repository(
+        "r", storage, pack, compression, None, SystemClock(), how, shape=shape, seal_manifest=seal_manifest
+    )
     assert isinstance(opened, KeyedRepository)
     return opened
 
@@ -151,6 +156,19 @@ def test_artefacts_have_their_own_keys_and_the_rest_lies_beside(repository: Keye
     assert first.time == NOW.replace(microsecond=0)
     assert second.location == f"{repository.location}/{estate}"
     assert list(repository.verify(name_of(manifest), Subset())) == []
+
+
+@pytest.mark.requirement("CO-7")
+def test_a_restored_collection_keeps_the_keys_that_it_had(repository: KeyedRepository, storage: Storage) -> None:
+    restored = "docs__restore_20261121_010000"
+    manifest = add_collections(repository, restored)
+    assert storage.get("user-123/snapshots/docs/2026-11-21T02-00-00.snapshot") == f"snapshot of {restored}".encode()
+    assert list(storage.list(f"{HOME}/{manifest.name}/vectors/{restored}"))
+    add_collections(repository, "docs", restored, hours=1)
+    assert storage.get("user-123/snapshots/docs/2026-11-21T03-00-00.snapshot") == b"snapshot of docs"
+    assert storage.get(f"user-123/snapshots/{restored}/2026-11-21T03-00-00.snapshot")
+    for name in repository.names():
+        assert list(repository.verify(name, Subset())) == []
 
 
 def test_a_second_set_within_a_second_has_keys_of_its_own(repository: KeyedRepository, storage: Storage) -> None:
@@ -272,6 +290,34 @@ def test_compression_and_encryption_put_their_suffixes_behind(storage: Storage, 
     assert stream_bytes(repository.fetch(name_of(manifest), "vectors", snapshot)) == b"snapshot of docs"
 
 
+def test_a_host_without_a_key_verifies_artefacts_by_the_sums(storage: Storage, tmp_path: Path) -> None:
+    how = sealing("age", tmp_path / "keys")
+    repository = keyed(storage, how=how, seal_manifest=True)
+    repository.create()
+    name = name_of(add_collections(repository, "docs"))
+    blind = keyed(storage, how=sealing("age", tmp_path / "others", can_open=False), seal_manifest=True)
+    assert list(blind.verify(name, Subset())) == []
+    key = "user-123/snapshots/docs/2026-11-21T02-00-00.snapshot.age"
+    storage.put(key, storage.get(key)[:-1] + b"?")
+    assert [(damage.item, damage.kind) for damage in blind.verify(name, Subset())] == [(f".root/{key}", "changed")]
+
+
+def test_a_set_is_copied_into_another_layout_and_back(storage: Storage, tmp_path: Path) -> None:
+    first, clock = keyed(storage), SystemClock()
+    first.create()
+    given = add_collections(first, "docs", "notes")
+    plain = open_repository("plain", LocalStorage(tmp_path / "plain"), "tree", "zstd", None, clock)
+    again = keyed(LocalStorage(tmp_path / "again"))
+    for origin, target in ((first, plain), (plain, again)):
+        target.create()
+        planned = copy.plan(selection.listing(origin, clock.now()), origin, target, 1.1, clock)
+        assert copy.run(planned, copy.Way(origin, target, clock, ignore)).exit_code == 0
+        assert list(target.verify(name_of(given), Subset())) == []
+    came = again.manifest(name_of(given))
+    assert came.sources == given.sources
+    assert [one.key for one in again.artefacts(came)] == [one.key for one in first.artefacts(given)]
+
+
 def test_an_artefact_is_never_seen_before_it_is_whole(tmp_path: Path) -> None:
     repository = keyed(LocalStorage(tmp_path))
     repository.create()
@@ -366,7 +412,8 @@ def test_a_place_of_another_layout_is_said_to_be_one(tmp_path: Path) -> None:
     assert type(plain) is PlainRepository
     with pytest.raises(RefusedError, match="layout 'keyed'") as caught:
         plain.check()
-    assert "layout:" in caught.value.hint
+    assert "`layout: keyed`" in caught.value.hint
+    assert "`key: user-123/snapshots/{collection}/{date}.snapshot`" in caught.value.hint
 
 
 def test_what_a_killed_run_left_is_removed_with_its_artefacts(tmp_path: Path) -> None:
