@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recoup.errors import ExitCode, RecoupError
+from recoup.operations._probing import Probe
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
+from recoup.storage._base import Storage
 
 Severity = Literal["ok", "warning", "error"]
 
@@ -68,6 +70,32 @@ def run(
     for name, opened in repositories.items():
         found.extend(_repository(name, opened, int(sum(sizes.values()) * factors[name]), once))
     return Report(tuple(found))
+
+
+def probe(storages: Mapping[str, Callable[[], Storage]]) -> Report:
+    """Tries what the repositories' storages can and cannot do, below a folder of its own that is removed again.
+
+    Args:
+        storages: by repository; calling one connects it.
+    """
+    found: list[Finding] = []
+    if not storages:
+        found.append(Finding("error", "configuration", "no repository is configured", "Add one under `repositories:`."))
+    for name, connect in storages.items():
+        found.extend(_storage(f"storage {name}", connect))
+    return Report(tuple(found))
+
+
+def _storage(subject: str, connect: Callable[[], Storage]) -> Iterator[Finding]:
+    try:
+        storage = connect()
+        yield Finding("ok", subject, f"{storage.location} is tried with a few small objects and one large one")
+        for feature in Probe(storage).findings():
+            yield Finding(feature.severity, subject, feature.message, feature.hint)
+    except RecoupError as error:
+        yield Finding("error", subject, error.message, error.hint)
+    except OSError as error:
+        yield Finding("error", subject, f"cannot be used: {error.strerror or error}", "Check its disk and permissions.")
 
 
 def _source(name: str, source: Source) -> tuple[Finding, int]:

@@ -4,12 +4,12 @@ Keys are relative POSIX paths, checked by `recoup.model.names.checked_relative` 
 returns, `get` and `list` see the object whole; before, they see nothing of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,29 @@ class Properties:
         moves: `move` renames a whole prefix in one step. Where it cannot, what has a key shows as soon as it is written.
         shares: `share` can work, so that equal files of several sets take their space once.
         local_root: the folder, where objects are files of this machine; None elsewhere.
+        part_size: bytes beyond which an object is sent in parts; 0 where it never is.
     """
 
     put_if_absent: bool
     moves: bool
     shares: bool = False
     local_root: Path | None = None
+    part_size: int = 0
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that a particular place has, lacks or is set to, beyond what every storage promises.
+
+    Attributes:
+        severity: `ok`; `warning`: somebody should look at it; `error`: with these settings it stops a backup or breaks a promise.
+        message: what it is.
+        hint: what to do; empty when nothing is.
+    """
+
+    severity: Literal["ok", "warning", "error"]
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +201,14 @@ class Storage(Protocol):
 
         Raises:
             StorageError: something is missing (the place itself, a right, the network); the message names all of it.
+        """
+        ...
+
+    def features(self, key: str) -> Sequence[Feature]:
+        """What this particular place has, lacks or is set to; asks it.
+
+        Args:
+            key: of an object that was stored just now, whose attributes tell some of it.
         """
         ...
 

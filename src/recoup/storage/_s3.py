@@ -211,6 +211,18 @@ class S3Client:
         except FileNotFoundError:
             raise self.place.failure(404, "NoSuchBucket", "", "bucket") from None
 
+    async def setting(self, name: str) -> Answer:
+        """What the bucket is set to.
+
+        Args:
+            name: of the setting, as in its query: `versioning`, `object-lock`.
+
+        Raises:
+            FileNotFoundError: it is not set.
+            StorageError: it is not set, or the store does not know it.
+        """
+        return await self._send("GET", "", "bucket", {name: ""})
+
     async def unfinished(self, prefix: str) -> AsyncIterator[Unfinished]:
         """Uploads below a prefix that nobody has finished, page by page."""
         query = {"uploads": "", "prefix": prefix}

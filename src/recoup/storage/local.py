@@ -249,6 +249,10 @@ class LocalStorage:
     def check_access(self, folder: str) -> None:
         """A folder says what is wrong when it is used."""
 
+    def features(self, key: str) -> tuple[()]:  # noqa: ARG002 - a folder has nothing of its own
+        """None."""
+        return ()
+
     def sync(self, prefix: str) -> None:
         """Makes everything below a folder durable, by one call where there is one."""
         top = self._path(prefix) if prefix else self._root

@@ -148,6 +148,10 @@ class MemoryStorage:
     def check_access(self, folder: str) -> None:
         """Everything is allowed."""
 
+    def features(self, key: str) -> tuple[()]:  # noqa: ARG002 - a dictionary has nothing of its own
+        """None."""
+        return ()
+
     def sync(self, prefix: str) -> None:
         """Nothing outlives the process."""
 

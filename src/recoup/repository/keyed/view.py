@@ -6,7 +6,7 @@ so a set's artefacts are found again, also those of a killed run, and those with
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from recoup.errors import RefusedError
 from recoup.model.names import SetName, checked_relative, shown
 from recoup.repository.keyed.template import Template
-from recoup.storage._base import ByteReader, Object, Storage, Writer
+from recoup.storage._base import ByteReader, Feature, Object, Storage, Writer
 
 ROOT = ".root"
 """Below a set: keys from the storage's own root."""
@@ -198,6 +198,10 @@ class KeyedStorage:
     def check_access(self, folder: str) -> None:
         """Tries what a run needs."""
         self.inner.check_access(self._at_home(folder))
+
+    def features(self, key: str) -> Sequence[Feature]:
+        """What the storage below has or lacks."""
+        return self.inner.features(self._place(key))
 
     def sync(self, prefix: str) -> None:  # noqa: ARG002 - a set's artefacts are beside the home
         """Makes all below the template's folder durable."""
