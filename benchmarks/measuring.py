@@ -1,25 +1,67 @@
-"""Timing whole commands in pairs, and showing the result as rows of a table."""
+"""Timing whole commands in pairs, and showing the result as rows of a table.
+
+Memory is what the processes of a command need for themselves, all together at one moment: pages of files that they map or read do
+not count, as the system takes them back whenever it wants. It is looked up all the time that the command runs.
+"""
 
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from recoup.system.memory import private_memory
 
 RECOUP = str(Path(sys.executable).with_name("recoup"))
 MB = 1_000_000
 LARGEST_MEMORY = 150  # MB, aim
+_LOOK = 0.05  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command: seconds of the clock, and bytes of memory of its largest process."""
+    """One run of a command: seconds of the clock, and bytes of memory of all its processes together."""
 
     seconds: float
     memory: int
+
+
+class _Memory:
+    """The most memory that a process and those that it started needed at one moment."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid, self._ended = pid, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK):
+            self.peak = max(self.peak, sum(private_memory(pid) or 0 for pid in _family(self._pid)))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants; where the system does not list children, the process alone."""
+    found = [pid]
+    for one in found:
+        for listed in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, listed.read_text().split())
+            except OSError:
+                continue
+    return found
 
 
 def timed(command: str | Sequence[str], folder: Path) -> Run:
@@ -28,15 +70,15 @@ def timed(command: str | Sequence[str], folder: Path) -> Run:
     began = time.perf_counter()
     child = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert child.stderr is not None
-    said = child.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - began
+    with _Memory(child.pid) as memory:
+        said = child.stderr.read().decode(errors="replace")
+        _, status = os.waitpid(child.pid, 0)
+        seconds = time.perf_counter() - began
     child.stderr.close()
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{arguments} ended with {child.returncode}:\n{said}")
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) differs
-    return Run(seconds, used.ru_maxrss * unit)
+    return Run(seconds, memory.peak)
 
 
 @dataclass(frozen=True)
@@ -66,7 +108,7 @@ class Pair:
 
     @property
     def memory(self) -> int:
-        """Recoup's largest process, bytes."""
+        """The most that Recoup's processes needed together, bytes."""
         return max(run.memory for run in self.recoup)
 
     def row(self) -> str:

