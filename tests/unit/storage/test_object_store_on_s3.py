@@ -15,9 +15,8 @@ import pytest
 from recoup.errors import DamagedError, StorageError
 from recoup.storage.object_store import ObjectStorage, Options, connect
 from recoup.system.clock import SystemClock
-from recoup.testing.fault_proxy import Corrupt, CutResponse, FaultProxy, LoseResponse, ShortBody, Stall
+from recoup.testing.fault_proxy import Corrupt, FaultProxy, LoseResponse, Stall
 from s3_server.buckets import Bucket
-from s3_server.running import S3Server
 
 MIB = 1 << 20
 PARTS: dict[str, Any] = {"part_size": "5MiB"}
@@ -136,17 +135,6 @@ def test_an_aborted_upload_leaves_nothing(bucket: Bucket) -> None:
     assert bucket.uploads() == bucket.keys() == []
 
 
-def test_a_retried_conditional_put_knows_its_own_object(bucket: Bucket, proxy: FaultProxy) -> None:
-    proxy.inject(LoseResponse(), method="PUT", times=1)
-    storage = opened(bucket.through(proxy.url))
-    storage.put("claim", b"mine", if_absent=True)
-    assert proxy.count("PUT") == 2
-    proxy.inject(LoseResponse(), method="PUT", times=1)
-    with pytest.raises(FileExistsError):
-        storage.put("claim", b"another's", if_absent=True)
-    assert bucket.get("some/prefix/claim") == b"mine"
-
-
 def test_the_end_of_an_upload_whose_answer_was_lost_is_known_as_ours(bucket: Bucket, proxy: FaultProxy) -> None:
     proxy.inject(LoseResponse(), method="POST", contains="uploadId=", times=1)
     data = noise(11 * MIB)
@@ -164,36 +152,6 @@ def test_an_upload_that_somebody_removed_is_not_taken_for_stored(bucket: Bucket)
         writer.commit()
     writer.abort()
     assert bucket.get("some/prefix/big") == b"another's"
-
-
-def test_a_download_that_is_cut_goes_on(bucket: Bucket, proxy: FaultProxy) -> None:
-    data = noise(16 * MIB)
-    bucket.put("some/prefix/big", data)
-    proxy.inject(CutResponse(MIB), method="GET", skip=1, times=2)
-    proxy.inject(ShortBody(2 * MIB), method="GET", skip=1, times=1)
-    assert read(opened(bucket.through(proxy.url), **PARTS), "big") == data
-    assert proxy.count("GET") > 4
-
-
-def test_a_small_object_that_comes_short_is_asked_for_again(bucket: Bucket, proxy: FaultProxy) -> None:
-    bucket.put("some/prefix/manifest", b"all of it")
-    proxy.inject(ShortBody(4), method="GET", times=1)
-    assert opened(bucket.through(proxy.url)).get("manifest") == b"all of it"
-    proxy.clear()
-    proxy.inject(ShortBody(4), method="GET")
-    with pytest.raises(StorageError):
-        opened(bucket.through(proxy.url)).get("manifest")
-
-
-def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(bucket: Bucket) -> None:
-    bucket.put("some/prefix/big", noise(12 * MIB))
-    storage = opened(bucket, **PARTS, transfers=1)
-    with storage.reader("big") as reader:
-        reader.read(1)
-        bucket.put("some/prefix/big", noise(12 * MIB, seed=2))
-        with pytest.raises(StorageError, match="replaced"):
-            while reader.read(8 * MIB):
-                pass
 
 
 def test_what_reads_back_otherwise_is_refused_and_removed(bucket: Bucket, proxy: FaultProxy) -> None:
@@ -240,37 +198,6 @@ def test_ctrl_c_ends_every_wait(bucket: Bucket, proxy: FaultProxy, act: str) -> 
 
 
 # --- rights -------------------------------------------------------------------------------------------------------------
-
-ALL = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]
-
-
-def policy(bucket: Bucket, actions: list[str]) -> dict[str, object]:
-    places = [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": places}]}
-
-
-@pytest.mark.requirement("CO-13")
-@pytest.mark.parametrize("missing", [[], *([one] for one in ALL), ["s3:PutObject", "s3:DeleteObject"]])
-def test_each_missing_right_is_named_before_a_run(bucket: Bucket, s3: S3Server, missing: list[str]) -> None:
-    account = s3.account_with(policy(bucket, [action for action in ALL if action not in missing]))
-    storage = opened(bucket.as_account(account))
-    if not missing:
-        storage.check_access(".locks")
-    else:
-        with pytest.raises(StorageError) as caught:
-            storage.check_access(".locks")
-        named = caught.value.message.partition(" the right")[2].removeprefix("s").strip()
-        assert sorted(named.split(", ")) == sorted(missing)
-    if "s3:DeleteObject" not in missing:
-        assert bucket.keys() == []
-
-
-@pytest.mark.requirement("CO-13")
-def test_a_bucket_that_is_not_there_is_said_to_be_missing_whatever_is_asked(bucket: Bucket) -> None:
-    storage = connect("s3://no-such-bucket/x", Options.model_validate(bucket.options))
-    for act in (lambda: storage.check_access(".locks"), lambda: storage.get("a"), lambda: list(storage.list())):
-        with pytest.raises(StorageError, match="there is no bucket"):
-            act()
 
 
 def test_a_wrong_secret_is_told_and_never_shown(bucket: Bucket) -> None:
