@@ -70,14 +70,17 @@ class Catalog:
         return found
 
     def grow(self, names: Callable[[], Sequence[SetName]]) -> None:
-        """Adds copies of what it lacks, once that is worth an archive.
+        """Adds copies of what it lacks, once that is worth an archive, or drops what somebody else has removed.
 
         Args:
-            names: tells the sets there are.
+            names: tells the sets there are, those in the trash, too; asked when it is known what archives there are.
         """
         archives = self.archives()
         present = names()
-        if len(present) - sum(archive.sets for archive in archives) < _MISSING:
+        missing = len(present) - sum(archive.sets for archive in archives)
+        if missing < 0:
+            self._drop(set(present).__contains__)
+        if missing < _MISSING:
             return
         known = self.copies(archives)
         fresh = {key: data for key, data in self._wanted(present, known) if len(data) <= _LARGEST}
@@ -102,6 +105,9 @@ class Catalog:
 
     def forget(self, names: set[SetName]) -> None:
         """Drops the copies of sets that are about to be removed, and every archive that cannot be read."""
+        self._drop(lambda name: name not in names)
+
+    def _drop(self, keeps: Callable[[SetName], bool]) -> None:
         for archive in self.archives():
             try:
                 found = _unpacked(self._storage.get(archive.key))
@@ -110,7 +116,7 @@ class Catalog:
             except DamagedError:
                 self._storage.delete(archive.key)
                 continue
-            left = {key: data for key, data in found.items() if set_of(key) not in names}
+            left = {key: data for key, data in found.items() if (name := set_of(key)) and keeps(name)}
             if len(left) < len(found):
                 self._put(left)
                 self._storage.delete(archive.key)

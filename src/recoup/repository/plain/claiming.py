@@ -79,7 +79,10 @@ class ClaimedSets:
                     self._take_back(lease)
         if committed:
             with contextlib.suppress(RecoupError, OSError):  # copies only save time
-                self.catalog.grow(self.names)
+                self.catalog.grow(self._with_trash)
+
+    def _with_trash(self) -> list[SetName]:
+        return [*self.names(), *(found.name for found in self.trashed() if found.state == "kept")]
 
     def _claimed(self, name: SetName) -> Lease:
         """A claim to a name that nothing has: neither a set, nor what is left of one, nor a marker."""

@@ -101,6 +101,22 @@ def test_without_its_catalogue_a_repository_is_only_slower(fleet: Fleet, how: st
     assert asked(fleet.bucket, lambda: listing(repository, NOW)) <= 12
 
 
+def test_sets_in_the_trash_and_sets_that_others_removed_do_not_slow_a_listing(fleet: Fleet) -> None:
+    names = filled(fleet, 24)
+    repository = fleet.opened()
+    repository.delete(names[:8], keep_days=365)
+    for name in names[8:14]:
+        fleet.bucket.delete_all(str(name))
+    for number in range(24, 48):
+        add(repository, NOW + timedelta(hours=number))
+        assert len(listing(repository, NOW)) == number - 13
+        assert asked(fleet.bucket, lambda: listing(repository, NOW)) <= 12
+    repository.undelete(names[3])
+    assert asked(fleet.bucket, lambda: listing(repository, NOW)) <= 12
+    assert listing(repository, NOW)[0].name == str(names[3])
+    assert not [key for key in repository.overview()._copies if str(names[9]) in key]  # type: ignore[attr-defined]
+
+
 def test_an_archive_that_vanishes_between_the_listing_and_the_reading_costs_only_time(fleet: Fleet) -> None:
     filled(fleet, 12)
     repository = fleet.opened()
