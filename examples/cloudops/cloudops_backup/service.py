@@ -220,7 +220,7 @@ class AsyncBackups:
         s3 = self.settings.s3
         if repository == "local" or s3 is None:
             return str(self.settings.folder / "snapshots")
-        return f"s3://{s3.bucket}/{self.settings.user_id}/snapshots"
+        return f"s3://{s3.bucket}"
 
     # --- restoring ---------------------------------------------------------------------------------------------------
 

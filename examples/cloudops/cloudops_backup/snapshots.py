@@ -12,6 +12,9 @@ DATE = "%Y-%m-%dT%H-%M-%S"
 
 LATEST = "latest"
 
+ARTEFACT = ".root/"
+"""What stands before the key of a snapshot in Recoup's manifests (docs/format.md)."""
+
 
 @dataclass(frozen=True)
 class SnapshotInfo:
@@ -50,7 +53,7 @@ def snapshots_in(infos: Iterable[SetInfo], place: str) -> list[SnapshotInfo]:
 
     Args:
         infos: the sets of one repository.
-        place: where that is: a folder or `s3://BUCKET/PREFIX`.
+        place: where that is: a folder or `s3://BUCKET`.
     """
     found = [snapshot for info in infos for snapshot in _of_set(info, place)]
     return sorted(found, key=lambda snapshot: snapshot.created_at, reverse=True)
@@ -66,19 +69,19 @@ def _of_set(info: SetInfo, place: str) -> Iterator[SnapshotInfo]:
 
 
 def _file(record: SourceRecord) -> StoredPart | None:
-    """The snapshot itself; beside it lies what Qdrant leaves out of it."""
-    return next((part for part in record.parts if part.name.endswith(".snapshot")), None)
+    """The snapshot itself, which lies where recoup.yaml and s3.yaml want it; what Qdrant leaves out of it lies elsewhere."""
+    return next((part for part in record.parts if part.path.startswith(ARTEFACT)), None)
 
 
 def _snapshot(info: SetInfo, manifest: Manifest, collection: str, part: StoredPart, place: str) -> SnapshotInfo:
-    date = f"{manifest.started:{DATE}}.snapshot"
+    key = part.path.removeprefix(ARTEFACT)
     counted = _collections(manifest.sources[collection])
     return SnapshotInfo(
-        name=date if place.startswith("s3://") else f"{collection}_{date}",
+        name=key.rpartition("/")[2],
         collection=collection,
         created_at=manifest.started.replace(microsecond=0),
         size_bytes=part.bytes,
-        location=f"{place}/{info.name}/{part.path}",
+        location=f"{place}/{key}",
         points=sum(int(values["points"] or 0) for values in counted.values()),
         repository=info.repository,
         set=info.name,

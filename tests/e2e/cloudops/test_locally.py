@@ -58,7 +58,7 @@ def test_settings_have_the_values_that_the_service_is_used_to() -> None:
             Settings(user_id=user)
 
 
-@pytest.mark.requirement("CO-4", "CO-5", "CO-18")
+@pytest.mark.requirement("CO-4", "CO-5", "CO-6", "CO-18")
 def test_what_was_changed_after_a_snapshot_comes_back_as_it_was(cloudops: CloudOps) -> None:
     before = {name: cloudops.points(name) for name in COUNTS}
 
@@ -67,6 +67,7 @@ def test_what_was_changed_after_a_snapshot_comes_back_as_it_was(cloudops: CloudO
         assert made.collection == CHAT
         assert made.name == f"{CHAT}_{made.created_at:%Y-%m-%dT%H-%M-%S}.snapshot"
         assert made.points == COUNTS[CHAT]
+        assert made.location == str(cloudops.data / "snapshots" / made.name)
         assert Path(made.location).stat().st_size == made.size_bytes
         cloudops.harm(CHAT)
         assert cloudops.count(CHAT) != COUNTS[CHAT]
@@ -90,7 +91,7 @@ def test_a_collection_that_was_restored_is_backed_up_and_restored_again_under_it
         await asyncio.sleep(1)  # names have seconds
         second = await backups.create_snapshot(CHAT)
         assert (second.collection, second.points) == (CHAT, COUNTS[CHAT])
-        assert second.name.startswith(f"{CHAT}_")
+        assert second.name == f"{CHAT}_{second.created_at:%Y-%m-%dT%H-%M-%S}.snapshot"
         for wanted in (second, first, second):
             cloudops.harm(CHAT)
             await backups.restore_from_snapshot(CHAT, wanted.name)
@@ -140,7 +141,7 @@ def test_too_little_space_is_said_before_anything_is_written(
         assert await backups.list_snapshots() == []
 
     cloudops.do(act)
-    assert not list((cloudops.data / "snapshots").glob("backup_*"))
+    assert not list((cloudops.data / "snapshots").glob("*.snapshot"))
     assert "free_space_factor: 2" in (EXAMPLE / "recoup.yaml").read_text()
     with pytest.raises(InsufficientSpaceError):
         service._require_space(cloudops.root, service.FACTOR * shutil.disk_usage(cloudops.root).total)
@@ -219,12 +220,13 @@ def test_local_snapshots_go_after_a_week_and_the_newest_one_never(cloudops: Clou
     async def act(backups: AsyncBackups) -> None:
         old, newest = await backups.create_snapshot(CHAT), await backups.create_snapshot(CHAT)
         alone = await backups.create_snapshot(ESTATE)
-        backdate(cloudops.data / "snapshots", {old.set: 8, alone.set: 40})
+        backdate(cloudops.data / "snapshots/_recoup", {old.set: 8, alone.set: 40})
         removed = await backups.cleanup_old_snapshots()
         assert len(removed) == 1
-        left = {one.collection: one.set for one in await backups.list_snapshots()}
-        assert left[CHAT] == newest.set
+        left = {one.collection: one for one in await backups.list_snapshots()}
+        assert left[CHAT] == newest
         assert ESTATE in left
+        assert {path.name for path in (cloudops.data / "snapshots").glob("*.snapshot")} == {newest.name, alone.name}
 
     cloudops.do(act)
 
@@ -239,4 +241,5 @@ def backdate(folder: Path, ages: dict[str, int]) -> None:
             f"{began:%Y-%m-%d}", f"{then:%Y-%m-%d}"
         )
         (folder / name / "manifest.json").write_text(manifest)
-        (folder / name).rename(folder / f"backup_{then:%Y%m%d_%H%M%S}")
+        for place in (folder, folder / ".artefacts"):
+            (place / name).rename(place / f"backup_{then:%Y%m%d_%H%M%S}")

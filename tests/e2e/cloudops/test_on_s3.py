@@ -18,7 +18,7 @@ from .conftest import COUNTS, EXAMPLE, CloudOps
 CHAT, ESTATE = "chat_history", "aws_estate"
 
 
-@pytest.mark.requirement("CO-3", "CO-8", "CO-9", "CO-19")
+@pytest.mark.requirement("CO-3", "CO-5", "CO-7", "CO-8", "CO-9", "CO-19")
 def test_one_call_creates_and_uploads_everything_and_both_places_are_listed_together(
     with_s3: CloudOps, bucket: Bucket
 ) -> None:
@@ -30,8 +30,8 @@ def test_one_call_creates_and_uploads_everything_and_both_places_are_listed_toge
         for made, copy in zip(cycle.created, cycle.uploaded, strict=True):
             assert (copy.created_at, copy.size_bytes, copy.points) == (made.created_at, made.size_bytes, made.points)
             assert copy.name == f"{made.created_at:%Y-%m-%dT%H-%M-%S}.snapshot"
-            place, _, key = copy.location.removeprefix("s3://").partition("/")
-            assert place == bucket.name
+            key = f"user-123/snapshots/{made.collection}/{copy.name}"
+            assert copy.location == f"s3://{bucket.name}/{key}"
             assert len(bucket.get(key)) == copy.size_bytes
             assert bucket.head(key)["ServerSideEncryption"] == "AES256"
         listed = await backups.list_snapshots()
@@ -91,13 +91,20 @@ def test_one_command_brings_everything_back_when_the_local_folder_is_lost(with_s
     files = [f"-c{EXAMPLE / name}" for name in ("recoup.yaml", "s3.yaml")]
     command = [sys.executable, "-m", "recoup", *files, "restore", "latest", "-r", "s3", "--all", "--in-place", "--yes"]
     done = subprocess.run(
-        command, cwd=with_s3.root, env=with_s3.settings().environ(), capture_output=True, text=True, check=False
+        [*command, "--report", "recovery.md"],
+        cwd=with_s3.root,
+        env=with_s3.settings().environ(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert {name: with_s3.points(name) for name in COUNTS} == before
+    report = (with_s3.root / "recovery.md").read_text()
+    assert report.startswith("# Restore done")
     for name, count in COUNTS.items():
-        assert f"{name}" in done.stdout
-        assert f"{count} points" in done.stdout + done.stderr
+        assert f"points of {name}: {count}, as recorded" in done.stdout
+        assert f"| {name} | points of {name} | {count} | {count} |" in report
     assert bucket.account.secret_key not in done.stdout + done.stderr
 
 
