@@ -74,7 +74,7 @@ def leftovers(root: Path) -> list[str]:
     return sorted(str(path) for path in files if len(path.parts) > 1 and path.parts[0] not in listed)
 
 
-@pytest.mark.requirement("CO-10", "DM-12")
+@pytest.mark.requirement("DM-12", "CO-14")
 def test_a_backup_killed_anywhere_leaves_no_false_set_and_the_next_one_tidies_up(tmp_path: Path) -> None:
     root = tmp_path / "repository"
 
@@ -105,7 +105,7 @@ def test_a_backup_killed_anywhere_leaves_no_false_set_and_the_next_one_tidies_up
     assert outcomes == {3, 4}
 
 
-@pytest.mark.requirement("CO-10", "DM-12")
+@pytest.mark.requirement("DM-12", "CO-14")
 @pytest.mark.parametrize("days", [0.0, 7.0])
 def test_a_delete_killed_anywhere_leaves_the_set_whole_or_gone_and_is_finished_later(
     tmp_path: Path, days: float

@@ -99,7 +99,7 @@ class TestPlainWithoutConditionalPut(TestPlainInMemory):
         return storage
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-14")
 class TestPlainOnS3(TestPlainInMemory):
     """A real server."""
 

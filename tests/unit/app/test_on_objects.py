@@ -55,7 +55,7 @@ def back_up(stack: recoup.Stack) -> str:
     return report.manifest.name
 
 
-@pytest.mark.requirement("CO-10", "SR-5")
+@pytest.mark.requirement("SR-5")
 def test_what_is_stored_once_lies_in_each_set_of_a_bucket_and_doctor_says_so(root: Path, bucket: Bucket) -> None:
     stack = opened(root, bucket)
     names = [back_up(stack), back_up(stack)]
@@ -80,7 +80,7 @@ def test_a_folder_comes_back_from_a_bucket_as_it_was(root: Path, bucket: Bucket)
     assert stack.drill().passed
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-3")
 def test_sets_of_a_bucket_are_deleted_taken_back_and_pruned(root: Path, bucket: Bucket) -> None:
     stack = opened(root, bucket, days=7)
     first, second = back_up(stack), back_up(stack)
@@ -98,7 +98,7 @@ def test_sets_of_a_bucket_are_deleted_taken_back_and_pruned(root: Path, bucket: 
     assert bucket.keys(f"backups/{first}") == bucket.keys("backups/marks") == bucket.keys("backups/.locks") == []
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-3")
 def test_a_set_under_object_lock_is_neither_deleted_nor_pruned(root: Path, locked_bucket: Bucket) -> None:
     stack = opened(root, locked_bucket, ", lock_days: 1, lock_mode: governance")
     names = [back_up(stack), back_up(stack)]

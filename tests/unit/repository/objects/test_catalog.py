@@ -46,7 +46,7 @@ def read_all(repository: PlainRepository) -> None:
         overview.marks(name)
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-9")
 def test_a_listing_of_a_thousand_sets_with_marks_takes_at_most_twenty_requests(fleet: Fleet) -> None:
     names = filled(fleet, 1)
     [model] = names
@@ -185,7 +185,6 @@ def test_verify_and_restore_never_read_a_copy(fleet: Fleet) -> None:
         repository.manifest(names[0])
 
 
-@pytest.mark.requirement("CO-10")
 def test_encrypted_manifests_are_copied_as_they_are_stored(fleet: Fleet, tmp_path: Path) -> None:
     how = sealing("age", tmp_path / "keys")
     repository = fleet.opened(how, seal_manifest=True)

@@ -31,7 +31,7 @@ def other_boot(record: dict[str, object]) -> None:
     record.update(boot="another", pid=2**22 + 1)
 
 
-@pytest.mark.requirement("CI-12", "CO-10")
+@pytest.mark.requirement("CI-12")
 def test_a_machine_of_the_same_name_is_waited_for_until_it_was_silent_for_a_quarter_of_an_hour(fleet: Fleet) -> None:
     repository = fleet.made()
     leave_lock(repository, other_boot)

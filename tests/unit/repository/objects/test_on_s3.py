@@ -32,7 +32,6 @@ def opened(bucket: Bucket, **options: object) -> PlainRepository:
     return open_repository("s3", storage, "tar", "none", None, SystemClock())
 
 
-@pytest.mark.requirement("CO-10")
 def test_a_set_lies_under_its_name_and_nothing_else_stays(bucket: Bucket) -> None:
     repository = opened(bucket)
     repository.create()
@@ -46,7 +45,7 @@ def test_a_set_lies_under_its_name_and_nothing_else_stays(bucket: Bucket) -> Non
     assert bucket.get(f"backups/{name}/db/main.db") == b"database"
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-14")
 def test_hosts_that_begin_in_one_second_write_a_set_each(bucket: Bucket) -> None:
     opened(bucket).create()
     names: list[SetName] = []
@@ -84,7 +83,7 @@ with opened(bucket).begin(NOW) as writer:
 """
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-14")
 def test_a_backup_that_is_killed_in_an_upload_is_not_listed_and_the_next_one_cleans_up(bucket: Bucket) -> None:
     repository = opened(bucket)
     repository.create()
@@ -100,7 +99,7 @@ def test_a_backup_that_is_killed_in_an_upload_is_not_listed_and_the_next_one_cle
     assert bucket.keys(f"backups/{FIRST}") == bucket.keys("backups/.partial") == []
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-3")
 def test_prune_leaves_what_is_under_object_lock_and_removes_the_rest(locked_bucket: Bucket) -> None:
     plain, keeps = opened(locked_bucket), opened(locked_bucket, lock_days=1, lock_mode="governance")
     plain.create()

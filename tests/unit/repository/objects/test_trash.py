@@ -107,7 +107,7 @@ def test_a_lock_that_came_later_keeps_a_set_in_the_trash(two: Fleet) -> None:
     assert two.bucket.below(str(FIRST)) == ()
 
 
-@pytest.mark.requirement("CO-10")
+@pytest.mark.requirement("CO-3")
 def test_prune_goes_on_without_the_sets_that_the_storage_keeps_and_names_them(two: Fleet) -> None:
     repository = two.opened()
     for hours in (2, 3):
