@@ -213,7 +213,7 @@ def report(pairs: list[Pair], which: str, points: int, dimensions: int, shards: 
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, Python {platform.python_version()}. "
             f"Server: {which}. {points:,} points of {dimensions} dimensions in {shards} shards.",
-            "Times are medians (lowest to highest); memory is what all of Recoup's processes need together, without pages of files.",
+            "Times are medians (lowest to highest); memory is what Recoup's processes need together, without files' pages.",
             "",
             HEADING,
             *(pair.row() for pair in pairs),
