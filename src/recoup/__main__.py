@@ -2,11 +2,20 @@
 
 import gc
 import os
+import signal
 import sys
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    """Ends the program while it starts: nothing has begun, so there is nothing to tidy up."""
+    os.write(sys.stderr.fileno(), b"Error: interrupted\n")
+    os._exit(130)  # `ExitCode.INTERRUPTED`, which may not be loaded yet
 
 
 def main() -> None:
     """Runs the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
+        signal.signal(signal.SIGINT, _stop)  # until the verb begins (`cli/_session.py`)
     # Two things that a start spends more time on than on its work: looking for plugins of pydantic in everything that is
     # installed, and collecting garbage while modules are loaded, which make none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

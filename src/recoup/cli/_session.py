@@ -184,6 +184,8 @@ def verb(function: Callable[..., ExitCode | None]) -> Callable[..., None]:
         now = session(context)
         now.add(taken(arguments))
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             code = function(context=context, **arguments) or ExitCode.OK
         except (typer.Exit, typer.Abort):

@@ -318,6 +318,8 @@ def test_stopping_while_a_source_is_awaited_leaves_nothing(fresh: Path, tmp_path
 def test_stopping_while_a_lock_is_awaited_exits_130(stack: Path, tmp_path: Path) -> None:
     held = open_stack([stack / "recoup.yaml"], cwd=stack, environ={})
     with held.repository.lock("exclusive", "prune", "small"):
+        locks = stack / "backups/.locks"
+        before = locks.stat().st_mtime_ns
         process = subprocess.Popen(
             command("backup", "--wait-lock", "5m"),
             cwd=stack,
@@ -325,7 +327,8 @@ def test_stopping_while_a_lock_is_awaited_exits_130(stack: Path, tmp_path: Path)
             stderr=subprocess.PIPE,
             text=True,
         )
-        time.sleep(2.5)
+        while locks.stat().st_mtime_ns == before:  # until it has tried to take its own
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=20)
     assert process.returncode == 130
