@@ -12,7 +12,7 @@ from recoup.model.events import ignore
 from recoup.model.manifest import Compression, Manifest, Pack, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
-from recoup.operations import copy, selection
+from recoup.operations import copy, repair, selection
 from recoup.repository._base import Repository, Subset
 from recoup.repository.keyed.repository import KeyedRepository
 from recoup.repository.keyed.template import parse
@@ -39,6 +39,7 @@ from recoup.testing.repository_contract import (
 from sealing_keys import sealing
 
 CLOUDOPS = ("{user_id}/snapshots/{collection}/{date}.snapshot", {"user_id": "user-123"})
+FIRST = "backup_20261121_020000"
 HOME = "user-123/snapshots/_recoup"
 OF_DB = ("{source}/{database}_{date}.db", dict[str, str]())
 OF_TREE = ("{folder}_{date:%Y%m%d_%H%M%S}.tar.gz", dict[str, str]())
@@ -316,6 +317,39 @@ def test_a_set_is_copied_into_another_layout_and_back(storage: Storage, tmp_path
     came = again.manifest(name_of(given))
     assert came.sources == given.sources
     assert [one.key for one in again.artefacts(came)] == [one.key for one in first.artefacts(given)]
+
+
+@pytest.mark.parametrize("lost", ["user-123/snapshots/docs/2026-11-21T02-00-00.snapshot", f"{HOME}/{FIRST}/SHA256SUMS"])
+def test_what_is_damaged_is_mended_by_a_copy_of_another_layout(storage: Storage, tmp_path: Path, lost: str) -> None:
+    broken, clock = keyed(storage), SystemClock()
+    helper = open_repository("plain", LocalStorage(tmp_path / "plain"), "tree", "none", None, clock)
+    for one in (broken, helper):
+        one.create()
+    name = name_of(add_collections(broken, "docs"))
+    planned = copy.plan(selection.listing(broken, clock.now()), broken, helper, 1.1, clock)
+    copy.run(planned, copy.Way(broken, helper, clock, ignore))
+    before = {key: storage.get(key) for key in keys(storage)}
+    storage.put(lost, b"damaged")
+    sides = repair.Sides(broken, helper, clock, ignore)
+    [row] = repair.plan([name], sides)
+    assert row.damage
+    assert repair.run(row, sides).exit_code == 0
+    assert list(broken.verify(name, Subset())) == []
+    assert {key: storage.get(key) for key in before} == before
+
+
+def test_a_damaged_manifest_is_mended_by_a_copy_of_the_same_layout(storage: Storage, tmp_path: Path) -> None:
+    broken, helper, clock = keyed(storage), keyed(LocalStorage(tmp_path / "helper")), SystemClock()
+    for one in (broken, helper):
+        one.create()
+    name = name_of(add_collections(broken, "docs"))
+    planned = copy.plan(selection.listing(broken, clock.now()), broken, helper, 1.1, clock)
+    copy.run(planned, copy.Way(broken, helper, clock, ignore))
+    storage.put(f"{HOME}/{name}/manifest.json", b"damaged")
+    sides = repair.Sides(broken, helper, clock, ignore)
+    [row] = repair.plan([name], sides)
+    assert repair.run(row, sides).exit_code == 0
+    assert list(broken.verify(name, Subset())) == []
 
 
 def test_an_artefact_is_never_seen_before_it_is_whole(tmp_path: Path) -> None:

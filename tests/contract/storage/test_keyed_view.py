@@ -51,6 +51,16 @@ def test_deleting_an_artefact_that_the_set_did_not_write_leaves_it(view: KeyedSt
     assert view.inner.get(KEY) == b"of another tool"
 
 
+def test_an_artefact_that_is_replaced_stays_its_sets(view: KeyedStorage) -> None:
+    view.put(f"{SET}/.root/{KEY}", b"old")
+    writer = view.writer(f"{SET}/.root/{KEY}")
+    writer.write(b"new")
+    view.delete(f"{SET}/.root/{KEY}")
+    writer.commit()
+    assert view.inner.get(KEY) == b"new"
+    assert view.owned() == {KEY}
+
+
 def test_an_artefact_that_was_begun_and_never_written_is_none(view: KeyedStorage) -> None:
     writer = view.writer(f"{SET}/.root/{KEY}")
     writer.write(b"half")

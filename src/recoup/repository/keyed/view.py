@@ -6,7 +6,7 @@ so a set's artefacts are found again, also those of a killed run, and those with
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +32,20 @@ def artefact_path(key: str) -> str:
 def artefact_key(path: str) -> str | None:
     """The key of the artefact that a path inside a set stands for; None for another path."""
     return path.removeprefix(f"{ROOT}/") if path.startswith(f"{ROOT}/") else None
+
+
+class ArtefactWriter:
+    """An artefact being written. Its owner is noted when it is begun, for what a killed run leaves, and once more right before
+    it appears: what it takes the place of may have been deleted meanwhile."""
+
+    def __init__(self, writer: Writer, note: Callable[[], None]) -> None:
+        self._writer, self._note = writer, note
+        self.write, self.hole, self.abort = writer.write, writer.hole, writer.abort
+
+    def commit(self) -> None:
+        """Makes it appear, whole."""
+        self._note()
+        self._writer.commit()
 
 
 class KeyedStorage:
@@ -105,7 +119,12 @@ class KeyedStorage:
 
     def writer(self, key: str, *, hidden: bool = False) -> Writer:
         """Begins a large object; an artefact never shows before it is whole."""
-        return self.inner.writer(self._begin(key), hidden=hidden and self._split(key)[1] is None)
+        name, artefact = self._split(key)
+        writer = self.inner.writer(self._begin(key), hidden=hidden and artefact is None)
+        if artefact is None:
+            return writer
+        owner = self._owner(name, artefact)
+        return ArtefactWriter(writer, lambda: self.inner.put(owner, b""))
 
     def adopt(self, key: str, path: Path, *, move: bool) -> bool:
         """Stores a local file without copying its bytes."""

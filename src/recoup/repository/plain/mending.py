@@ -36,6 +36,7 @@ class PlainMending:
         keys: opens what is encrypted of it.
         style: how the repository stores; the set's own manifest says more.
         sum_lines: makes its SHA256SUMS.
+        path_of: the path that a line of SHA256SUMS names.
     """
 
     storage: Storage
@@ -43,6 +44,7 @@ class PlainMending:
     keys: SetKeys
     style: Style
     sum_lines: SumLines
+    path_of: Callable[[str], str]
 
     def raw(self, path: str) -> Iterator[bytes]:
         """The bytes of a file as they lie there."""
@@ -137,7 +139,7 @@ class PlainMending:
         """The SHA-256 of manifest.json by SHA256SUMS; empty where that cannot be told."""
         try:
             lines = sums.read(self.storage.get(f"{self.name}/{layout.SUMS}"))
-            return next((digest for digest, path in lines if path == layout.MANIFEST), "")
+            return next((digest for digest, path in lines if self.path_of(path) == layout.MANIFEST), "")
         except (OSError, RecoupError):
             return ""
 

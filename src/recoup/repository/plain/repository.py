@@ -293,8 +293,8 @@ class PlainRepository:
     def mending(self, name: SetName) -> PlainMending:
         """A set, file by file, to replace what is damaged of it."""
         keys = SetKeys(self._storage, str(name), self._style.sealing)
-        lines = self.VERIFICATION(self._storage, name, keys, Subset(), lambda _: None).sum_lines
-        return PlainMending(self._storage, str(name), keys, self._style, lines)
+        one = self.VERIFICATION(self._storage, name, keys, Subset(), lambda _: None)
+        return PlainMending(self._storage, str(name), keys, self._style, one.sum_lines, one.path_of)
 
     def locked_until(self, name: SetName) -> datetime | None:
         """Until when the storage refuses to give up the manifest, which was stored last."""
