@@ -18,7 +18,7 @@ sources:
 repositories:
   s3:
     url: {url}/backups
-    storage: {{endpoint: "{endpoint}", region: us-east-1, path_style: true, access_key: "{access}", secret_key_file: secret{more}}}
+    storage: {{endpoint: "{endpoint}", path_style: true, access_key: "{access}", secret_key_file: secret{more}}}
     keep: {{last: 1}}
     trash_days: {days}
 """
