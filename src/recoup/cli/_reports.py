@@ -1,4 +1,4 @@
-"""A drill's report as a file: JSON, Markdown or HTML."""
+"""The report of a drill or a restore as a file: JSON, Markdown or HTML."""
 
 import html
 import json
@@ -12,7 +12,9 @@ from recoup.model.secrets import Masker
 from recoup.system.atomicfile import write_atomic
 
 if TYPE_CHECKING:
-    from recoup.model.reports import DrillReport, RecoveryReport
+    from recoup.model.reports import DrillReport, RecoveryReport, RestoreReport
+
+    Report = DrillReport | RecoveryReport | RestoreReport
 
 
 def check_suffix(path: Path) -> None:
@@ -25,29 +27,32 @@ def check_suffix(path: Path) -> None:
         raise UsageError(f"{path} is no report", "End its name in .json, .md or .html.")
 
 
-def write(report: "DrillReport | RecoveryReport", path: Path, masker: Masker) -> None:
+def write(report: "Report", path: Path, masker: Masker) -> None:
     """Writes the report, in one step, mode 0600."""
     render = {".json": _json, ".md": _markdown, ".html": _html}[path.suffix]
     write_atomic(path.absolute(), masker(render(report)).encode("utf-8", "backslashreplace"))
 
 
-def _page(report: "DrillReport | RecoveryReport") -> Page:
-    from recoup.cli import _recovery_report
-    from recoup.model.reports import RecoveryReport
+def _page(report: "Report") -> Page:
+    from recoup.cli import _recovery_report, _restore_report
+    from recoup.model.reports import RecoveryReport, RestoreReport
 
     if isinstance(report, RecoveryReport):
         return _recovery_report.page(report)
+    if isinstance(report, RestoreReport):
+        return _restore_report.page(report)
     return Page(f"Drill {verdict(report)}: {report.set}", [summary(report)], [compared(report)])
 
 
-def _json(report: "DrillReport | RecoveryReport") -> str:
-    from recoup.model.reports import RecoveryReport
+def _json(report: "Report") -> str:
+    from recoup.model.reports import RecoveryReport, RestoreReport
 
-    kind = "recovery" if isinstance(report, RecoveryReport) else "drill"
+    kinds = {RecoveryReport: "recovery", RestoreReport: "restore"}
+    kind = next((kind for model, kind in kinds.items() if isinstance(report, model)), "drill")
     return json.dumps({"type": kind, **plain(report)}, indent=1) + "\n"
 
 
-def _markdown(report: "DrillReport | RecoveryReport") -> str:
+def _markdown(report: "Report") -> str:
     def cell(text: str) -> str:
         return text.replace("|", "\\|").replace("\n", " ")
 
@@ -62,7 +67,7 @@ def _markdown(report: "DrillReport | RecoveryReport") -> str:
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _html(report: "DrillReport | RecoveryReport") -> str:
+def _html(report: "Report") -> str:
     page = _page(report)
     title = html.escape(page.title)
     body = "\n".join([*(f"<p>{html.escape(text)}</p>" for text in page.sentences), *map(_html_table, page.tables)])

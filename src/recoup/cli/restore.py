@@ -1,6 +1,7 @@
 """`recoup restore`: into a new folder, or in place."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,10 @@ def restore(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="SOURCE.KEY=VALUE", help="An option of a source's plug.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what was restored and counted to FILE.md, .html or .json."),
+    ] = None,
 ) -> ExitCode:
     """Restore a set: into a new folder, in place only when asked.
 
@@ -55,15 +60,19 @@ def restore(
     In place, everything is restored beside what is there, checked, and then swapped; what was there is kept as
     NAME.before-restore-TIME.
     """
-    from recoup.cli import _foreign, _tables
+    from recoup.cli import _foreign, _reports, _tables
 
     now = session(context)
+    if report is not None:
+        _reports.check_suffix(report)
     if every and source:
         raise UsageError("--all and --source contradict each other")
     if overwrite is not None and overwrite not in _OVERWRITE:
         raise UsageError(f"--overwrite {overwrite!r} is unknown", f"It is one of {', '.join(_OVERWRITE)}.")
     folder, places = _targets(target or ())
     if (artefact := now.stack.foreign_named(set)) is not None:
+        if report is not None:
+            raise UsageError(f"{set} is a file of another tool: nothing was recorded that --report could compare")
         return _foreign.restore(now, artefact, folder, places, in_place=in_place)
     options = chosen_options(context, "RestoreOptions", option or (), now.stack.sets(), names(source))
     plan = now.stack.plan_restore(
@@ -87,10 +96,13 @@ def restore(
     if plan.destructive:
         now.confirm("Replace what is there?")
     with now.news():
-        report = now.stack.restore(plan, wait_lock=now.wait_lock)
-    now.result("restore", report)
-    now.show(_tables.restore_report(report))
-    return report.exit_code
+        done = now.stack.restore(plan, wait_lock=now.wait_lock)
+    now.result("restore", done)
+    now.show(_tables.restore_report(done))
+    if report is not None:
+        _reports.write(done, report, now.masker)
+        now.show(f"Report: {report}")
+    return done.exit_code
 
 
 def _targets(texts: Sequence[str]) -> tuple[str | None, dict[str, str]]:

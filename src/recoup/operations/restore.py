@@ -19,7 +19,7 @@ from recoup.model.part import Part, StreamPart, TreePart
 from recoup.model.reports import RestoredSource, RestoreReport
 from recoup.operations._fingerprint import Fingerprint, watched
 from recoup.repository._base import Repository
-from recoup.sources._base import Foreseeing, Source
+from recoup.sources._base import Foreseeing, Placement, Source
 from recoup.system.clock import Clock
 from recoup.system.filesystem import free_bytes
 from recoup.system.host import holder_token, token_is_dead
@@ -323,10 +323,9 @@ def _restore(
             repository = reading(row.repository)
         parts = _parts(item, repository, passing, emit)
         if item.live is not None and item.options is not None:
-            placement = item.live.restore(parts, item.options)
-            target, kept = placement.target, placement.kept
+            placed = item.live.restore(parts, item.options)
         else:
-            target, kept = _write_files(item, parts, plan), ""
+            placed = Placement(_write_files(item, parts, plan))
         _demand_all(item, passing)
     except (RecoupError, OSError) as error:
         unreadable = passing.fault is not None and not isinstance(error, HarmedError)
@@ -335,12 +334,20 @@ def _restore(
         Event(
             "source_restored",
             clock.now(),
-            f"{row.source} restored to {target}",
+            f"{row.source} restored to {placed.target}",
             set=str(item.set),
-            fields={"source": row.source, "target": target, "bytes": passing.bytes, "kept": kept},
+            fields={
+                "source": row.source,
+                "target": placed.target,
+                "bytes": passing.bytes,
+                "kept": placed.kept,
+                "counted": dict(placed.counted),
+            },
         )
     )
-    return RestoredSource(row.source, target, passing.bytes, kept, clock.monotonic() - begun), None, False
+    seconds = clock.monotonic() - begun
+    done = RestoredSource(row.source, placed.target, passing.bytes, placed.kept, seconds, counted=dict(placed.counted))
+    return done, None, False
 
 
 def _demand_all(item: Item, passing: Fingerprint) -> None:
