@@ -7,7 +7,7 @@ from typing import Literal
 from recoup.errors import ExitCode, RecoupError
 from recoup.operations._probing import Probe
 from recoup.repository._base import Repository
-from recoup.sources._base import Source
+from recoup.sources._base import Doubting, Source
 from recoup.storage._base import Storage
 
 Severity = Literal["ok", "warning", "error"]
@@ -112,6 +112,8 @@ def _source(name: str, source: Source) -> tuple[Finding, int]:
         return Finding("error", subject, error.message, error.hint), 0
     except OSError as error:
         return Finding("error", subject, f"cannot be read: {error.strerror or error}", "Check its permissions."), 0
+    if isinstance(source, Doubting) and (doubt := source.doubts()):
+        return Finding("warning", subject, *doubt), size
     return Finding("ok", subject, f"can be read, about {size:,} bytes"), size
 
 

@@ -212,6 +212,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Doubting(Protocol):
+    """A source that can say, before a backup, what looks wrong and stops none."""
+
+    def doubts(self) -> tuple[str, str] | None:
+        """What looks wrong and what to do about it; None when nothing does. Changes nothing."""
+        ...
+
+
+@runtime_checkable
 class Foreseeing(Protocol):
     """A source whose restore depends on what the set holds and on the options, so that it wants to see both for the plan."""
 

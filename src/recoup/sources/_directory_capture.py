@@ -17,9 +17,9 @@ class DirectoryCapture:
 
     engine = ""
 
-    def __init__(self, walk: Callable[[Note], Walk], at: datetime, name: str, method: str, watch: Watch | None) -> None:
+    def __init__(self, walk: Callable[[Note], Walk], at: datetime, method: str, watch: Watch | None) -> None:
         self.method = method
-        self._name, self._at = name, at
+        self._at = at
         self._watch = watch
         self._noted = Noted()
         self._walk = walk(self._noted.add)
@@ -54,7 +54,7 @@ class DirectoryCapture:
         except ServiceError as error:
             watch.tell_down(error)
             sentence = f"the archive is whole, but the service is not up: {error.message}. {watch.by_hand}"
-            self._noted.add("service", self._name, sentence)
+            self._noted.add("service", "service", sentence)
 
     def note(self, message: str) -> None:
         """A finding that leaves the archive whole."""

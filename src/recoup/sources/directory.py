@@ -111,6 +111,15 @@ class DirectorySource:
                 )
                 raise SourceError(f"the service of {self._shown} cannot be stopped from here: {problem}", hint)
 
+    def doubts(self) -> tuple[str, str] | None:
+        """A service that is not seen while it should run: either it is down, or `wait` looks elsewhere and sees no stop."""
+        if self._service is None or self._service.is_up():
+            return None
+        return (
+            f"its service is not up, as far as `wait` sees ({self._service.seen_by})",
+            "Start it. If it runs, correct `wait`: by that Recoup sees whether it is stopped, and up again.",
+        )
+
     def present(self) -> bool:
         """Whether there is something of that name.
 
@@ -173,9 +182,7 @@ class DirectorySource:
 
     def _captured(self, path: Path, method: str, watch: Watch | None) -> DirectoryCapture:
         with _folder.explained(path):
-            return DirectoryCapture(
-                lambda note: self.walk(path, note), self._site.clock.now(), self.name, method, watch
-            )
+            return DirectoryCapture(lambda note: self.walk(path, note), self._site.clock.now(), method, watch)
 
     def _require_stillness(self) -> None:
         if found := writers(self.path):

@@ -12,6 +12,7 @@ import pytest
 from recoup.errors import EmptySourceError, SourceError
 from recoup.model.events import Event, Level, News
 from recoup.model.part import TreePart
+from recoup.operations.doctor import run
 from recoup.sources._base import Site
 from recoup.sources._service import ServiceError
 from recoup.sources._service_watch import log_file
@@ -292,6 +293,16 @@ def test_a_service_that_cannot_be_stopped_from_here_is_told_before_anything_happ
     with pytest.raises(SourceError, match=r"cannot be stopped from here: the program servicectl"):
         make(stop=["servicectl", "stop"]).check()
     assert service.calls() == ["start", "serve"]
+
+
+def test_a_service_that_is_not_seen_is_told_by_doctor(make: Make, service: ToyService) -> None:
+    [finding] = [one for one in run({"qdrant": make()}, {}, {}, ()).findings if one.subject == "source qdrant"]
+    assert finding.severity == "ok"
+    blind = make(wait={"port": 9, "timeout": "1s"})
+    [finding] = [one for one in run({"qdrant": blind}, {}, {}, ()).findings if one.subject == "source qdrant"]
+    assert finding.severity == "warning"
+    assert "port 9" in finding.message
+    assert "correct `wait`" in finding.hint
 
 
 def test_another_machine_is_not_asked_without_permission(service: ToyService, tmp_path: Path) -> None:
