@@ -29,6 +29,7 @@ PAGES = [
     "docs/howto/encryption.md",
     "docs/howto/service.md",
     "docs/howto/keyed.md",
+    "docs/howto/repositories.md",
     "README.md",
 ]
 
