@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from recoup.config import _faults, _search, _secrets, _variables, _yaml
+from recoup.config import _faults, _keyed, _search, _secrets, _variables, _yaml
 from recoup.config._faults import Fault
 from recoup.config._tree import DEFAULT, KeyPath, Node, Origin, child, merge, plain, put, walk
 from recoup.config.settings import Settings
@@ -175,6 +175,7 @@ class _Loading:
             warnings.append("no sources are configured: there is nothing to back up.")
         if not settings.repositories:
             warnings.append("no repositories are configured: there is no place for backups.")
+        warnings.extend(_keyed.remarks(settings, sources))
         origins = {path: node.origin for path, node in walk(tree) if path}
         return Loaded(
             settings,

@@ -186,3 +186,17 @@ def test_a_wrong_template_is_told_when_the_file_is_read(
     with pytest.raises(ConfigError) as caught:
         opened(tmp_path, server, {"path": "x"}, **settings)
     assert message in str(caught.value)
+
+
+def test_shards_that_get_no_key_are_told(tmp_path: Path) -> None:
+    keyed = {"path": "x", "layout": "keyed", "name": "{collection}_{date}.snapshot"}
+    config = {
+        "version": 1,
+        "stack": "s",
+        "sources": {"vectors": {"kind": "qdrant"}, "whole": {"kind": "qdrant", "method": "collection"}},
+        "repositories": {"shared": keyed, "plain": {"path": "y"}},
+    }
+    (tmp_path / "recoup.yaml").write_text(json.dumps(config))
+    [warning] = recoup.open(tmp_path / "recoup.yaml", environ={}, cwd=tmp_path).warnings
+    assert warning.startswith("source vectors has `method: auto`")
+    assert "in shared; set `method: collection`" in warning
