@@ -68,15 +68,17 @@ class ClaimedSets:
             committed.append(self._appear(lease, writer, manifest))
             return lease.name
 
+        answered = False
         try:
             with locking.refreshed(lease.refresh):
                 yield writer(self._storage, str(lease.name), lease.name, style, appear, earlier)
+            answered = True
         finally:
             with contextlib.suppress(RecoupError, OSError):  # what stays has a claim, by which it is judged later
                 if committed:
                     lease.end()
                 else:
-                    self._take_back(lease)
+                    self._take_back(lease, answered=answered)
         if committed:
             with contextlib.suppress(RecoupError, OSError):  # copies only save time
                 self.catalog.grow(self._with_trash)
@@ -115,10 +117,16 @@ class ClaimedSets:
             raise StorageError(f"the claim to {lease.name} was lost", _LOST)
         return lease.name
 
-    def _take_back(self, lease: Lease) -> None:
-        if not lease.others_may_have_it():
+    def _take_back(self, lease: Lease, *, answered: bool) -> None:
+        """Removes what was written. A request that was left without an answer may still arrive: a marker hides what comes."""
+        if lease.others_may_have_it():
+            return
+        if answered:
             self._remove_unlisted(lease.name)
-            lease.end()
+        else:
+            self._storage.put(layout.trash_key(lease.name, self._clock.now()), _REMOVING)
+            self._remove_objects(lease.name)
+        lease.end()
 
     def _remove_unlisted(self, name: SetName) -> None:
         """Removes what was never a set. Where stores list an empty folder, a marker hides it when the claim is gone."""

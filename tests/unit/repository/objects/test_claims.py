@@ -192,3 +192,27 @@ def test_a_failed_backup_leaves_its_claim_where_it_could_not_clean_up(fleet: Fle
     fleet.clock.moment = NOW + timedelta(days=2)
     repository.delete([])
     assert fleet.bucket.below() == ("recoup-repository.json",)
+
+
+@pytest.mark.parametrize("late", ["manifest.json", "db/main.db"])
+def test_what_arrives_after_an_interruption_is_not_listed_and_goes_later(fleet: Fleet, late: str) -> None:
+    """Ctrl-C, while a request is on its way."""
+    repository = fleet.made()
+
+    def interrupted(operation: str, key: str) -> bool:
+        if operation == "put" and key.endswith("/manifest.json"):
+            raise KeyboardInterrupt
+        return False
+
+    fleet.bucket.refused = interrupted
+    with pytest.raises(KeyboardInterrupt), repository.begin(NOW) as writer:
+        commit(writer, store(writer, "db", StreamPart("main.db", Given(b"database"), 8)))
+    fleet.bucket.refused = lambda _operation, _key: False
+    fleet.bucket.put(f"{FIRST}/{late}", b"late")
+    assert repository.names() == repository.trashed() == []
+    with pytest.raises(NoSuchSetError):
+        repository.undelete(FIRST)
+    assert add(repository) == FIRST.next()
+    repository.delete([], keep_days=365)
+    assert fleet.bucket.below(f"{FIRST}/") == fleet.bucket.below(".trash") == fleet.bucket.below(".partial") == ()
+    assert repository.names() == [FIRST.next()]
