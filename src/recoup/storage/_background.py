@@ -50,6 +50,11 @@ class Background:
         """False at the end of the process."""
         return self._thread.is_alive() and self._loop.is_running()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether who asks is the loop's own thread."""
+        return threading.current_thread() is self._thread
+
     def _end(self) -> None:
         if self.runs:
             self._loop.call_soon_threadsafe(self._loop.stop)

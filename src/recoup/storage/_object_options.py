@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
+from recoup.errors import StorageError
+
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 Size = Annotated[int, Field(ge=1)] | Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}(K|M|G|Ki|Mi|Gi)?B$")]
@@ -113,6 +115,24 @@ class ObjectOptions(BaseModel):
         """The same, with paths that were relative to a folder (absolute)."""
         files = {name: base / file for name in ("ca_file", "credentials_file") if (file := getattr(self, name))}
         return self.model_copy(update=files)
+
+    def certificates(self) -> str | None:
+        """What `ca_file` holds (PEM); None where there is none.
+
+        Raises:
+            StorageError: it cannot be read, or holds no certificate.
+        """
+        if self.ca_file is None:
+            return None
+        hint = "It has to begin with -----BEGIN CERTIFICATE-----."
+        try:
+            text = self.ca_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise StorageError(f"the certificates in {self.ca_file} cannot be read: {why}", hint) from None
+        if "BEGIN CERTIFICATE" not in text:
+            raise StorageError(f"the certificates in {self.ca_file} cannot be read: there is none", hint)
+        return text
 
     def without_meaning(self, scheme: str) -> tuple[str, ...]:
         """The settings that are not at their default and have no meaning for a kind of store (`s3`, `gs`, `az`)."""

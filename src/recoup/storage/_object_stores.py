@@ -113,13 +113,8 @@ def _client(options: ObjectOptions, endpoint: str = "") -> "ClientConfig":
         "read_timeout": timedelta(seconds=options.timeout),
         "timeout": _WHOLE_REQUEST,
     }
-    if options.ca_file is not None:
-        try:
-            client["root_certificate"] = options.ca_file.read_bytes()
-        except OSError as error:
-            raise StorageError(
-                f"the certificates in {options.ca_file} cannot be read: {error.strerror or error}"
-            ) from None
+    if (trusted := options.certificates()) is not None:
+        client["root_certificate"] = trusted
     return client
 
 
@@ -131,6 +126,7 @@ def _retry(options: ObjectOptions, retries: int) -> "RetryConfig":
 
 
 def _other(scheme: str, bucket: str, options: ObjectOptions, retries: int) -> "ObjectStore":
+    from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, MemoryStore
 
     if scheme == "memory":
@@ -147,12 +143,9 @@ def _other(scheme: str, bucket: str, options: ObjectOptions, retries: int) -> "O
         }
         given = {key: value for key, value in wanted.items() if value is not None}
         return AzureStore(bucket, config=given, client_options=client, retry_config=retry)  # type: ignore[arg-type]
-    except Exception as error:  # obstore's own base of errors is not public
-        from obstore.exceptions import BaseError
-
-        if not isinstance(error, BaseError | ValueError | OSError):
-            raise
-        raise StorageError(f"{scheme}://{bucket} cannot be opened: {str(error).partition(chr(10))[0][:200]}") from None
+    except (BaseError, ValueError, OSError) as error:
+        first = str(error).partition("\n")[0][:200]
+        raise StorageError(f"{scheme}://{bucket} cannot be opened: {first}", "Look at its keys.") from None
 
 
 def block_size(options: ObjectOptions) -> int:

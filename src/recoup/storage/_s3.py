@@ -347,13 +347,11 @@ def _trusting(options: ObjectOptions) -> Any:
     import httpx
 
     context = httpx.create_ssl_context()
-    if options.ca_file is not None:
+    if (trusted := options.certificates()) is not None:
         try:
-            context.load_verify_locations(cafile=options.ca_file)
+            context.load_verify_locations(cadata=trusted)
         except OSError as error:
-            raise StorageError(
-                f"the certificates in {options.ca_file} cannot be read: {error.strerror or error}"
-            ) from None
+            raise StorageError(f"the certificates in {options.ca_file} cannot be read: {error.strerror}") from None
     return context
 
 

@@ -41,7 +41,9 @@ _CLOSE_WAIT = 1.0  # seconds
 def _close(loop: Background, client: S3Client) -> None:
     if loop.runs:
         with contextlib.suppress(Exception):
-            loop.run(client.close(), _CLOSE_WAIT)
+            closing = loop.start(client.close())
+            if not loop.is_here:  # where the last reference went in the loop's own thread, waiting would be for oneself
+                closing.result(_CLOSE_WAIT)
 
 
 class ObjectStorage:
