@@ -5,7 +5,6 @@
 
 import contextlib
 import os
-import random
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recoup._found import StackWithSets
+from recoup._opened import is_place
 from recoup.errors import (
     ConfigError,
     NoRepositoryError,
@@ -26,18 +27,15 @@ from recoup.errors import (
     UsageError,
     WrongKeyError,
 )
-from recoup.model.events import Emit, Event, Level, News, ignore
+from recoup.model.events import Emit, Event, Level, ignore
 from recoup.model.names import SetName
-from recoup.model.secrets import Masker
+from recoup.system.atomicfile import make_private_folder
 from recoup.system.clock import Clock, SystemClock, local_zone_name
 from recoup.system.destinations import checked_destination
-from recoup.system.host import this_host
 from recoup.system.plugs import load
-from recoup.system.tempdirs import temporary_folder
 
 if TYPE_CHECKING:
-    from recoup.config.loading import Loaded
-    from recoup.config.settings import RepositorySettings, Settings
+    from recoup.config.settings import RepositorySettings
     from recoup.model.artefact import Artefact
     from recoup.model.manifest import Manifest
     from recoup.model.reports import (
@@ -68,11 +66,10 @@ if TYPE_CHECKING:
     from recoup.operations.status import Report as StatusReport
     from recoup.operations.status import RepositoryState
     from recoup.operations.verify import Examine, Examiner
-    from recoup.repository._base import KeyProof, Lock, Repository, Subset
+    from recoup.repository._base import KeyProof, Lock, Subset
     from recoup.repository.plain.repository import PlainRepository
-    from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
-    from recoup.sources._base import Source, SourceOptions
+    from recoup.sources._base import Source
     from recoup.storage._base import Storage
     from recoup.system.unpacking import Overwrite
 
@@ -111,14 +108,10 @@ def open_stack(
     try:
         loaded = loading.load(paths, overrides, environ, cwd)
     except ConfigError:
-        if paths or overrides or not _is_place(repository, cwd) or loading.has_configuration(environ, cwd):
+        if paths or overrides or not is_place(repository, cwd) or loading.has_configuration(environ, cwd):
             raise
         loaded = loading.without_file(cwd)
     return Stack(loaded, repository, emit, cwd, clock or SystemClock())
-
-
-def _is_place(repository: str | None, cwd: Path) -> bool:
-    return repository is not None and ("/" in repository or (cwd / repository).is_dir())
 
 
 def _examine_of_plug(kind: str) -> "Examine | None":
@@ -132,23 +125,6 @@ def _examine_of_plug(kind: str) -> "Examine | None":
 
 def _nobody(_kind: str) -> None:
     """No plug is asked."""
-
-
-def _staging_of(repository: "PlainRepository") -> str | None:
-    """Where copies can be staged beside a repository that is there: nothing is made where its disk is not mounted."""
-    try:
-        repository.check()
-    except RecoupError:
-        return None
-    return repository.staging
-
-
-def _seed(name: str, manifest: "Manifest | None") -> int:
-    """That of the set's own probes, so that its twin is asked the same questions; without a set, a random one."""
-    facts = manifest.sources[name].facts if manifest is not None and name in manifest.sources else None
-    if facts is None or facts.seed is None:
-        return random.SystemRandom().getrandbits(32)
-    return facts.seed
 
 
 @dataclass(frozen=True)
@@ -174,49 +150,10 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack:
+class Stack(StackWithSets):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
-    def __init__(
-        self,
-        loaded: "Loaded",
-        repository: str | None,
-        emit: Emit,
-        cwd: Path,
-        clock: Clock,
-    ) -> None:
-        self._loaded, self._chosen, self._cwd, self._clock = loaded, repository, cwd, clock
-        self._listener = emit
-        self.masker = Masker(loaded.secrets)
-        self._host = this_host()
-        self._repositories: dict[str, PlainRepository] = {}
-        self.unread: tuple[str, ...] = ()
-        """Repositories that could not be read when sets were last looked for, with the reasons."""
-
     # --- what it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def settings(self) -> "Settings":
-        """The settings."""
-        return self._loaded.settings
-
-    @cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the configuration."""
-        from recoup.repository.sealing._base import open_to_all
-
-        sealings = map(self._sealing_of, self.settings.repositories.values())
-        found = (text for sealing in sealings if sealing for text in open_to_all(sealing))
-        return (*self._loaded.warnings, *dict.fromkeys(found))
-
-    @property
-    def source_names(self) -> tuple[str, ...]:
-        """Names of the configured sources."""
-        return tuple(self._loaded.sources)
-
-    def sources_of_kind(self, kind: str) -> "Mapping[str, SourceOptions]":
-        """The settings of the configured sources of a kind, by name."""
-        return {name: options for name, options in self._loaded.sources.items() if options.kind == kind}
 
     def present(self, source: str) -> bool:
         """Whether a configured source is there: a file, a folder, a server that answers.
@@ -300,7 +237,7 @@ class Stack:
         with self._emitting() as emit, contextlib.ExitStack() as held:
             if len(repositories) == 1:
                 held.enter_context(repositories[0].lock("backup", "backup", self.settings.stack, wait_lock))
-            staging = held.enter_context(self._staging(repositories=repositories))
+            staging = held.enter_context(self._staging("staging", repositories))
             live = self._live(plan, staging, emit)
             if len(repositories) == 1:
                 report = backup.run(plan, live, repositories[0], self._run(emit))
@@ -366,57 +303,6 @@ class Stack:
         )
 
     # --- looking ----------------------------------------------------------------------------------------------------
-
-    def sets(
-        self,
-        tags: Mapping[str, str] | None = None,
-        sources: Sequence[str] = (),
-        since: str | None = None,
-        until: str | None = None,
-    ) -> "list[SetInfo]":
-        """The sets, oldest first; those of several repositories each by itself. What could not be read is in `unread`.
-
-        Args:
-            tags: only those that have all of these tags.
-            sources: only those that hold all of these sources.
-            since: only those begun at or after this time.
-            until: only those begun at or before this time.
-        """
-        from recoup.operations import nearest, selection
-
-        now, zone = self._clock.now(), local_zone_name()
-        filters = selection.Filter(
-            tags=dict(tags or {}),
-            sources=tuple(sources),
-            since=None if since is None else selection.begin_of(since, now, zone),
-            until=None if until is None else selection.end_of(until, now, zone),
-        )
-        infos, failures = nearest.looked_into({name: self._reader(name) for name in self._nearest}, now)
-        self.unread = tuple(nearest.left_out(failures))
-        return selection.matching(infos, filters)
-
-    @property
-    def has_several(self) -> bool:
-        """Whether several repositories are worked on: those configured, and none chosen."""
-        return len(self._repository_names) > 1
-
-    @property
-    def _nearest(self) -> list[str]:
-        """Names of the repositories, those on disks of this machine first."""
-        return sorted(self._several(None), key=lambda name: not self._is_on_this_machine(name))
-
-    def _is_on_this_machine(self, name: str) -> bool:
-        settings = self._settings_of(name)
-        return settings.path is not None or str(settings.url).startswith("file:")
-
-    def _reader(self, name: str) -> "Callable[[], PlainRepository]":
-        return lambda: self._at(name)
-
-    def _at(self, name: str) -> "PlainRepository":
-        """A repository, opened once."""
-        if name not in self._repositories:
-            self._repositories[name] = self._open(name)
-        return self._repositories[name]
 
     def show(self, text: str = "latest") -> "SetInfo":
         """One set.
@@ -506,13 +392,6 @@ class Stack:
                 examiner = self._examiner(name, emit)
                 reports += verify.run([name], self.repository, chosen, self._clock, emit, host, examiner)
         return reports
-
-    def _everywhere(self, text: str) -> "list[SetInfo]":
-        """All copies of a set, and what lies under its name and cannot be read."""
-        chosen = self._copies(text)
-        return [
-            info for info in self.sets() if info in chosen or (info.manifest is None and info.name == chosen[0].name)
-        ]
 
     def _examiner(self, name: SetName, emit: Emit) -> "Examiner":
         """Whom to ask about what is stored: nobody where this host cannot read it, which is said."""
@@ -778,7 +657,8 @@ class Stack:
                 f"{name} is not configured, so nobody knows where it lives",
                 f"Say where: --target {name}=WHERE, or restore it as files.",
             )
-        live = self._source(name, Path(tempfile.gettempdir()), self._listener, manifest, where)
+        staging = self._spool or Path(tempfile.gettempdir())
+        live = self._source(name, staging, self._listener, manifest, where)
         return restore.in_place(name, manifest, live, self._restore_options(kind, given), repository)
 
     def restore(
@@ -797,6 +677,8 @@ class Stack:
         with self._locked("restore", wait_lock) as reading, self._emitting() as emit:
             if len(self._nearest) == 1:
                 reading(self._nearest[0])  # of one repository, what is in the way of reading it stops all
+            if self._spool is not None:
+                make_private_folder(self._spool)  # what is on its way to a server waits there
             for item in plan.items:
                 for sentence in item.live.recover() if item.live else ():
                     emit(Event("restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
@@ -1185,6 +1067,9 @@ class Stack:
             raise UsageError(f"there are several repositories: {', '.join(names)}", "Choose one with -r NAME.")
         return self._open(names[0])
 
+    def _reading(self, verb: str, wait: float) -> AbstractContextManager[None]:
+        return self.repository.lock("shared", verb, self.settings.stack, wait)
+
     def only(self, repository: str) -> "Stack":
         """This stack with one of its repositories chosen.
 
@@ -1193,91 +1078,9 @@ class Stack:
         """
         return Stack(self._loaded, repository, self._listener, self._cwd, self._clock)
 
-    def _several(self, named: Sequence[str] | None) -> list[str]:
-        """Names of the repositories that a verb works on: those named, or the one chosen, or all.
-
-        Raises:
-            UsageError: names and a choice contradict each other.
-            ConfigError: there is none.
-        """
-        if named is not None and self._chosen is not None:
-            raise UsageError("-r and --to both say where the set goes", "Leave one of them out.")
-        every = named is None or list(named) == ["all"]
-        names = self._repository_names if every else list(dict.fromkeys(named or ()))
-        if not names:
-            raise ConfigError("no repository is configured", "Add one under `repositories:`, or name one with -r PATH.")
-        return names
-
-    @property
-    def _repository_names(self) -> list[str]:
-        if self._chosen is not None:
-            return [self._chosen]
-        return list(self.settings.repositories)
-
-    def _settings_of(self, name: str) -> "RepositorySettings":
-        from recoup.config.settings import OBJECT_SCHEMES, RepositorySettings
-
-        if name in self.settings.repositories:
-            return self.settings.repositories[name]
-        if not _is_place(name, self._cwd) and "://" not in name:
-            known = ", ".join(self.settings.repositories) or "none"
-            raise UsageError(f"there is no repository {name!r} in the configuration", f"Known: {known}.")
-        place = name.removeprefix("file://")
-        if place.partition("://")[0] in OBJECT_SCHEMES:
-            return RepositorySettings(url=place)
-        return RepositorySettings(path=checked_destination(place, self._cwd))
-
     @property
     def _repository_settings(self) -> "RepositorySettings":
         return self._settings_of(self._repository_names[0])
-
-    def _opener(self, name: str) -> "Callable[[], Repository]":
-        return lambda: self._open(name)
-
-    def _open(self, name: str) -> "PlainRepository":
-        from recoup.repository.opening import Shape, open_repository
-
-        settings = self._settings_of(name)
-        return open_repository(
-            name,
-            self._storage_of(settings),
-            settings.pack,
-            settings.compression,
-            settings.compression_level,
-            self._clock,
-            self._sealing_of(settings),
-            seal_manifest=settings.encrypt_manifest,
-            spool=self._spool,
-            shape=Shape(template, settings.adopt) if (template := settings.template) else None,
-        )
-
-    def _storage_of(self, settings: "RepositorySettings") -> "Storage":
-        base = self._loaded.base
-        if settings.scheme == "file":
-            place = settings.path if settings.path is not None else Path(str(settings.url).removeprefix("file://"))
-            local: Storage = load("recoup.storage", "local").connect(checked_destination(place, base))
-            return local
-        connect = load("recoup.storage", "object-store").connect
-        objects: Storage = connect(settings.url, settings.storage.beside(base), self._clock)
-        return objects
-
-    def _sealing_of(self, settings: "RepositorySettings") -> "Sealing | None":
-        encrypt, base = settings.encrypt, self._loaded.base
-        if encrypt is None:
-            return None
-        if encrypt.age is not None:
-            from recoup.repository.sealing.age import AgeSealing
-
-            return AgeSealing(encrypt.age.recipients, encrypt.age.identity_file, base)
-        from recoup.repository.sealing.gpg import GpgSealing
-
-        gpg = encrypt.gpg
-        return None if gpg is None else GpgSealing(gpg.passphrase_file, gpg.recipients, gpg.identity_file, base)
-
-    @property
-    def _spool(self) -> Path | None:
-        configured = self.settings.staging
-        return None if configured is None else checked_destination(configured, self._loaded.base)
 
     def _existing_names(self) -> Sequence[SetName]:
         self.repository.check()
@@ -1289,259 +1092,3 @@ class Stack:
 
         settings = self._repository_settings
         return rules(settings.keep.model_dump(), settings.time_zone)
-
-    def _resolve(self, text: str, sources: Sequence[str] | None = None) -> "SetInfo":
-        return self._copies(text, sources)[0]
-
-    def _copies(self, text: str, sources: Sequence[str] | None = None) -> "list[SetInfo]":
-        """The set that a person means: its copies that can be read, the nearest first."""
-        from recoup.operations import nearest, selection
-
-        now, zone = self._clock.now(), local_zone_name()
-        with self._telling_of_keys():
-            infos = nearest.readable(self._own_sets() if SetName.parse(text) is None else self.sets())
-            found = selection.resolve(text, infos, now, sources=sources, zone=zone)
-        return nearest.copies(found, infos, self._nearest)
-
-    @contextlib.contextmanager
-    def _telling_of_keys(self) -> Iterator[None]:
-        """Where no set answers, and one could only not be opened, that is what is told."""
-        try:
-            yield
-        except NoSuchSetError:
-            for name in dict.fromkeys(info.name for info in reversed(self.sets()) if info.manifest is None):
-                self.demand_key(name)
-            raise
-
-    def demand_key(self, text: str) -> None:
-        """Demands that a set's manifest can be opened, if it is encrypted; other faults of it are not looked at.
-
-        Raises:
-            WrongKeyError: what is configured does not open it.
-        """
-        name = SetName.parse(text)
-        for place in self._nearest:
-            try:
-                if name is not None:
-                    self._at(place).manifest(name)
-            except WrongKeyError as error:
-                raise WrongKeyError(f"{name}: {error.message}", error.hint) from None
-            except (RecoupError, OSError):
-                continue
-
-    def _own_sets(self) -> "list[SetInfo]":
-        """The sets of this stack, oldest first; of all stacks where there is no configuration.
-
-        Two stacks may share a repository, and `latest` must not mix them.
-        """
-        stack = self.settings.stack if self._loaded.files else ""
-        return [info for info in self.sets() if not stack or info.manifest is None or info.manifest.stack == stack]
-
-    def _named(self, text: str) -> SetName:
-        return self._parsed(self._resolve(text).name)
-
-    def _parsed(self, found: str) -> SetName:
-        name = SetName.parse(found)
-        if name is None:
-            raise NoSuchSetError(f"{found} is not the name of a set")
-        return name
-
-    def _manifest(self, info: "SetInfo") -> "Manifest":
-        if info.manifest is None:
-            self.demand_key(info.name)
-            raise RefusedError(f"{info.name} cannot be read: {info.problem}", "Choose another set.")
-        return info.manifest
-
-    def _whole_manifest(self, info: "SetInfo") -> "Manifest":
-        """With what is encrypted of it: so a wrong key is told before anything begins."""
-        return self._at(info.repository).whole(self._manifest(info))
-
-    def _whole_copy(self, copies: "Sequence[SetInfo]") -> "tuple[Manifest, SetInfo, list[SetInfo]]":
-        """The nearest copy that can be opened: its manifest, where it is, and the copies behind it.
-
-        Raises:
-            RecoupError: none can be; the last one's reason.
-        """
-        for index, info in enumerate(copies):
-            try:
-                return self._whole_manifest(info), info, list(copies[index + 1 :])
-            except RecoupError as error:
-                if index + 1 == len(copies):
-                    raise
-                self.unread = (*self.unread, f"{info.name} in {info.repository} cannot be opened: {error}")
-        raise NoSuchSetError("there is no copy of this set")
-
-    def _holdings(self, text: str, sources: list[str] | None) -> "dict[str, tuple[Manifest, list[SetInfo]]]":
-        """Source name to the manifest that it is restored from, and the copies of that set, the nearest first."""
-        from recoup.operations import nearest, selection
-
-        if text == "latest":
-            infos = self._own_sets()
-            wanted = sources or selection.sources_of(infos, self._loaded.sources)
-            held = selection.holdings(infos, wanted)
-            missing = [name for name in wanted if name not in held]
-            if not held or (sources and missing):
-                with self._telling_of_keys():
-                    raise NoSuchSetError(
-                        f"no set holds a good copy of {', '.join(missing) or 'anything'}",
-                        "`recoup list` shows what there is.",
-                    )
-            told = {name: info for info in infos if info.manifest for name in info.manifest.sources}
-            newest = next(iter(held.values()))
-            chosen = {name: held.get(name) or told.get(name, newest) for name in wanted}
-            found = {name: nearest.copies(info, infos, self._nearest) for name, info in chosen.items()}
-        else:
-            copies = self._copies(text, sources)
-            manifest = self._manifest(copies[0])
-            self._demand_known(sources, manifest)
-            found = dict.fromkeys(sources or manifest.sources, copies)
-        return {name: self._held(name, copies) for name, copies in found.items()}
-
-    def _held(self, source: str, copies: "Sequence[SetInfo]") -> "tuple[Manifest, list[SetInfo]]":
-        from recoup.operations import nearest
-
-        manifest, info, others = self._whole_copy(nearest.holding(copies, source))
-        return manifest, [info, *others]
-
-    def _demand_known(self, sources: Sequence[str] | None, manifest: "Manifest") -> None:
-        for name in sources or ():
-            if name not in manifest.sources:
-                has = ", ".join(manifest.sources)
-                raise UsageError(f"{manifest.name} has no source {name}", f"It has: {has}.")
-
-    # --- sources ----------------------------------------------------------------------------------------------------
-
-    def _chosen_sources(self, sources: Sequence[str] | None) -> list[str]:
-        known = list(self._loaded.sources)
-        if not known:
-            raise ConfigError("no sources are configured", "Add some under `sources:`, or run `recoup init`.")
-        for name in sources or ():
-            if name not in known:
-                raise UsageError(f"there is no source {name} in the configuration", f"Known: {', '.join(known)}.")
-        return [name for name in known if sources is None or name in sources]
-
-    def _source(
-        self,
-        name: str,
-        staging: Path,
-        emit: Emit | None = None,
-        manifest: "Manifest | None" = None,
-        where: str | None = None,
-        *,
-        shared: bool = False,
-        compresses: bool = False,
-        recorded: bool = False,
-    ) -> "Source":
-        """A live source from its settings, or, when it is not configured or `recorded`, from what a manifest says of it."""
-        from recoup.sources._base import Site
-
-        configured = None if recorded else self._loaded.sources.get(name)
-        options = configured or self._recorded_options(name, manifest)
-        plug = load("recoup.sources", options.kind)
-        if where is not None:
-            place = str(checked_destination(where, self._cwd)) if options.place == "path" else where
-            options = options.moved(place)
-        site = Site(
-            name=name,
-            base=self._loaded.base,
-            staging=staging,
-            clock=self._clock,
-            seed=_seed(name, manifest),
-            emit=emit or self._listener,
-            allow_remote=self.settings.allow_remote,
-            shared=shared,
-            compresses=compresses,
-        )
-        source: Source = plug.connect(options, site)
-        return source
-
-    def _recorded_options(self, name: str, manifest: "Manifest | None") -> "SourceOptions":
-        if manifest is None:
-            raise UsageError(f"there is no source {name} in the configuration")
-        record = manifest.sources[name]
-        options: SourceOptions = load("recoup.sources", record.kind).Options.model_validate(
-            {**record.settings, "kind": record.kind}
-        )
-        return options
-
-    def _restore_options_type(self, kind: str) -> Any:
-        from recoup.sources._base import NoRestoreOptions
-
-        return getattr(load("recoup.sources", kind), "RestoreOptions", NoRestoreOptions)
-
-    def _restore_options(self, kind: str, values: Mapping[str, Any]) -> Any:
-        return self._plug_options(self._restore_options_type(kind), f"restore option {{}} of kind {kind}", values)
-
-    def _drilled(self, source: "Source", values: Mapping[str, Any]) -> "Source":
-        """The source whose twin a drill makes: as the plug's own drill options want it."""
-        from recoup.sources._base import NoRestoreOptions
-
-        if not values:
-            return source
-        kind = source.options.kind
-        plug = load("recoup.sources", kind)
-        model = getattr(plug, "DrillOptions", NoRestoreOptions)
-        drilled: Source = plug.drilled(source, self._plug_options(model, f"drill option {{}} of kind {kind}", values))
-        return drilled
-
-    def _plug_options(self, model: Any, what: str, values: Mapping[str, Any]) -> Any:
-        from pydantic import ValidationError
-
-        try:
-            return model.model_validate(dict(values))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(step) for step in first["loc"])
-            known = ", ".join(model.model_fields) or "none"
-            raise UsageError(f"{what.format(key)}: {first['msg']}", f"Its options: {known}.") from None
-
-    def _masked_tags(self, tags: Mapping[str, str] | None) -> dict[str, str]:
-        return {self.masker(key): self.masker(value) for key, value in (tags or {}).items()}
-
-    # --- surroundings -----------------------------------------------------------------------------------------------
-
-    def _locked(self, verb: str, wait: float) -> "Locked":
-        """The repositories, each locked for reading when it is read."""
-        from recoup.operations.nearest import Locked
-
-        return Locked(self._at, verb, self.settings.stack, wait)
-
-    def _reading(self, verb: str, wait: float) -> AbstractContextManager[None]:
-        return self.repository.lock("shared", verb, self.settings.stack, wait)
-
-    @contextlib.contextmanager
-    def _staging(
-        self, purpose: str = "staging", repositories: "Sequence[PlainRepository] | None" = None
-    ) -> Iterator[Path]:
-        """A temporary folder: where configured, else beside a repository, so that storing a copy is a rename."""
-        parent = self._spool
-        if parent is None:
-            there = [self.repository] if repositories is None else repositories
-            beside = next(filter(None, map(_staging_of, there)), None)
-            parent = Path(beside) if beside else None
-        with temporary_folder(purpose, parent) as folder:
-            yield folder
-
-    @contextlib.contextmanager
-    def _emitting(self) -> Iterator[Emit]:
-        """Where news go: to the caller, and to the configured files."""
-        from recoup.sinks._opening import opened
-
-        events, base = self.settings.events, self._loaded.base
-        with opened(events.jsonl, events.format, events.log, base, self.masker) as sinks:
-
-            def emit(news: News) -> None:
-                for sink in list(sinks):
-                    try:
-                        sink(news)
-                    except OSError as error:  # a full disk, say: the work itself goes on
-                        sinks.remove(sink)
-                        self._listener(self._unrecorded(error))
-                self._listener(news)
-
-            yield emit
-
-    def _unrecorded(self, error: OSError) -> Event:
-        where = f" {error.filename}" if error.filename else ""
-        sentence = f"events are no longer recorded{where}: {error.strerror or error}; the run itself goes on"
-        return Event("events_lost", self._clock.now(), self.masker(sentence), Level.WARNING)
