@@ -60,7 +60,7 @@ def test_who_claims_a_name_is_in_the_way_of_others_who_do_and_of_nobody_else(fle
     ):
         with pytest.raises(LockedError), repository.lock("claim", "claim", ""):
             pass
-        with pytest.raises(LockedError, match="backup|restore"), repository.lock("exclusive", "prune", "stack"):
+        with pytest.raises(LockedError, match=r"`(backup|restore)`"), repository.lock("exclusive", "prune", "stack"):
             pass
     with repository.lock("exclusive", "prune", "stack"), repository.lock("claim", "claim", ""):
         pass
