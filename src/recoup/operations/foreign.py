@@ -1,6 +1,6 @@
 """Foreign artefacts: what other tools put into a repository whose place has a shape. Listed, read, and, where adopted, pruned."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -21,13 +21,6 @@ from recoup.system.unpacking import write_part
 def listing(repository: Repository) -> tuple[Artefact, ...]:
     """All that there are, oldest first; none in a repository that nobody shares."""
     return tuple(repository.foreign()) if isinstance(repository, Shaped) else ()
-
-
-def ours(repository: Repository, infos: Iterable[SetInfo]) -> tuple[Artefact, ...]:
-    """The artefacts of sets, in the order of the sets."""
-    if not isinstance(repository, Shaped):
-        return ()
-    return tuple(one for info in infos if info.manifest for one in repository.artefacts(info.manifest))
 
 
 def named(repository: Repository, text: str) -> Artefact | None:

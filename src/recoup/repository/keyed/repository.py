@@ -92,7 +92,7 @@ class KeyedRepository(PlainRepository):
 
     def _all(self) -> Iterator[Artefact]:
         template = self._keyed.template
-        for one in self._keyed.inner.list(template.lead):
+        for one in self._keyed.beside():
             if one.link is None and (found := template.match(one.key)):
                 yield self._artefact(one.key, one.size, found)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recoup.errors import RefusedError
 from recoup.model.names import SetName, checked_relative, shown
-from recoup.repository.keyed.template import Template
+from recoup.repository.keyed.template import HOME, Template
 from recoup.storage._base import ByteReader, Feature, Object, Storage, Writer
 
 ROOT = ".root"
@@ -185,6 +185,16 @@ class KeyedStorage:
         """Keys of all artefacts that are some set's, found with one listing."""
         return frozenset(artefact for _, artefact, _ in self._owned())
 
+    def beside(self) -> Iterator[Object]:
+        """All objects where artefacts may lie, by their own keys; the home is not listed where that can be avoided."""
+        lead = self.template.lead
+        if "/" not in self.template.text.removeprefix(f"{lead}/"):
+            yield from self.inner.list(lead)
+            return
+        for folder in list(self.inner.folders(lead)):
+            if folder != HOME:
+                yield from self.inner.list(f"{lead}/{folder}" if lead else folder)
+
     def folders(self, prefix: str = "") -> Iterator[str]:
         """The first components below a prefix that have objects below them, sorted; artefacts do not count."""
         return (name for name in self.inner.folders(self._at_home(prefix)) if prefix or name != OWNERS)
@@ -229,6 +239,10 @@ class KeyedStorage:
     def tidy(self) -> None:
         """Removes what killed writers left."""
         self.inner.tidy()
+
+    def left_behind(self) -> Sequence[str]:
+        """Those of the storage itself."""
+        return self.inner.left_behind()
 
     def free_bytes(self) -> int | None:
         """Bytes that can still be stored."""
