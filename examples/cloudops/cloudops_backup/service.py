@@ -14,6 +14,7 @@ import httpx
 
 import recoup
 from recoup import AsyncEmit, AsyncStack, ExitCode
+from recoup.errors import NoRepositoryError
 
 from . import automatic
 from .errors import (
@@ -24,7 +25,7 @@ from .errors import (
     SnapshotNotFoundError,
     translated,
 )
-from .health import Health, backup_health
+from .health import BackupHealth, Health, backup_health
 from .settings import Settings
 from .snapshots import LATEST, SnapshotInfo, chosen, snapshots_in
 
@@ -212,7 +213,10 @@ class AsyncBackups:
     async def _listed(self, repository: str, collection: str | None = None) -> list[SnapshotInfo]:
         sources = () if collection is None else (self._known(collection),)
         with translated():
-            infos = await self._stacks[repository].sets(sources=sources)
+            try:
+                infos = await self._stacks[repository].sets(sources=sources)
+            except NoRepositoryError:  # the bucket is there, and nothing was ever copied into it
+                return []
         found = snapshots_in(infos, self._place(repository))
         return [one for one in found if collection in (None, one.collection)]
 
@@ -286,9 +290,8 @@ class AsyncBackups:
         """
         removed: list[str] = []
         for stack in self._stacks.values():
-            with translated():
-                report = await stack.prune(wait_lock=LOCK)
-            removed += report.removed
+            with translated(), contextlib.suppress(NoRepositoryError):  # as long as nothing was ever copied
+                removed += (await stack.prune(wait_lock=LOCK)).removed
         return tuple(removed)
 
     # --- by itself ---------------------------------------------------------------------------------------------------
@@ -333,13 +336,15 @@ class AsyncBackups:
     # --- health ------------------------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """How many points each collection has, and whether its newest backup is recent."""
+        """How many points each collection has, whether its newest backup is recent, and what failed in the last cycle."""
         collections = self.collections
         snapshots = await self.list_snapshots()
         backup = backup_health(collections, snapshots, self._now(), self.settings.stale_hours)
         async with httpx.AsyncClient(base_url=self.settings.qdrant_url, headers=self._headers(), timeout=10) as client:
             counts = await asyncio.gather(*(_points(client, name) for name in collections))
-        return Health(dict(zip(collections, counts, strict=True)), backup)
+        failed = self.last_cycle.failed if self.last_cycle else {}
+        warnings = (*backup.warnings, *(f"Backup of {name} failed: {why}" for name, why in failed.items()))
+        return Health(dict(zip(collections, counts, strict=True)), BackupHealth(backup.last_backup, warnings))
 
     def _headers(self) -> dict[str, str]:
         key = self.settings.qdrant_api_key

@@ -2,10 +2,11 @@
 
 import asyncio
 import importlib.util
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,3 +107,15 @@ def with_s3(cloudops: CloudOps, bucket: Bucket, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.account.secret_key)
     cloudops.s3 = S3Settings(bucket=bucket.name, region="us-west-2", endpoint=bucket.endpoint)
     return cloudops
+
+
+def backdate(folder: Path, ages: dict[str, int]) -> None:
+    """Gives sets of the past its names and times."""
+    for name, days in ages.items():
+        began = datetime.strptime(name.removeprefix("backup_")[:15], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+        then = began - timedelta(days=days)
+        manifest = (folder / name / "manifest.json").read_text().replace(name, f"backup_{then:%Y%m%d_%H%M%S}")
+        manifest = re.sub(rf"{began:%Y-%m-%d}(?=T\d\d:)", f"{then:%Y-%m-%d}", manifest)
+        (folder / name / "manifest.json").write_text(manifest)
+        for place in (folder, folder / ".artefacts"):
+            (place / name).rename(place / f"backup_{then:%Y%m%d_%H%M%S}")

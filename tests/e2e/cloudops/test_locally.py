@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cloudops_backup import (
 )
 from pydantic import ValidationError
 
-from .conftest import COUNTS, EXAMPLE, CloudOps
+from .conftest import COUNTS, EXAMPLE, CloudOps, backdate
 
 CHAT, ESTATE = "chat_history", "aws_estate"
 
@@ -158,6 +158,7 @@ def test_a_broken_collection_does_not_stop_the_other_and_is_named(
         assert [made.collection for made in cycle.created] == [ESTATE]
         assert list(cycle.failed) == [CHAT]
         assert not cycle.ok
+        assert f"Backup of {CHAT} failed: {cycle.failed[CHAT]}" in (await backups.health()).backup.warnings
         assert [one.collection for one in await backups.list_snapshots()] == [ESTATE]
 
     cloudops.do(act)
@@ -229,17 +230,3 @@ def test_local_snapshots_go_after_a_week_and_the_newest_one_never(cloudops: Clou
         assert {path.name for path in (cloudops.data / "snapshots").glob("*.snapshot")} == {newest.name, alone.name}
 
     cloudops.do(act)
-
-
-def backdate(folder: Path, ages: dict[str, int]) -> None:
-    """Gives sets of the past its names and times."""
-    for name, days in ages.items():
-        began = datetime.strptime(name.removeprefix("backup_")[:15], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
-        then = began - timedelta(days=days)
-        manifest = (folder / name / "manifest.json").read_text()
-        manifest = manifest.replace(name, f"backup_{then:%Y%m%d_%H%M%S}").replace(
-            f"{began:%Y-%m-%d}", f"{then:%Y-%m-%d}"
-        )
-        (folder / name / "manifest.json").write_text(manifest)
-        for place in (folder, folder / ".artefacts"):
-            (place / name).rename(place / f"backup_{then:%Y%m%d_%H%M%S}")

@@ -13,7 +13,7 @@ import recoup
 from recoup.model.events import Progress
 from s3_server.buckets import Bucket
 
-from .conftest import COUNTS, EXAMPLE, CloudOps
+from .conftest import COUNTS, EXAMPLE, CloudOps, backdate
 
 CHAT, ESTATE = "chat_history", "aws_estate"
 
@@ -46,6 +46,10 @@ def test_one_call_creates_and_uploads_everything_and_both_places_are_listed_toge
 @pytest.mark.requirement("CO-10", "CO-18")
 def test_a_collection_comes_back_from_the_bucket_by_date(with_s3: CloudOps) -> None:
     before = {name: with_s3.points(name) for name in COUNTS}
+    downloads: set[str] = set()
+
+    def hear(_news: recoup.Event | recoup.Progress) -> None:
+        downloads.update(path.name for path in (with_s3.data / "temp").glob("recoup-restore-*"))
 
     async def act(backups: AsyncBackups) -> None:
         made = (await backups.backup_all()).uploaded[0]
@@ -57,8 +61,9 @@ def test_a_collection_comes_back_from_the_bucket_by_date(with_s3: CloudOps) -> N
         with pytest.raises(SnapshotNotFoundError, match="Snapshot not found: chat_history 2020-01-01"):
             await backups.restore_from_s3(CHAT, "2020-01-01")
 
-    with_s3.do(act)
+    with_s3.do(act, emit=hear)
     assert {name: with_s3.points(name) for name in COUNTS} == before
+    assert len(downloads) == 4
     assert list((with_s3.data / "temp").iterdir()) == []
 
 
@@ -108,7 +113,42 @@ def test_one_command_brings_everything_back_when_the_local_folder_is_lost(with_s
     assert bucket.account.secret_key not in done.stdout + done.stderr
 
 
-@pytest.mark.requirement("CO-2")
+@pytest.mark.requirement("CO-3")
+def test_copies_go_after_the_days_that_are_set_and_the_newest_one_never(with_s3: CloudOps, bucket: Bucket) -> None:
+    async def act(backups: AsyncBackups) -> None:
+        made = await backups.create_snapshot(CHAT)
+        backdate(with_s3.data / "snapshots/_recoup", {made.set: 31})
+        [old] = await backups.list_snapshots(CHAT)
+        await backups.upload_to_s3(old)
+        assert await backups.cleanup_old_snapshots() == (), "it is the newest"
+        new = await backups.upload_to_s3(await backups.create_snapshot(CHAT))
+        assert len(await backups.cleanup_old_snapshots()) == 2
+        assert {one.created_at for one in await backups.list_snapshots()} == {new.created_at}
+        assert bucket.keys(f"user-123/snapshots/{CHAT}/") == [new.location.removeprefix(f"s3://{bucket.name}/")]
+
+    with_s3.do(act)
+
+
+@pytest.mark.requirement("CO-15")
+def test_a_copy_that_was_changed_in_the_bucket_is_never_restored(with_s3: CloudOps, bucket: Bucket) -> None:
+    async def act(backups: AsyncBackups) -> None:
+        cycle = await backups.backup_all([CHAT])
+        key = cycle.uploaded[0].location.removeprefix(f"s3://{bucket.name}/")
+        data = bytearray(bucket.get(key))
+        data[len(data) // 2] ^= 0xFF
+        bucket.put(key, bytes(data))
+        with_s3.harm(CHAT)
+        harmed = with_s3.points(CHAT)
+        with pytest.raises(BackupError, match="chat_history was not restored"):
+            await backups.restore_from_s3(CHAT)
+        assert with_s3.points(CHAT) == harmed
+        assert (await backups.restore_from_snapshot(CHAT)).points == COUNTS[CHAT]
+
+    with_s3.do(act)
+    assert len(with_s3.qdrant.collections()) == 2, "of the refused restore nothing is left on the server"
+
+
+@pytest.mark.requirement("CO-2", "CO-17")
 def test_automatic_backups_come_by_interval_and_stop_in_the_middle_of_one(with_s3: CloudOps, bucket: Bucket) -> None:
     """The intervals are shortened to a second and less than two."""
     begun = asyncio.Event()
@@ -136,6 +176,7 @@ def test_automatic_backups_come_by_interval_and_stop_in_the_middle_of_one(with_s
         assert whole >= {one.location for one in listed if one.repository == "s3"}
         for location in whole:
             assert bucket.get(location.removeprefix(f"s3://{bucket.name}/"))
+        assert len(await backups.list_snapshots(ESTATE)) == 2, "its own interval is longer"
         assert (await backups.run_cycle([CHAT])).ok, "no lock is left"
 
     with_s3.do(act, emit=hear, intervals={CHAT: 1 / 3600, ESTATE: 1000})
