@@ -240,10 +240,6 @@ class KeyedStorage:
         """Removes what killed writers left."""
         self.inner.tidy()
 
-    def left_behind(self) -> Sequence[str]:
-        """Those of the storage itself."""
-        return self.inner.left_behind()
-
     def free_bytes(self) -> int | None:
         """Bytes that can still be stored."""
         return self.inner.free_bytes()
