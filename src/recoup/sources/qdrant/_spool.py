@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,20 +45,31 @@ class Spool:
     def _begin(self) -> None:
         self._descriptor = create_private(self._path)
         self._hash, self._check = hashlib.sha256(), SnapshotCheck(self._what, self._shard)
+        self._looking = ThreadPoolExecutor(1, "spool")
+        self._looked: Future[None] | None = None
         self.size = 0
 
     def write(self, block: bytes) -> None:
-        """Takes the next bytes.
+        """Takes the next bytes, and writes them while they are looked at.
 
         Raises:
-            DamagedError: they cannot be what follows in a snapshot.
+            DamagedError: they, or those before them, cannot be what follows in a snapshot.
         """
-        self._check.feed(block)
-        self._hash.update(block)
+        self._await_look()
+        self._looked = self._looking.submit(self._look, block)
         self.size += len(block)
         view = memoryview(block)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+    def _look(self, block: bytes) -> None:
+        self._check.feed(block)
+        self._hash.update(block)
+
+    def _await_look(self) -> None:
+        looked, self._looked = self._looked, None
+        if looked is not None:
+            looked.result()
 
     def restart(self) -> None:
         """Forgets what came so far."""
@@ -74,6 +86,7 @@ class Spool:
         Raises:
             DamagedError: it is not whole, or not what the server announced.
         """
+        self._await_look()
         self._close()
         if length is not None and length != self.size:
             raise DamagedError(f"{self._what}: {length:,} bytes were announced, {self.size:,} came")
@@ -83,6 +96,7 @@ class Spool:
         return Spooled(self._path, self.size, found, self._check.finish())
 
     def _close(self) -> None:
+        self._looking.shutdown(wait=True)
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
