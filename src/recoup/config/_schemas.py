@@ -14,6 +14,9 @@ _PATTERNS = {
     "([0-9]{1,4}y)": "a length of time such as `2y5m7d3h`",
     "._-]{0,63}": "a name of at most 64 letters, digits, `.`, `-` and `_`, the first a letter or digit",
     "_-]{0,63}": "a name of at most 64 letters, digits, `-` and `_`, the first a letter or digit",
+    "^(postgres(ql)?": "a URL such as `postgresql://HOST:5432/NAME`",
+    "^(https?://": "a URL such as `http://127.0.0.1:6333/readyz`",
+    "^https?://": "a URL such as `http://127.0.0.1:6333`",
 }
 
 

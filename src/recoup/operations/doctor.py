@@ -104,8 +104,7 @@ def _source(name: str, source: Source) -> tuple[Finding, int]:
         if not source.present():
             if source.options.optional:
                 return Finding("ok", subject, "is not there, and is optional"), 0
-            hint = "Correct its path, or set `optional: true` if it may be missing."
-            return Finding("error", subject, f"is not there: {source.existing().target}", hint), 0
+            return _absent(subject, source), 0
         source.check()
         size = source.estimate()
     except RecoupError as error:
@@ -115,6 +114,17 @@ def _source(name: str, source: Source) -> tuple[Finding, int]:
     if isinstance(source, Doubting) and (doubt := source.doubts()):
         return Finding("warning", subject, *doubt), size
     return Finding("ok", subject, f"can be read, about {size:,} bytes"), size
+
+
+def _absent(subject: str, source: Source) -> Finding:
+    """Why it is not there, in the source's own words: a server that does not answer is no wrong path."""
+    try:
+        source.check()
+    except RecoupError as error:
+        hint = f"{error.hint} Set `optional: true` if it may be missing.".lstrip()
+        return Finding("error", subject, error.message, hint)
+    hint = "Correct its path, or set `optional: true` if it may be missing."
+    return Finding("error", subject, f"is not there: {source.existing().target}", hint)
 
 
 def _repository(name: str, opened: Callable[[], Repository], needed: int, once: Sequence[str]) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ MISTAKES = {
     "later_layout": "repositories:\n  local: {path: x, layout: dedup}\n",
     "later_storage": "repositories:\n  local: {url: 'ftp://host/x'}\n",
     "url_that_is_none": "repositories:\n  local: {url: backups}\n",
+    "database_of_another_kind": "sources:\n  db: {kind: postgres, url: 'mysql://me:planted@host/x'}\n",
     "path_and_url": "repositories:\n  local: {path: x, url: 'file:///x'}\n",
     "neither_path_nor_url": "repositories:\n  local: {pack: tar}\n",
     "gzip_level": "repositories:\n  local: {path: x, compression: gzip, compression_level: 19}\n",

@@ -146,7 +146,7 @@ class Address:
 
         Raises:
             UnreachableError: nobody answers, or there is no such database.
-            SourceError: the server lets us not in; or, inside, it ended the connection or refused a statement.
+            SourceError: the server does not let us in; or, inside, it ended the connection or refused a statement.
         """
         connection = self._connect()
         ender = Ender(connection)  # held here: who ends all knows it only weakly
@@ -189,7 +189,7 @@ class Address:
         if self._is_missing():
             return UnreachableError(f"there is no database {self.database!r} at {self.shown}", "Is its name right?")
         return SourceError(
-            f"{self.shown} lets us not in: {said}", "Check user and password, and the server's pg_hba.conf."
+            f"{self.shown} does not let us in: {said}", "Check user and password, and the server's pg_hba.conf."
         )
 
     def answers(self) -> bool:

@@ -26,6 +26,8 @@ from recoup.sources.postgres._restore_options import RestoreOptions
 from recoup.sources.postgres._restore_server import Form, Server, beside, maintaining
 from recoup.sources.postgres._swapping import Belongings, Patience, drop_present, give, rename
 
+COMPARED = "rows, content, sequences, indexes and neighbours of vectors are compared with what the backup saw"
+
 
 @dataclass(frozen=True)
 class Undertaking:
@@ -38,6 +40,7 @@ class Undertaking:
         form: what the new one is created with.
         belongings: what it is given.
         options: as the person wants it.
+        compared: what is looked at before it takes its name, for people.
     """
 
     server: Server
@@ -46,6 +49,7 @@ class Undertaking:
     form: Form
     belongings: Belongings
     options: RestoreOptions
+    compared: str = COMPARED
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -61,8 +65,8 @@ class Undertaking:
             *first,
             f"a database {name}_restore_TIME is made",
             "the dump is restored into it; any error of PostgreSQL ends the restore",
-            "rows, content, sequences, indexes and neighbours of vectors are compared with what the backup saw",
-            "owner, rights, settings and comment are carried over",
+            self.compared,
+            *(["owner, rights, settings and comment are carried over"] if self.belongings != Belongings() else []),
             *last,
         )
 
@@ -86,7 +90,13 @@ class Undertaking:
 
 
 def undertake(
-    server: Server, name: str, needs: Needs, options: RestoreOptions, form: Form, belongings: Belongings | None
+    server: Server,
+    name: str,
+    needs: Needs,
+    options: RestoreOptions,
+    form: Form,
+    belongings: Belongings | None,
+    compared: str = COMPARED,
 ) -> Undertaking:
     """Decides how a database is restored, and looks for what would stop it.
 
@@ -97,6 +107,7 @@ def undertake(
         options: as the person wants it.
         form: what the dumped database was created with.
         belongings: those of the dumped one, given where there is none now.
+        compared: what is looked at before it takes its name, for people.
 
     Raises:
         RestoreError: the server cannot take it.
@@ -110,7 +121,7 @@ def undertake(
         _preflight.require_settable(server, name, sorted({role for role, _ in belongings.settings if role}))
     belongings = belongings or Belongings()
     form = dataclasses.replace(form, owner=belongings.owner)
-    return Undertaking(server, name, present, form, belongings, options)
+    return Undertaking(server, name, present, form, belongings, options, compared)
 
 
 def form_of(record: DatabaseRecord) -> Form:

@@ -252,7 +252,10 @@ def _decided(
     name = address.database
     form = server.form(name) if server.has(name) else Form(dump.encoding)
     needs = Needs(dump.needs.major, dump.needs.extensions, ()) if ownerless else dump.needs
-    undertaking = undertake(server, name, needs, options, form, None)
+    compared = "SQL text does not say what it holds: nothing is compared"
+    if dump.kind != "plain":
+        compared = "the rows of each table are counted and compared with those in the dump"
+    undertaking = undertake(server, name, needs, options, form, None, compared)
 
     def fill(into: Address) -> None:
         filler = Filler(suite, into, server.major, site.staging, jobs, ownerless)

@@ -12,6 +12,7 @@ import pytest
 from postgres_server import stacks
 from postgres_server.running import PASSWORD, Database
 from recoup.errors import RefusedError, SourceError
+from recoup.operations import doctor
 from recoup.sources.postgres._connection import Address, UnreachableError
 from recoup.sources.postgres._options import Options
 from recoup.sources.postgres.server import PostgresSource
@@ -126,7 +127,7 @@ def test_a_database_that_is_not_there_is_absent_and_told(database: Database, sou
 
 def test_a_wrong_password_is_an_error_and_not_an_absence(database: Database, source_of: Make) -> None:
     source = source_of(database.url_of("postgres", "wrong-planted-word"))
-    with pytest.raises(SourceError, match="lets us not in") as caught:
+    with pytest.raises(SourceError, match="does not let us in") as caught:
         source.present()
     assert not isinstance(caught.value, UnreachableError)
     assert "wrong-planted-word" not in caught.value.message
@@ -168,3 +169,11 @@ def test_settings_of_the_users_session_do_not_change_the_facts(
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
     assert source_of(filled).facts() == facts
     assert os.environ["PGTZ"] == "Asia/Tokyo"
+
+
+def test_doctor_says_that_nobody_answers_and_not_that_a_path_is_wrong(source_of: Make) -> None:
+    source = source_of("postgresql://127.0.0.1:1/app", connect_timeout=2)
+    [finding] = [one for one in doctor.run({"db": source}, {}, {}, ()).findings if one.subject == "source db"]
+    assert finding.severity == "error"
+    assert "nobody answers" in finding.message
+    assert "See whether the server runs" in finding.hint

@@ -132,6 +132,7 @@ def test_the_command_shows_its_plan_and_restores(filled: Database, tmp_path: Pat
     planned_only = runner.invoke(app, [*arguments, "--dry-run"])
     assert planned_only.exit_code == 0, planned_only.output
     assert "in one transaction" in planned_only.output
+    assert "counted and compared with those in the dump" in planned_only.output, "a plan promises what is done, no more"
     assert leftovers() == set()
     done = runner.invoke(app, [*arguments, "--yes", "--json"])
     assert done.exit_code == 0, done.output
