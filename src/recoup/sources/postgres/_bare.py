@@ -20,5 +20,9 @@ def look_into(path: Path, staging: Path) -> str:  # noqa: ARG001 - other kinds h
         UsageError: it is no dump.
         RefusedError: it is SQL text that leads out of its database.
     """
-    rows = look(path).rows
+    dump = look(path)
+    if dump.kind == "plain":
+        end = "whole" if dump.whole else "which does not say where it ends: it may be cut off"
+        return f"SQL text, {end}; its rows are counted by nobody"
+    rows = dump.rows
     return f"{sum(rows.values()):,} rows in {len(rows):,} table{'' if len(rows) == 1 else 's'}"
