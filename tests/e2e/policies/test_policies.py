@@ -2,12 +2,15 @@
 
 import json
 import sqlite3
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import recoup
 from recoup.errors import ExitCode, StorageError
+from recoup.system.host import this_owner
 from s3_server.buckets import Bucket
 from s3_server.running import S3Server
 
@@ -79,14 +82,28 @@ def test_the_backup_account_adds_sets_and_can_remove_none(s3: S3Server, root: Pa
     assert len(stack.sets()) == 3
 
 
-def test_the_backup_account_is_not_stopped_by_what_a_dead_run_left(s3: S3Server, root: Path, filled: Bucket) -> None:
-    left = "backup_20200101_000000"
-    claim = {"name": left, "host": "elsewhere", "boot": "", "pid": 1, "since": "2020-01-01T00:00:00+00:00"}
-    filled.put(f"{_PREFIX}/.partial/{left}.json", json.dumps(claim).encode())
+def test_what_a_dead_run_left_stops_no_backup_and_goes_with_the_next_prune(
+    s3: S3Server, root: Path, filled: Bucket
+) -> None:
+    left, long_ago = "backup_20200101_000000", "2020-01-01T00:00:00+00:00"
+    claim = {
+        "version": 1,
+        "token": "0" * 32,
+        **asdict(this_owner(datetime.fromisoformat(long_ago))),
+        "host": "elsewhere",
+        "boot": "another",
+        "since": long_ago,
+        "refreshed": long_ago,
+    }
+    filled.put(f"{_PREFIX}/.partial/{left}.json", json.dumps(claim, default=str).encode())
     filled.put(f"{_PREFIX}/{left}/chat/chat.db", b"half")
     stack = _stack(root, _account(s3, filled, "backup-only"))
     assert stack.backup().exit_code == ExitCode.OK
     assert left not in [info.name for info in stack.sets()]
+    assert filled.keys(f"{_PREFIX}/{left}/")
+    pruning = _stack(root, _account(s3, filled, "prune"))
+    pruning.prune(pruning.plan_prune())
+    assert filled.keys(f"{_PREFIX}/{left}/") == filled.keys(f"{_PREFIX}/.partial/") == []
 
 
 def test_the_restore_account_restores_and_can_change_no_set(s3: S3Server, root: Path, filled: Bucket) -> None:
