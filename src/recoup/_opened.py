@@ -182,7 +182,12 @@ class OpenedStack:
             local: Storage = load("recoup.storage", "local").connect(checked_destination(place, base))
             return local
         connect = load("recoup.storage", "object-store").connect
-        objects: Storage = connect(settings.url, settings.storage.beside(base), self._clock)
+        objects: Storage = connect(
+            settings.url,
+            settings.storage.beside(base),
+            self._clock,
+            allow_remote=self._loaded.settings.allow_remote,
+        )
         return objects
 
     def _sealing_of(self, settings: "RepositorySettings") -> "Sealing | None":

@@ -1,11 +1,12 @@
 """From a URL and settings to obstore's store, and to the signed client where the store is S3."""
 
+import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from recoup.errors import ConfigError, StorageError
+from recoup.errors import ConfigError, RefusedError, StorageError
 from recoup.storage._object_faults import Place
 from recoup.storage._object_options import ObjectOptions, number_of
 from recoup.storage._s3 import Bucket, S3Client
@@ -45,11 +46,12 @@ class Opened:
     s3: S3Client | None
 
 
-def opened(url: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Opened:
-    """Opens the store of a URL; asks nobody yet.
+def opened(url: str, options: ObjectOptions, clock: Clock, upload: Limit, *, allow_remote: bool) -> Opened:
+    """Opens the store of a URL; asks nobody yet, but for the keys of a role.
 
     Raises:
         ConfigError: the URL names no bucket, or a setting has no meaning for this kind of store.
+        RefusedError: the store is not this machine, and `allow_remote` is off.
         StorageError: there are no keys.
     """
     scheme, bucket, prefix = split(url)
@@ -57,10 +59,14 @@ def opened(url: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Ope
         raise ConfigError(
             f"`storage:` of {url} has {', '.join(strange)}, which {scheme}:// does not know", "Remove it."
         )
-    where = f"{scheme}://{bucket}{f'/{prefix}' if prefix else ''}"
+    place = Place(scheme, f"{scheme}://{bucket}{f'/{prefix}' if prefix else ''}", _endpoint(scheme, options))
+    if not allow_remote and scheme != "memory" and not (is_loopback(place.endpoint) and options.role is None):
+        raise RefusedError(
+            f"{place.where} is not on this machine, and allow_remote is false",
+            "Set `allow_remote: true` if this store may be contacted.",
+        )
     if scheme == "s3":
-        return _s3(bucket, prefix, where, options, clock, upload)
-    place = Place(scheme, where, options.endpoint or "")
+        return _s3(bucket, prefix, place, options, clock, upload)
     once, again = _other(scheme, bucket, options, 0), _other(scheme, bucket, options, options.retries)
     return Opened(place, prefix, once, again, None)
 
@@ -82,15 +88,29 @@ def split(url: str) -> tuple[str, str, str]:
     return parts.scheme, bucket, prefix
 
 
-def _s3(bucket: str, prefix: str, where: str, options: ObjectOptions, clock: Clock, upload: Limit) -> Opened:
+def _endpoint(scheme: str, options: ObjectOptions) -> str:
+    """Address of the store; empty for the provider's own, where obstore knows it."""
+    return endpoint_of(options, region_of(options)) if scheme == "s3" else options.endpoint or ""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine, as far as can be said without asking a name server."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _s3(bucket: str, prefix: str, place: Place, options: ObjectOptions, clock: Clock, upload: Limit) -> Opened:
     from obstore.store import S3Store
 
-    region = region_of(options)
-    endpoint = endpoint_of(options, region)
+    region, endpoint = region_of(options), place.endpoint
     own = ".amazonaws.com" in endpoint
     path_style = options.path_style if options.path_style is not None else not own or "." in bucket
     found = Bucket(bucket, endpoint, region, path_style)
-    place = Place("s3", where, endpoint)
     secrets = secrets_of(options)
     store = S3Store(
         bucket,
@@ -134,8 +154,10 @@ def _other(scheme: str, bucket: str, options: ObjectOptions, retries: int) -> "O
     client, retry = _client(options, options.endpoint or ""), _retry(options, retries)
     try:
         if scheme == "gs":
-            config = {} if options.credentials_file is None else {"service_account": str(options.credentials_file)}
-            return GCSStore(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+            key = None if options.credentials_file is None else str(options.credentials_file)
+            wanted = {"service_account": key, "base_url": options.endpoint}
+            given = {name: value for name, value in wanted.items() if value is not None}
+            return GCSStore(bucket, config=given, client_options=client, retry_config=retry)  # type: ignore[arg-type]
         wanted = {
             "account_name": options.account,
             "account_key": options.secret_key.get_secret_value() if options.secret_key else None,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recoup.errors import StorageError
@@ -86,7 +87,7 @@ def _of_role(session: "Session", found: Any, options: ObjectOptions) -> Any:
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     fetcher = AssumeRoleCredentialFetcher(
-        session.create_client,
+        partial(session.create_client, region_name=region_of(options)),
         found,
         str(options.role),
         extra_args={"RoleSessionName": "recoup"},
@@ -126,11 +127,11 @@ def provider(present: Callable[[], Secrets], now: Callable[[], datetime]) -> "Ca
 
 
 def region_of(options: ObjectOptions) -> str:
-    """The region: of the settings, of the environment, of the profile, else `us-east-1`."""
+    """The region: of the settings, of the environment, of the profile that has the keys, else `us-east-1`."""
     named = options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if named:
         return named
-    if options.profile is not None:
+    if _given(options) is None:
         return str(_session(options).get_config_variable("region") or "us-east-1")
     return "us-east-1"
 

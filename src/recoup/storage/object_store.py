@@ -392,18 +392,22 @@ class _Listing:
         return page
 
 
-def connect(url: str, options: Options | None = None, clock: Clock | None = None) -> ObjectStorage:
+def connect(
+    url: str, options: Options | None = None, clock: Clock | None = None, *, allow_remote: bool = True
+) -> ObjectStorage:
     """The storage of a URL; asks nobody yet.
 
     Args:
         url: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
         options: settings; the defaults where None.
         clock: time.
+        allow_remote: False when only a store on this machine may be contacted.
 
     Raises:
+        RefusedError: the store is not on this machine, and `allow_remote` is off.
         ConfigError: the URL names no bucket, or a setting has no meaning for this kind of store.
         StorageError: there are no keys.
     """
     options, clock = options or Options(), clock or SystemClock()
     upload = Limit(None if options.upload_limit is None else number_of(options.upload_limit))
-    return ObjectStorage(opened(url, options, clock, upload), options, clock, upload)
+    return ObjectStorage(opened(url, options, clock, upload, allow_remote=allow_remote), options, clock, upload)

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from recoup.errors import ConfigError
+from recoup.errors import ConfigError, RefusedError
 from recoup.storage._object_options import ObjectOptions, number_of
 from recoup.storage._object_stores import block_size, split
 from recoup.storage.object_store import connect
@@ -73,6 +73,33 @@ def test_a_setting_that_a_store_does_not_know_is_named(url: str, options: dict[s
     with pytest.raises(ConfigError) as caught:
         connect(url, ObjectOptions.model_validate(options))
     assert next(iter(options)) in caught.value.message
+
+
+KEYS = {"access_key": "a", "secret_key": "b"}
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://b", KEYS),
+        ("s3://b", {**KEYS, "endpoint": "https://s3.example.org"}),
+        ("s3://b", {**KEYS, "endpoint": "http://127.0.0.1.example.org"}),
+        ("s3://b", {**KEYS, "endpoint": "http://127.0.0.1:9000", "role": "arn:aws:iam::1:role/x"}),
+        ("gs://b", {}),
+        ("az://b", {"account": "a", "secret_key": "YWJj"}),
+    ],
+)
+def test_a_store_elsewhere_is_refused_where_only_this_machine_may_be_contacted(
+    url: str, options: dict[str, object]
+) -> None:
+    with pytest.raises(RefusedError, match="allow_remote"):
+        connect(url, ObjectOptions.model_validate(options), allow_remote=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_store_on_this_machine_is_never_refused(host: str) -> None:
+    options = ObjectOptions.model_validate({**KEYS, "endpoint": f"http://{host}:9000"})
+    assert connect("s3://bucket/x", options, allow_remote=False).location == "s3://bucket/x"
 
 
 def test_with_a_limit_requests_are_small_enough_to_keep_it() -> None:

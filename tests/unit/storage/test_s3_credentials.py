@@ -62,6 +62,14 @@ def test_a_profile_opens_a_real_bucket(bucket: Bucket, tmp_path: Path) -> None:
     assert storage.get("a") == b"1"
 
 
+def test_the_default_profile_gives_its_region_with_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    assert secrets_of(configured())() == Secrets("a", "b", None)
+    assert region_of(configured()) == "eu-west-3"
+    assert region_of(configured(access_key="own", secret_key="own-secret")) == "us-east-1"
+
+
 def test_no_keys_and_no_such_profile_are_told() -> None:
     with pytest.raises(StorageError, match="there are no keys"):
         secrets_of(configured())
