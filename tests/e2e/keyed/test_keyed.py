@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,28 @@ def test_other_tools_artefacts_are_pruned_only_where_they_are_adopted(
     assert len(report.removed) == 2
     assert [one.key for one in adopting.foreign()] == [OLD.format(3)]
     assert adopting.prune().removed == ()
+
+
+def test_what_the_storage_keeps_by_force_stays_and_is_told(locked_bucket: Bucket, tmp_path: Path) -> None:
+    """A foreign artefact under object lock."""
+    until = datetime.now(UTC) + timedelta(days=1)
+    for day, more in ((1, {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}), (2, {}), (3, {})):
+        key = f"docs_2026-01-0{day}T02-00-00.snapshot"
+        locked_bucket.client.put_object(Bucket=locked_bucket.name, Key=key, Body=b"1", **more)  # type: ignore[arg-type]
+    shared = {"url": locked_bucket.url, "storage": locked_bucket.options, "layout": "keyed", "adopt": True}
+    config = {
+        "version": 1,
+        "stack": "s",
+        "repositories": {"shared": {**shared, "name": "{collection}_{date}.snapshot", "keep": {"last": 1}}},
+    }
+    (tmp_path / "recoup.yaml").write_text(json.dumps(config))
+    stack = recoup.open(tmp_path / "recoup.yaml", environ={}, cwd=tmp_path)
+    stack.create_repositories()
+    plan = stack.plan_prune()
+    assert [row.keep for row in plan.rows] == [True, False, True]
+    assert "by the storage" in plan.rows[0].reasons[0]
+    assert stack.prune(plan).removed == ("docs_2026-01-02T02-00-00.snapshot",)
+    assert [one.key[:15] for one in stack.foreign()] == ["docs_2026-01-01", "docs_2026-01-03"]
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,10 @@ class KeyedRepository(PlainRepository):
 
     def foreign_locked_until(self, artefact: Artefact) -> datetime | None:
         """Until when the storage refuses to give one up."""
-        until = self._keyed.inner.locked_until(artefact.key)
+        try:
+            until = self._keyed.inner.locked_until(artefact.key)
+        except FileNotFoundError:  # another tool took it away since it was listed
+            return None
         return until if until is not None and until > self._clock.now() else None
 
     def delete_foreign(self, artefacts: Sequence[Artefact]) -> None:
