@@ -460,18 +460,30 @@ class Stack(StackWithSets):
         recorded: bool,
     ) -> "DrillReport":
         """Drills the nearest copy; when it cannot be read, the next one. The report has both."""
-        from recoup.operations import drill, nearest
+        from recoup.operations import nearest
 
+        try:
+            reading(plan.repository)
+        except RecoupError as error:
+            if not plan.others:
+                raise
+            emit(nearest.drill_fell_back(plan, error.message, self._clock.now()))
+            return self._drill_copies(self._next_copy(plan), reading, emit, options, recorded=recorded)
         with self._staging("drill", [self._at(plan.repository)]) as scratch:
             report = self._drill_in(scratch, plan, reading, emit, options, recorded=recorded)
         if not report.unreadable or not plan.others:
             return report
-        manifest, info, others = self._whole_copy(plan.others)
-        emit(nearest.drill_fell_back(report, info, self._clock.now()))
-        again = replace(drill.plan(manifest, plan.sources), skipped=plan.skipped, asked=plan.asked)
-        again = replace(again, repository=info.repository, others=tuple(others))
-        later = self._drill_copies(again, reading, emit, options, recorded=recorded)
+        emit(nearest.drill_fell_back(plan, nearest.why_unreadable(report), self._clock.now()))
+        later = self._drill_copies(self._next_copy(plan), reading, emit, options, recorded=recorded)
         return replace(later, earlier=(report, *later.earlier))
+
+    def _next_copy(self, plan: "DrillPlan") -> "DrillPlan":
+        """The same drill of the copy behind the nearest one."""
+        from recoup.operations import drill
+
+        manifest, info, others = self._whole_copy(plan.others)
+        again = drill.plan(manifest, plan.sources)
+        return replace(again, skipped=plan.skipped, asked=plan.asked, repository=info.repository, others=tuple(others))
 
     def _drill_in(
         self,

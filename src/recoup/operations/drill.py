@@ -107,7 +107,13 @@ def run(
     )
     age = (started - plan.manifest.started).total_seconds()
     report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun, repository.name)
-    _note(report, plan, repository, clock.now(), host)
+    try:
+        _note(report, plan, repository, clock.now(), host)
+    except (RecoupError, OSError) as error:
+        if not report.unreadable:
+            raise  # a repository that cannot be read need not take a note, either; any other has to
+        text = f"the drill of {plan.set} could not be noted in {repository.name}: {error}"
+        emit(Event("mark_failed", clock.now(), text, Level.WARNING, str(plan.set), {"repository": repository.name}))
     message = f"{plan.set} is {'proven: it restores' if report.passed else 'NOT restorable as it claims'}"
     level = Level.INFO if report.passed else Level.ERROR
     fields = {"passed": report.passed, "sources": list(plan.sources)}

@@ -12,6 +12,7 @@ from recoup.model.manifest import Manifest
 from recoup.model.names import SetName, shown
 from recoup.model.reports import DrillReport, SetInfo
 from recoup.operations._cutting import sentence
+from recoup.operations.drill import Plan
 from recoup.operations.selection import holds, listing
 from recoup.repository._base import Repository
 
@@ -129,11 +130,17 @@ def _passed_over(info: SetInfo, error: RecoupError) -> str:
     return f"{info.name} in {info.repository} cannot be read: {sentence(error)}"
 
 
-def drill_fell_back(report: DrillReport, info: SetInfo, now: datetime) -> Event:
-    """The news that a copy does not restore, and which is drilled instead."""
-    text = f"{report.set} in {report.repository} cannot be read, so {info.name} in {info.repository} is drilled"
-    fields = {"repository": report.repository, "instead": info.repository}
-    return Event("drill_fell_back", now, text, Level.ERROR, report.set, fields)
+def drill_fell_back(plan: Plan, reason: str, now: datetime) -> Event:
+    """The news that a copy cannot be read, and which is drilled instead."""
+    other = plan.others[0]
+    text = f"{plan.set} in {plan.repository} cannot be read, so {other.name} in {other.repository} is drilled: {reason}"
+    fields = {"repository": plan.repository, "instead": other.repository}
+    return Event("drill_fell_back", now, text, Level.ERROR, str(plan.set), fields)
+
+
+def why_unreadable(report: DrillReport) -> str:
+    """What was wrong with the stored copy, source by source."""
+    return "; ".join(f"{source.source}: {source.error}" for source in report.sources if source.unreadable)
 
 
 class Locked:
