@@ -1,5 +1,7 @@
 """The promise of a storage, as tests. Derive a class from `StorageContract` and give it a `storage` fixture."""
 
+import hashlib
+
 import pytest
 
 from recoup.errors import UnsafePathError
@@ -14,6 +16,9 @@ class StorageContract:
 
     many = 10_000
     """Objects of the test with many; a storage beyond a network may have fewer, but more than one page of a listing."""
+
+    large = 300 << 20
+    """Bytes of the large object; a storage beyond a network may have a smaller one, but one of several parts."""
 
     @pytest.fixture
     def storage(self) -> Storage:
@@ -178,6 +183,20 @@ class StorageContract:
                 door(key)
         with pytest.raises(UnsafePathError):
             storage.put(key, b"")
+
+    def test_a_large_object_arrives_whole(self, storage: Storage) -> None:
+        """Written and read piece by piece, so that no more of it need be in memory."""
+        piece, wanted, found = bytes(range(256)) * 4095, hashlib.sha256(), hashlib.sha256()
+        writer = storage.writer("large")
+        for _ in range(0, self.large, len(piece)):
+            writer.write(piece)
+            wanted.update(piece)
+        writer.commit()
+        with storage.reader("large") as reader:
+            while block := reader.read(1 << 20):
+                found.update(block)
+        assert found.digest() == wanted.digest()
+        assert storage.size("large") >= self.large
 
     def test_many_keys_are_listed_once_each(self, storage: Storage) -> None:
         """Many keys."""

@@ -15,12 +15,16 @@ KEY = "user-123/snapshots/docs/2026-11-21T02-00-00.snapshot"
 
 
 class TestKeyedObjects(StorageContract):
+    large = 20 << 20
+
     @pytest.fixture
     def storage(self) -> Storage:
         return KeyedStorage(MemoryStorage(moves=False), TEMPLATE)
 
 
 class TestKeyedFolder(StorageContract):
+    large = 20 << 20
+
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Storage:
         return KeyedStorage(LocalStorage(tmp_path), TEMPLATE)

@@ -6,6 +6,8 @@ from recoup.testing.storage_contract import StorageContract
 
 
 class TestMemoryStorage(StorageContract):
+    large = 20 << 20
+
     @pytest.fixture
     def storage(self) -> Storage:
         return MemoryStorage()

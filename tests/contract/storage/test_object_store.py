@@ -10,6 +10,7 @@ from s3_server.buckets import Bucket
 
 class TestObstoreMemory(StorageContract):
     many = 2_500
+    large = 20 << 20
 
     @pytest.fixture
     def storage(self) -> Storage:
@@ -18,6 +19,7 @@ class TestObstoreMemory(StorageContract):
 
 class TestS3(StorageContract):
     many = 1_100
+    large = 40 << 20
 
     @pytest.fixture
     def storage(self, bucket: Bucket) -> Storage:
