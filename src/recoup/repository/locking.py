@@ -171,7 +171,8 @@ def _write(storage: Storage, key: str, fields: dict[str, object]) -> None:
 def _remove_stale(storage: Storage, locks: Sequence[Lock]) -> None:
     for lock in locks:
         if lock.stale:
-            storage.delete(f"{PREFIX}/{lock.id}.json")
+            with contextlib.suppress(OSError, RecoupError):  # a stale one is in nobody's way
+                storage.delete(f"{PREFIX}/{lock.id}.json")
 
 
 def _locked(lock: Lock, waited: float) -> LockedError:

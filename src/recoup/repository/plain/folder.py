@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recoup.errors import RefusedError
+from recoup.errors import RefusedError, StorageError
 from recoup.model.manifest import Compression, Manifest, MemberList, Pack, Sealed, StoredFile
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import checked_relative, shown
@@ -47,6 +47,7 @@ class HashedFile:
         self._storage, self._key, self._sealing = storage, key, sealing
         self._writer: Writer | None = None
         self._seal: Seal | None = None
+        self._is_there = False
         self.hasher = Hasher()
 
     def _begin(self) -> Writer:
@@ -78,6 +79,7 @@ class HashedFile:
         found = same_as(content, self._storage, earlier)
         if found is None or not self._storage.share(self._key, earlier):
             return False
+        self._is_there = True
         self.hasher = found
         return True
 
@@ -87,6 +89,7 @@ class HashedFile:
             return False
         if not self._storage.adopt(self._key, Path(content.local_path), move=content.disposable):
             return False
+        self._is_there = True
         if isinstance(content, Hashed) and content.sha256:
             self.hasher.close()
             self.hasher = Known(content.sha256, self._storage.size(self._key))
@@ -103,17 +106,22 @@ class HashedFile:
         if self._seal is not None:
             self._seal.finish()
         if self._writer is not None:
+            self._is_there = True
             self._writer.commit()
         return self.hasher.hexdigest()
 
     def abort(self) -> None:
-        """Discards it."""
+        """Discards it. Not everybody may delete: what never appeared need not be deleted."""
         if self._seal is not None:
             self._seal.abort()
         self.hasher.close()
         if self._writer is not None:
             self._writer.abort()
-        self._storage.delete(self._key)
+        try:
+            self._storage.delete(self._key)
+        except StorageError:
+            if self._is_there:
+                raise
 
 
 class SetFolder:
@@ -202,7 +210,9 @@ class SetFolder:
         """Removes everything stored of a source."""
         self._sums.pop(source, None)
         self._taken = {p for p in self._taken if p.split("/", 1)[0].split(".", 1)[0] != source}
-        self.storage.delete_all(self.key(source))
+        folder = self.key(source)
+        if self.storage.properties.moves or next(iter(self.storage.list(folder)), None) is not None:
+            self.storage.delete_all(folder)
         for found in list(self.storage.list(self.prefix)):
             path = found.key.removeprefix(self.prefix + "/")
             if "/" not in path and path.startswith(f"{source}."):

@@ -181,6 +181,35 @@ def test_who_may_not_delete_can_still_back_up(fleet: Fleet) -> None:
             repository.delete([])
 
 
+def test_without_the_right_to_delete_a_source_that_fails_at_once_does_not_stop_the_others(fleet: Fleet) -> None:
+    own = (".locks", ".partial", ".catalog")
+    fleet.made()
+    fleet.bucket.refused = lambda operation, key: operation == "delete" and not key.startswith(own)
+    with fleet.opened().begin(NOW) as writer:
+        torn = writer.stream("chat", "main.db", None)
+        torn.write(b"half")
+        torn.abort()
+        writer.discard("chat")
+        commit(writer, store(writer, "db", StreamPart("main.db", Given(b"database"), 8)))
+    assert fleet.opened().names() == [FIRST]
+    assert list(fleet.opened().verify(FIRST, Subset())) == []
+
+
+def test_without_rights_to_clean_up_a_failed_backup_stays_behind_its_claim(fleet: Fleet) -> None:
+    repository = fleet.made()
+    fleet.bucket.refused = lambda operation, key: (
+        (operation == "delete" and not key.startswith(".locks")) or (operation == "put" and key.startswith(".trash"))
+    )
+    with pytest.raises(ZeroDivisionError), begun(fleet):
+        raise ZeroDivisionError
+    assert repository.names() == []
+    assert fleet.bucket.below(".partial") != ()
+    fleet.bucket.refused = lambda _operation, _key: False
+    fleet.clock.moment = NOW + timedelta(days=2)
+    repository.delete([])
+    assert fleet.bucket.below() == ("recoup-repository.json",)
+
+
 def test_a_failed_backup_leaves_its_claim_where_it_could_not_clean_up(fleet: Fleet) -> None:
     repository = fleet.made()
     with pytest.raises(ZeroDivisionError), repository.begin(NOW) as writer:
