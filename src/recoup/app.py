@@ -134,10 +134,12 @@ class DeletePlan:
     Attributes:
         infos: the sets.
         refused: set name to the reason why it cannot be deleted without force.
+        trash_days: how long they can be taken back; 0 is not at all.
     """
 
     infos: "tuple[SetInfo, ...]"
     refused: Mapping[str, str]
+    trash_days: float = 0.0
 
 
 def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *, whole: bool) -> list[str] | None:
@@ -979,7 +981,7 @@ class Stack(StackWithSets):
         chosen = {info.name: info for info in map(self._resolve, texts)}
         protected = prune.protected(self.sets())
         refused = {name: protected[name] for name in chosen if name in protected}
-        return DeletePlan(tuple(chosen.values()), refused)
+        return DeletePlan(tuple(chosen.values()), refused, self._repository_settings.trash_days)
 
     def delete(self, plan: DeletePlan, *, force: bool = False, wait_lock: float = 0.0) -> tuple[str, ...]:
         """Deletes sets and returns their names.
@@ -992,7 +994,7 @@ class Stack(StackWithSets):
             raise RefusedError(f"{name} is not deleted: {reason}", "`--force` deletes it all the same.")
         names = [parsed for info in plan.infos if (parsed := SetName.parse(info.name))]
         with self.repository.lock("exclusive", "delete", self.settings.stack, wait_lock):
-            self.repository.delete(names, keep_days=self._repository_settings.trash_days)
+            self.repository.delete(names, keep_days=plan.trash_days)
         return tuple(str(name) for name in names)
 
     def undelete(self, text: str) -> str:
@@ -1000,7 +1002,12 @@ class Stack(StackWithSets):
         from recoup.operations import selection
 
         self.repository.check()
-        name = selection.named(text, self.repository.trashed())
+        trashed = self.repository.trashed()
+        if not trashed:
+            raise NoSuchSetError(
+                f"{text} cannot be taken back: the trash is empty", "Sets stay in it for `trash_days`."
+            )
+        name = selection.named(text, trashed)
         with self.repository.lock("exclusive", "undelete", self.settings.stack):
             self.repository.undelete(name)
         return str(name)

@@ -14,7 +14,7 @@ def delete(
     sets: Annotated[list[str], typer.Argument(metavar="SET...", help="The sets.")],
     force: Annotated[bool, typer.Option("--force", help="Also pinned sets and the newest complete one.")] = False,
 ) -> ExitCode:
-    """Delete sets. They stay in the trash for `trash_days`, from where `undelete` takes them back."""
+    """Delete sets: for good, or, with `trash_days`, into the trash, from where `undelete` takes them back."""
     from recoup.cli import _figures, _listing
     from recoup.system.clock import SystemClock
 
@@ -25,10 +25,11 @@ def delete(
         now.result("plan", plan)
         return ExitCode.OK
     if not plan.refused or force:
-        now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}?")
+        now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}{'' if plan.trash_days else ' for good'}?")
     removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
     now.result("delete", {"removed": removed})
-    now.show(f"Deleted {', '.join(removed)}.")
+    back = f"`recoup undelete` takes back within {plan.trash_days:g} days." if plan.trash_days else "For good."
+    now.show(f"Deleted {', '.join(removed)}. {back}")
     return ExitCode.OK
 
 

@@ -43,7 +43,7 @@ class Report:
         rows: one for each source and repository.
         sets: how many sets there are, over all repositories.
         newest: name of the newest set of all; empty when there is none.
-        newest_outcome: its outcome.
+        newest_outcome: its outcome; `unreadable` where its manifest cannot be read.
         free_bytes: by repository; None where unknown.
     """
 
@@ -96,7 +96,7 @@ def report(states: Sequence[RepositoryState], configured: Sequence[str], now: da
             found += [Row(state.repository, name, "", None, None, 0, None, problem) for name in sources or ("-",)]
     infos = [info for state in states for info in state.infos]
     last = newest(infos)
-    outcome = last.manifest.outcome if last and last.manifest else ""
+    outcome = "" if last is None else last.manifest.outcome if last.manifest else "unreadable"
     free = {state.repository: state.free_bytes for state in states}
     return Report(tuple(found), len(infos), last.name if last else "", outcome, free)
 

@@ -85,7 +85,7 @@ def _verify(
         for found in _examined(name, repository, examiner, known, emit):
             note(found)
     read, whole = verification.bytes, verification.total_bytes
-    share = min(1.0, read / whole) if whole else 1.0
+    share = min(1.0, read / whole) if whole else float(not damage)
     report = VerifyReport(
         str(name),
         verification.files,

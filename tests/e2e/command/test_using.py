@@ -246,6 +246,28 @@ def test_results_that_cannot_be_printed_are_a_failure(stack: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_a_set_that_was_deleted_for_good_is_said_to_be(fresh: Path, inside: Recoup) -> None:
+    for _ in range(2):
+        inside(fresh, "backup")
+    first, second = sets(fresh)
+    assert "For good." in inside(fresh, "delete", first, "--yes").stdout
+    gone = inside(fresh, "undelete", first)
+    assert gone.returncode == 2
+    assert "the trash is empty" in gone.stderr
+    inside(fresh, "backup")
+    kept = inside(fresh, "--set", "repositories.local.trash_days=3", "delete", second, "--yes")
+    assert "takes back within 3 days" in kept.stdout
+    assert inside(fresh, "undelete", second).returncode == 0
+
+
+def test_a_newest_set_that_cannot_be_read_is_named_by_status_and_read_by_nobody(stack: Path, inside: Recoup) -> None:
+    inside(stack, "backup")
+    (stack / "backups" / sets(stack)[-1] / "manifest.json").write_text("{")
+    assert f"newest {sets(stack)[-1]} (unreadable)" in inside(stack, "status").stdout
+    verified = inside(stack, "verify", "latest", "--json").stdout
+    assert json.loads(verified.splitlines()[0])["share"] == 0
+
+
 def test_a_log_file_that_cannot_be_written_is_told_once_and_stops_nothing(fresh: Path, inside: Recoup) -> None:
     done = inside(fresh, "backup", "--log-file", "/dev/full")
     assert done.returncode == 0
