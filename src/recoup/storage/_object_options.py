@@ -28,6 +28,7 @@ _S3_ONLY = (
     "storage_class",
     "lock_days",
     "conditional_put",
+    "checksums",
 )
 
 
@@ -82,6 +83,10 @@ class ObjectOptions(BaseModel):
         True,
         description="Whether the store keeps `If-None-Match: *`; say `false` where `recoup doctor` finds that not.",
     )
+    checksums: bool = Field(
+        True,
+        description="Whether objects are sent with their SHA-256 for the store to keep; `false` where it refuses that.",
+    )
     verify_after_upload: bool = Field(False, description="Reads back and compares every object after its upload.")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(
         3, description="How often a request is made again that failed in a way that may pass."
@@ -105,6 +110,8 @@ class ObjectOptions(BaseModel):
             raise ValueError("`access_key` and `secret_key` belong together; give both or none")
         if self.access_key is not None and self.profile is not None:
             raise ValueError("`access_key` and `profile` are both given; keep one of them")
+        if self.lock_days is not None and not self.checksums:
+            raise ValueError("`lock_days` needs `checksums`; stores lock only what was sent with one")
         if self.kms_key is not None and self.sse in (None, "AES256"):
             raise ValueError("`kms_key` needs `sse: aws:kms`")
         if not SMALLEST_PART <= number_of(self.part_size) <= _LARGEST_PART:

@@ -141,7 +141,8 @@ class S3Client:
             token: kept with the object, so that it can be told whose it is.
         """
         headers = {**self._new_object(locked=locked), "x-amz-meta-recoup-upload": token}
-        headers["x-amz-checksum-algorithm"] = "SHA256"
+        if self.options.checksums:
+            headers["x-amz-checksum-algorithm"] = "SHA256"
         answer = await self._send("POST", name, "write", {"uploads": ""}, headers)
         upload = answer.text("UploadId")
         if not upload:
@@ -174,14 +175,16 @@ class S3Client:
             parts: number to mark and SHA-256.
         """
         listed = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{_xml(mark)}</ETag>"
-            f"<ChecksumSHA256>{_base64(digest)}</ChecksumSHA256></Part>"
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{_xml(mark)}</ETag>{self._checksum(digest)}</Part>"
             for number, (mark, digest) in sorted(parts.items())
         )
         body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}</CompleteMultipartUpload>'
-        answer = await self._send("POST", name, "write", {"uploadId": upload}, body=body.encode(), checksum=False)
+        answer = await self._send("POST", name, "write", {"uploadId": upload}, body=body.encode())
         if code := (answer.text("Code") if b"<Error" in answer.body else ""):  # 200 was sent before it failed
             raise self.place.failure(500, code, answer.text("Message"), "write", name)
+
+    def _checksum(self, digest: bytes) -> str:
+        return f"<ChecksumSHA256>{_base64(digest)}</ChecksumSHA256>" if self.options.checksums else ""
 
     async def abort(self, name: str, upload: str) -> None:
         """Takes an upload back; harmless when the store does not know it."""
@@ -269,8 +272,6 @@ class S3Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | memoryview = b"",
         digest: bytes | None = None,
-        *,
-        checksum: bool = True,
     ) -> Answer:
         import httpx
 
@@ -278,7 +279,7 @@ class S3Client:
         sent = {**(headers or {})}
         if method in ("PUT", "POST"):
             sent["Content-Length"] = str(len(body))
-        if method == "PUT" and checksum:
+        if method == "PUT" and self.options.checksums:
             sent["x-amz-checksum-sha256"] = _base64(digest)
         url = self.bucket.url + (
             f"/{quote(name, safe=_UNRESERVED)}" if name else "/" if not self.bucket.path_style else ""

@@ -29,6 +29,7 @@ def test_sizes_are_read(text: int | str, count: int) -> None:
         {"endpoint": "s3.example.org"},
         {"endpoint": "https://user:word@s3.example.org"},
         {"lock_days": 0},
+        {"lock_days": 3, "checksums": False},
         {"tags": {f"tag{n}": "x" for n in range(11)}},
         {"retries": -1},
         {"unknown": 1},

@@ -81,6 +81,17 @@ def test_ranges_that_span_several_requests_are_exact(bucket: Bucket, range_: tup
     assert read(opened(bucket, **PARTS), "big", start, length) == data[start:end]
 
 
+@pytest.mark.parametrize("checksums", [True, False])
+def test_checksums_are_sent_unless_the_store_refuses_them(
+    bucket: Bucket, proxy: FaultProxy, *, checksums: bool
+) -> None:
+    data = noise(6 * MIB)
+    written(opened(bucket.through(proxy.url), **PARTS, checksums=checksums), "big", data)
+    told = bucket.client.head_object(Bucket=bucket.name, Key="some/prefix/big", ChecksumMode="ENABLED")
+    assert bool(told.get("ChecksumSHA256")) == checksums
+    assert bucket.get("some/prefix/big") == data
+
+
 def test_odd_names_survive_uploads_in_parts(bucket: Bucket) -> None:
     storage, name = opened(bucket, **PARTS), "a b/#?&=+~'\"(ä)%2F\\\n"
     written(storage, name, noise(6 * MIB))
