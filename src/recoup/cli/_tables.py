@@ -131,11 +131,9 @@ def copy_report(report: "CopyReport") -> Iterator[str]:
         elif not one.there:
             called = "" if one.copy == one.set else f" as {one.copy}"
             yield f"{one.set}: {size(one.bytes)} copied{called} in {duration(one.seconds)}"
-    there = sum(one.there for one in report.sets)
     copied = counted(sum(bool(one.copy) and not one.there for one in report.sets), "set")
-    yield f"{copied} copied from {report.origin} to {report.target}" + (
-        f", {there} were there already." if there else "."
-    )
+    there = counted(sum(one.there for one in report.sets), "set")
+    yield f"{copied} copied from {report.origin} to {report.target}; {there} there already."
 
 
 def repair_plan(rows: "Sequence[repair.Row]", helper: str) -> Iterator[str]:

@@ -21,12 +21,16 @@ from recoup.model.manifest import Finding, Frozen, Host, Manifest, SourceRecord,
 from recoup.model.marks import Standing
 from recoup.model.reports import (
     BackupReport,
+    CopiedSet,
+    CopyReport,
     Damage,
     DrillReport,
+    RepairReport,
     RestoredSource,
     RestoreReport,
     SetInfo,
     SourceDrill,
+    StoredCopy,
     VerifyReport,
 )
 from recoup.operations import backup, doctor, status
@@ -238,15 +242,45 @@ _RESTORE = RestoreReport(
     18.0,
 )
 
+_STORED = manifest("backup_20261121_090000", GOOD, 3)
+_NEAR = StoredCopy("local", "/srv/backups", _STORED.name, "complete", _STORED.stored_bytes)
+_BACKED_UP = BackupReport(_STORED, "local", 75.0, {}, repositories=(_NEAR,))
+_COPIES = (
+    replace(_NEAR, prune_error="a restore is running"),
+    StoredCopy("usb", "/mnt/usb", error="there is no repository 'usb' at /mnt/usb", code=ExitCode.NO_REPOSITORY),
+    replace(_NEAR, repository="safe", outcome="incomplete", left_out={"models": "store_once does not work there"}),
+)
+_COPIED = CopyReport(
+    "local",
+    "usb",
+    (
+        CopiedSet("backup_20261119_020000", "backup_20261119_020000", there=True),
+        CopiedSet("backup_20261120_020000", "backup_20261120_020000_2", 1_700_000_000, 12.0),
+        CopiedSet("backup_20261121_020000", error="chat/chat.db is not what was stored", code=ExitCode.DAMAGED),
+    ),
+    12.5,
+)
+_LEFT = Damage("models/weights.bin", "changed", "models/weights.bin is not what was stored")
+_REPAIRED = (
+    RepairReport("backup_20261120_020000", "local", "usb", ("chat/chat.db",), (), 2.0),
+    RepairReport("backup_20261121_020000", "local", "usb", (), (_LEFT,), 2.0, ("usb has no copy of it",)),
+)
+_SEVERAL = [
+    SetInfo("local", _STORED.name, _STORED),
+    SetInfo("usb", _STORED.name, _STORED),
+]
+
 TABLES: dict[str, Callable[[], Any]] = {
     "list": lambda: _listing.sets(INFOS, NOW),
     "list-remarks": lambda: "\n".join(_listing.remarks(INFOS)),
     "show-sources": lambda: _tables.sources(manifest("backup_20261119_020000", SOURCES, 58)),
     "show-facts": lambda: _tables.facts(SOURCES["chat"]),
     "backup-plan": lambda: _tables.backup_plan(_BACKUP_PLAN),
-    "backup-summary": lambda: _tables.summary(
-        BackupReport(manifest("backup_20261121_090000", GOOD, 3), "local", 75.0, {})
-    ),
+    "backup-summary": lambda: "\n".join(_tables.summary(_BACKED_UP)),
+    "backup-several": lambda: "\n".join(_tables.summary(replace(_BACKED_UP, repositories=_COPIES))),
+    "copy": lambda: "\n".join(_tables.copy_report(_COPIED)),
+    "repair": lambda: "\n".join(_tables.repair_report(_REPAIRED)),
+    "list-several": lambda: _listing.sets(_SEVERAL, NOW),
     "verify": lambda: _tables.verify_reports(_VERIFY),
     "drill": lambda: _tables.drill_report(DRILL),
     "restore": lambda: _tables.restore_report(_RESTORE),
