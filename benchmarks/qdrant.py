@@ -7,6 +7,7 @@ server for the same snapshots, so that its own speed is in both times.
 import argparse
 import itertools
 import json
+import os
 import platform
 import shutil
 import signal
@@ -213,6 +214,8 @@ def report(pairs: list[Pair], which: str, points: int, dimensions: int, shards: 
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, Python {platform.python_version()}. "
             f"Server: {which}. {points:,} points of {dimensions} dimensions in {shards} shards.",
+            f"{os.cpu_count()} processors, the server's, too; load average at the end {os.getloadavg()[0]:.1f}: "
+            "the benchmark alone makes about 2, and with more the times say little.",
             "Times are medians (lowest to highest); memory is what Recoup's processes need together, without files' pages.",
             "",
             HEADING,
