@@ -20,7 +20,10 @@ def list_sets(
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only sets begun at or before this time.")] = None,
 ) -> ExitCode:
-    """List the sets, oldest first; in a keyed repository also what other tools put there."""
+    """List the sets, oldest first.
+
+    In a keyed repository also what other tools put there.
+    """
     from recoup.cli import _foreign, _listing
     from recoup.system.clock import SystemClock
 
