@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from cloudops_backup import AsyncBackups, BackupError, S3Settings, SnapshotNotFo
 
 import recoup
 from recoup.model.events import Progress
+from recoup.testing.fault_proxy import CutRequest, FaultProxy, Stall
 from s3_server.buckets import Bucket
+from s3_server.running import S3Server
 
 from .conftest import COUNTS, EXAMPLE, CloudOps, backdate
 
@@ -146,6 +149,64 @@ def test_a_copy_that_was_changed_in_the_bucket_is_never_restored(with_s3: CloudO
 
     with_s3.do(act)
     assert len(with_s3.qdrant.collections()) == 2, "of the refused restore nothing is left on the server"
+
+
+@pytest.fixture
+def proxy(with_s3: CloudOps, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Between the service and the server; the waits before further tries are short."""
+    monkeypatch.setenv("RECOUP__REPOSITORIES__S3__STORAGE__RETRY_WAIT", "0.02")
+    with FaultProxy("127.0.0.1", s3.port) as running:
+        assert with_s3.s3 is not None
+        with_s3.s3 = with_s3.s3.model_copy(update={"endpoint": running.url})
+        yield running
+
+
+@pytest.mark.requirement("CO-14")
+def test_an_upload_that_is_cut_is_tried_again_three_times_and_then_fails_clearly(
+    with_s3: CloudOps, bucket: Bucket, proxy: FaultProxy
+) -> None:
+    prefix = f"user-123/snapshots/{CHAT}/"
+    artefacts = f"/{bucket.name}/{prefix}"
+
+    async def act(backups: AsyncBackups) -> None:
+        made = await backups.create_snapshot(CHAT)
+        proxy.inject(CutRequest(50_000), method="PUT", contains=artefacts)
+        with pytest.raises(BackupError, match="Upload of"):
+            await backups.upload_to_s3(made)
+        assert proxy.count("PUT", artefacts) == 4
+        assert [one.repository for one in await backups.list_snapshots()] == ["local"]
+        assert bucket.keys(prefix) == []
+        proxy.clear()
+        proxy.inject(CutRequest(50_000), method="PUT", contains=artefacts, times=2)
+        copy = await backups.upload_to_s3(made)
+        assert len(bucket.get(copy.location.removeprefix(f"s3://{bucket.name}/"))) == made.size_bytes
+        assert len(await backups.list_snapshots()) == 2
+
+    with_s3.do(act)
+    settings = (EXAMPLE / "s3.yaml").read_text()
+    assert "retries: 3" in settings
+    assert "retry_wait: 2 " in settings
+
+
+@pytest.mark.requirement("CO-2", "CO-14")
+def test_stopping_in_the_middle_of_an_upload_leaves_nothing_listed(
+    with_s3: CloudOps, bucket: Bucket, proxy: FaultProxy
+) -> None:
+    artefacts = f"/{bucket.name}/user-123/snapshots/{CHAT}/"
+
+    async def act(backups: AsyncBackups) -> None:
+        proxy.inject(Stall(), method="PUT", contains=artefacts)
+        backups.start_auto_backup(at_once=True)
+        while not proxy.count("PUT", artefacts):
+            await asyncio.sleep(0.02)
+        await backups.stop_auto_backup()
+        proxy.clear()
+        assert [one.repository for one in await backups.list_snapshots()] == ["local"]
+        assert (await backups.run_cycle([CHAT])).ok
+        assert [one.repository for one in await backups.list_snapshots()].count("s3") == 1
+
+    with_s3.do(act)
+    assert bucket.uploads() == []
 
 
 @pytest.mark.requirement("CO-2", "CO-17")
