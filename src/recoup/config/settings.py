@@ -208,8 +208,7 @@ class RepositorySettings(_Settings):
         None, description="The same for files right in the repository's folder, as `{collection}_{date}.snapshot`."
     )
     fields: Mapping[str, str] = Field(
-        default_factory=dict,
-        description="What fields of your own in `key` or `name` stand for, as `user_id: user-123`.",
+        {}, description="What fields of your own in `key` or `name` stand for, as `user_id: user-123`."
     )
     adopt: bool = Field(
         False,
