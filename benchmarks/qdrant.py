@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,10 +161,10 @@ def scrolled(folder: Path, running: "Qdrant") -> Callable[[], Run]:
     return lambda: timed(f"{sys.executable} {script} points.json; sha256sum points.json > SUMS; sync", folder)
 
 
-def captures(folder: Path, running: "Qdrant", shards: int, copies: int) -> list[Pair]:
+def captures(folder: Path, running: "Qdrant", shards: int, copies: int, methods: Sequence[str]) -> list[Pair]:
     """Each method beside its script, and two workers beside one."""
     pairs = []
-    for method in METHODS:
+    for method in methods:
         print(f"measuring {method}", file=sys.stderr)
         ours = backup(configured(folder, running, method))
         plain = scrolled(folder, running) if method == "scroll" else curl(folder, running, method, shards)
@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--copies", type=int, default=3, help="repetitions of each pair")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, help="only some of the methods")
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure; a temporary one by default")
     parser.add_argument(
         "--keep-result", action="store_true", help=f"write {RESULTS.name}, which a full run always does"
@@ -244,8 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.dir) as scratch, server(Path(scratch)) as running:
         print(f"writing {chosen.points:,} points", file=sys.stderr)
         fill(running, chosen.points, chosen.dimensions, chosen.shards)
-        pairs = captures(Path(scratch), running, chosen.shards, chosen.copies)
-        pairs += openings(Path(scratch), chosen.points, chosen.copies)
+        pairs = captures(Path(scratch), running, chosen.shards, chosen.copies, chosen.methods)
+        pairs += openings(Path(scratch), chosen.points, chosen.copies) if "stored" in chosen.methods else []
         which = f"Qdrant {running.http.get('/').json()['version']}" if running.real else "stand-in of the tests"
     text = report(pairs, which, chosen.points, chosen.dimensions, chosen.shards)
     print(text)
