@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from recoup.errors import ExitCode, HarmedError, NoSpaceError, RecoupError, RestoreError, UsageError
+from recoup.errors import DamagedError, ExitCode, HarmedError, NoSpaceError, RecoupError, RestoreError, UsageError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Mark
@@ -256,6 +256,11 @@ class _Told:
             self.emit(Event("restore_fell_back", self.clock.now(), note, Level.WARNING))
         self.said = len(self.plan.notes)
 
+    def reading_again(self, item: Item, reason: str) -> None:
+        text = f"{item.row.source} did not arrive as it was stored and is read once more: {reason}"
+        fields = {"source": item.row.source, "repository": item.row.repository}
+        self.emit(Event("restore_read_again", self.clock.now(), text, Level.WARNING, str(item.set), fields))
+
     def falling_back(self, item: Item, other: Item, reason: str) -> None:
         row = item.row
         self.plan.notes.append(
@@ -271,8 +276,12 @@ def _restore_from_any(
     """Restores from the nearest copy that can be read; returns what was taken, and what came of it."""
     reasons: list[str] = []
     while True:
-        result, error, unreadable = _restore(item, plan, reading, clock, told.emit)
-        other = next(item.others, None) if unreadable else None
+        result, error, fault = _restore(item, plan, reading, clock, told.emit)
+        if isinstance(fault, DamagedError) and reading(item.row.repository).is_remote:
+            told.reading_again(item, result.error)
+            _take_back(item, clock, told.emit)
+            result, error, fault = _restore(item, plan, reading, clock, told.emit)
+        other = next(item.others, None) if fault else None
         if error is None or other is None:
             if error is not None:
                 _tell_failure(item, result, error, clock, told.emit)
@@ -313,8 +322,8 @@ def _require_space(plan: Plan) -> None:
 
 def _restore(
     item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit
-) -> tuple[RestoredSource, Exception | None, bool]:
-    """Restores one source. Returns what came of it, the error, and whether it is the stored copy that cannot be read."""
+) -> tuple[RestoredSource, Exception | None, Exception | None]:
+    """Restores one source. Returns what came of it, the error, and why the stored copy cannot be read, if it is that."""
     row, begun = item.row, clock.monotonic()
     total = item.manifest.sources[row.source].bytes
     passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)))
@@ -328,8 +337,8 @@ def _restore(
             placed = Placement(_write_files(item, parts, plan))
         _demand_all(item, passing)
     except (RecoupError, OSError) as error:
-        unreadable = passing.fault is not None and not isinstance(error, HarmedError)
-        return _not_restored(row, error, clock.monotonic() - begun), error, unreadable
+        fault = None if isinstance(error, HarmedError) else passing.fault
+        return _not_restored(row, error, clock.monotonic() - begun), error, fault
     emit(
         Event(
             "source_restored",
@@ -347,7 +356,7 @@ def _restore(
     )
     seconds = clock.monotonic() - begun
     done = RestoredSource(row.source, placed.target, passing.bytes, placed.kept, seconds, counted=dict(placed.counted))
-    return done, None, False
+    return done, None, None
 
 
 def _demand_all(item: Item, passing: Fingerprint) -> None:

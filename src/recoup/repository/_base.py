@@ -253,6 +253,11 @@ class Repository(Protocol):
         """Whether files that are stored once take their space once; where not, each set holds them in full."""
         ...
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether its bytes come over a network, on which they may be damaged."""
+        ...
+
     def create(self) -> None:
         """Makes an empty repository.
 

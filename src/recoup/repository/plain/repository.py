@@ -91,6 +91,11 @@ class PlainRepository:
         """Whether the storage can let two sets have one copy of a file."""
         return self._storage.properties.shares
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether its bytes come over a network."""
+        return self._storage.properties.local_root is None
+
     def create(self) -> None:
         """Makes an empty repository."""
         self._storage.check_access(locking.PREFIX)
