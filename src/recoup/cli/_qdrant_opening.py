@@ -11,6 +11,7 @@ import typer
 from recoup.cli._session import Session
 
 if TYPE_CHECKING:
+    from recoup.errors import NoSuchSetError
     from recoup.qdrant import SnapshotFile
 
 ENDINGS = (".snapshot", ".snapshot.zst", ".snapshot.gz", ".jsonl.zst")
@@ -54,7 +55,7 @@ def opened(
 ) -> "Iterator[SnapshotFile]":
     """What the person named, opened."""
     from recoup import qdrant
-    from recoup.errors import UsageError
+    from recoup.errors import NoSuchSetError, UsageError
 
     if is_place(target):
         if source is not None:
@@ -64,10 +65,25 @@ def opened(
         return
     if others:
         raise UsageError("--with is for files; this is a set, which has all shards")
-    with qdrant.opened_set(
-        now.stack, target, collection, source=source, partial=partial, wait_lock=now.wait_lock
-    ) as found:
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(
+                qdrant.opened_set(
+                    now.stack, target, collection, source=source, partial=partial, wait_lock=now.wait_lock
+                )
+            )
+        except NoSuchSetError as error:
+            raise _no_set(target, error.hint) from None
         yield found
+
+
+def _no_set(target: str, hint: str) -> "NoSuchSetError":
+    """A word that is no set may have been meant as a file."""
+    from recoup.errors import NoSuchSetError
+
+    if Path(target).exists():
+        return NoSuchSetError(f"there is no set {target!r}", f"Is the file meant? Then write ./{target}.")
+    return NoSuchSetError(f"there is neither a set nor a file {target!r}", hint)
 
 
 def api_key(environ: Mapping[str, str]) -> str:

@@ -45,6 +45,11 @@ def checked(model: type[M], values: Mapping[str, Any]) -> M:
         return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
+        named = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+        if first["type"] == "string_pattern_mismatch" and named is not None:
+            raise UsageError(  # without the text, which may have a password
+                f"{first['loc'][0]} is not what it has to be", f"{named.description} As in {named.default}"
+            ) from None
         known = ", ".join(model.model_fields)
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", f"Known: {known}.") from None
 

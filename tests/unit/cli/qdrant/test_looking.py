@@ -197,3 +197,18 @@ def test_what_the_engine_cannot_read_is_no_damage_and_inspect_tells_what_the_arc
     assert told.code == 13
     assert "2 segments" in told.out
     assert "9.0.0" in told.out
+
+
+def test_a_word_that_is_neither_set_nor_snapshot_is_told_for_what_it_is(recoup: Recoup, tmp_path: Path) -> None:
+    text = "version: 1\nstack: s\nsources: {}\nrepositories: {local: {path: b}}\n"
+    (tmp_path / "recoup.yaml").write_text(text)
+    assert recoup("init").code == 0
+    assert "neither a set nor a file 'nowhere'" in recoup("qdrant", "inspect", "nowhere").err
+    assert "write ./recoup.yaml" in recoup("qdrant", "inspect", "recoup.yaml").err
+
+
+def test_a_server_that_is_no_url_is_told_what_one_looks_like(recoup: Recoup) -> None:
+    done = recoup("qdrant", "cleanup", "--url", "planted:6333")
+    assert done.code == 2
+    assert "http://127.0.0.1:6333" in done.err
+    assert "planted" not in done.err
