@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recoup.model.manifest import Compression, Pack
-from recoup.repository.keyed.repository import KeyedRepository
-from recoup.repository.keyed.template import Template
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.repository import PlainRepository
 from recoup.repository.sealing._base import Sealing
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
+
+if TYPE_CHECKING:
+    from recoup.repository.keyed.template import Template
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Shape:
         adopts: whether retention goes for other tools' artefacts, too.
     """
 
-    template: Template
+    template: "Template"
     adopts: bool = False
 
 
@@ -57,5 +59,7 @@ def open_repository(
         pack = "tar"  # each file by itself would show its name and size
     style = Style(pack, compression, level, sealing, seal_manifest, spool)
     if shape is not None:
+        from recoup.repository.keyed.repository import KeyedRepository
+
         return KeyedRepository(name, storage, shape.template, style, clock, adopts=shape.adopts)
     return PlainRepository(name, storage, style, clock)
