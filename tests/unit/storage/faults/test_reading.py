@@ -93,15 +93,6 @@ def test_an_object_that_is_deleted_while_it_is_read_is_an_error(
         _read(storage)
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
-    bucket: Bucket, proxy: FaultProxy, storage: ObjectStorage
-) -> None:
-    bucket.put("stack/large", _LARGE)
-    proxy.inject(Before(lambda: bucket.put("stack/large", bytes(len(_LARGE)))), skip=1, times=1)
-    with pytest.raises(StorageError, match="replaced while it was read"):
-        _read(storage)
-
-
 class _FiftyThousand:
     """Answers as S3 does for a bucket of 50,000 objects (ListObjectsV2, 1,000 a page)."""
 

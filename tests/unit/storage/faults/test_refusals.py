@@ -53,17 +53,6 @@ def test_a_missing_right_is_named_at_once_and_the_others_work(
 
 
 @pytest.mark.requirement("CO-13")
-@pytest.mark.parametrize("lacking", _RIGHTS.values())
-def test_the_check_before_a_run_names_what_is_missing(
-    s3: S3Server, bucket: Bucket, connecting: Connecting, lacking: str
-) -> None:
-    storage = connecting(_with_all_rights_but(s3, bucket, lacking))
-    with pytest.raises(StorageError) as error:
-        storage.check_access(".probe")
-    assert [right for right in _RIGHTS.values() if right in error.value.message] == [lacking]
-
-
-@pytest.mark.requirement("CO-13")
 def test_an_account_without_any_right_is_told_of_all_of_them(
     s3: S3Server, bucket: Bucket, connecting: Connecting
 ) -> None:

@@ -113,15 +113,6 @@ def test_a_server_that_answers_every_third_call_503_takes_everything(
     assert _is_whole(bucket)
 
 
-def test_a_lost_response_is_not_taken_for_somebody_elses_object(
-    bucket: Bucket, proxy: FaultProxy, storage: ObjectStorage
-) -> None:
-    proxy.inject(LoseResponse(), method="PUT", times=1)
-    storage.put("claim", b"mine", if_absent=True)
-    assert bucket.get("stack/claim") == b"mine"
-    assert proxy.count("PUT") == 2
-
-
 def test_somebody_elses_object_is_not_taken_for_ones_own(
     bucket: Bucket, proxy: FaultProxy, storage: ObjectStorage
 ) -> None:
@@ -172,13 +163,3 @@ def test_retries_are_as_many_as_are_set(proxy: FaultProxy, connecting: Connectin
         with pytest.raises(StorageError, match="busy or failing"):
             connecting(retries=retries).put("a", b"x")
         assert proxy.count() - before == retries + 1
-
-
-def test_what_arrived_otherwise_is_found_when_it_is_read_back(
-    bucket: Bucket, proxy: FaultProxy, connecting: Connecting
-) -> None:
-    from recoup.errors import DamagedError
-
-    proxy.inject(Before(lambda: bucket.put("stack/large", b"another")), method="GET", times=1)
-    with pytest.raises((DamagedError, StorageError)):
-        _write(connecting(verify_after_upload=True), "large")
