@@ -30,11 +30,10 @@ from recoup.sources._service_pause import Watch, start_left_behind, watching
 from recoup.sources._service_reach import unreachable
 from recoup.sources._walking import REPOSITORY, Note, Rules, Walk, open_folder
 from recoup.system.filesystem import writers
+from recoup.system.host import is_this_machine
 from recoup.system.tempdirs import remove_tree
 
 __all__ = ["DirectorySource", "Options", "RestoreOptions", "connect"]
-
-_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class DirectorySource:
@@ -99,7 +98,7 @@ class DirectorySource:
         if self._service is None:
             return
         url = self._options.wait.url
-        if url and not self._site.allow_remote and (urlsplit(url).hostname or "") not in _HERE:
+        if url and not self._site.allow_remote and not is_this_machine(urlsplit(url).hostname or ""):
             raise RefusedError(
                 f"{bare_url(url)} is not this machine, and allow_remote is false",
                 "Set `allow_remote: true` if this host may be contacted.",

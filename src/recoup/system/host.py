@@ -1,6 +1,7 @@
 """Which machine and process we are, and whether another one still lives."""
 
 import hashlib
+import ipaddress
 import os
 import platform
 import secrets
@@ -100,3 +101,14 @@ def _born(pid: int) -> str:
     except OSError:
         return ""
     return stat.rpartition(b")")[2].split()[19].decode()
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, as far as can be said without asking a name server."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

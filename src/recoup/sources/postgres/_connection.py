@@ -4,7 +4,6 @@ A password is never part of `Address.conninfo`, which programs get as an argumen
 """
 
 import contextlib
-import ipaddress
 import os
 import re
 import socket
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from recoup.errors import RefusedError, SourceError
 from recoup.model.secrets import Masker
 from recoup.sources.postgres._options import ADDRESS, Options
+from recoup.system.host import is_this_machine
 from recoup.system.subprocesses import end_with_us
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Address:
         known = self.parameters
         hosts = known.get("hostaddr") or known.get("host") or os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST")
         hidden = not hosts and ("service" in known or "PGSERVICE" in os.environ)
-        if hidden or not all(_is_this_machine(host.strip()) for host in (hosts or "").split(",")):
+        if hidden or not all(_is_here(host.strip()) for host in (hosts or "").split(",")):
             raise RefusedError(
                 f"{self.shown} is not this machine, or may not be, and allow_remote is false",
                 "Set `allow_remote: true` if this host may be contacted, or name a `host` of this machine.",
@@ -316,10 +316,6 @@ def _parsed(url: str) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
 
-def _is_this_machine(host: str) -> bool:
-    if not host or host.startswith(("/", "@")) or host.rstrip(".") == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_here(host: str) -> bool:
+    """Whether it is this machine; libpq takes none, a path and `@name` for a socket of it."""
+    return not host or host.startswith(("/", "@")) or is_this_machine(host)

@@ -1,12 +1,12 @@
 """Where things are at a Qdrant server: paths of its API, and whether a URL is this machine's."""
 
-import ipaddress
 import re
 from urllib.parse import quote, unquote, urlsplit
 
 from recoup.errors import RefusedError
 from recoup.model.names import shown
 from recoup.model.secrets import bare_url
+from recoup.system import host
 
 Version = tuple[int, ...]
 
@@ -28,13 +28,7 @@ def version_of(text: str) -> Version:
 
 def is_this_machine(url: str) -> bool:
     """Whether a URL's host is this machine, as far as can be said without asking a name server."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.is_this_machine(urlsplit(url).hostname or "")
 
 
 def require_allowed(url: str, *, allow_remote: bool) -> None:
