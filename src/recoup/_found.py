@@ -117,10 +117,12 @@ class StackWithSets(OpenedStack):
                 continue
 
     def _manifest(self, info: "SetInfo") -> "Manifest":
-        if info.manifest is None:
+        """The manifest itself: what a listing has may be a copy."""
+        name = SetName.parse(info.name)
+        if info.manifest is None or name is None:
             self.demand_key(info.name)
             raise RefusedError(f"{info.name} cannot be read: {info.problem}", "Choose another set.")
-        return info.manifest
+        return self._at(info.repository).manifest(name)
 
     def _whole_manifest(self, info: "SetInfo") -> "Manifest":
         """With what is encrypted of it: so a wrong key is told before anything begins."""

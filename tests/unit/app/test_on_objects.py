@@ -108,3 +108,16 @@ def test_a_set_under_object_lock_is_neither_deleted_nor_pruned(root: Path, locke
     assert [row.set for row in plan.locked] == [names[0]]
     assert stack.prune(plan).removed == ()
     assert [info.name for info in stack.sets()] == names
+
+
+@pytest.mark.requirement("CO-15")
+def test_a_restore_reads_the_manifest_itself_and_no_copy_of_it(root: Path, bucket: Bucket) -> None:
+    stack = opened(root, bucket)
+    names = [back_up(stack) for _ in range(4)]
+    assert bucket.keys("backups/.catalog") != []
+    key = f"backups/{names[-1]}/manifest.json"
+    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"{}")
+    assert [info.name for info in stack.sets()] == names
+    with pytest.raises(RefusedError, match="not a manifest"):
+        stack.restore(stack.plan_restore(names[-1], target=str(root / "restored")))
+    assert not (root / "restored").exists()
