@@ -17,12 +17,24 @@ class Idle:
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def take(self) -> AsyncChild | None:
+    async def take(self) -> AsyncChild | None:
         """The child, which is the caller's from now on; None when there is none that lives."""
+        child = self._taken()
+        if child is None:
+            return None
+        lives = False
+        try:
+            lives = await child.answers()
+        finally:
+            if not lives:
+                await child.end()
+        return child if lives else None
+
+    def _taken(self) -> AsyncChild | None:
         child, self._child = self._child, None
         if self._timer is not None:
             self._timer.cancel()
-        return child if child is not None and child.alive else None
+        return child
 
     async def keep(self, child: AsyncChild) -> None:
         """Takes a child back that has answered; ends it where there is one already."""
@@ -33,7 +45,7 @@ class Idle:
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._drop)
 
     def _drop(self) -> None:
-        if (child := self.take()) is not None:
+        if (child := self._taken()) is not None:
             task = asyncio.create_task(child.end())
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)

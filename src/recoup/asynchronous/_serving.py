@@ -25,7 +25,8 @@ _STDIN = 0
 
 
 def serve() -> Generator[Any, Any, None]:
-    """Answers questions: `opening` (arguments of `open_stack`), `verb` (of `recoup.asynchronous._verbs`), `arguments`.
+    """Answers questions: `opening` (arguments of `open_stack`), `verb` (of `recoup.asynchronous._verbs`), `arguments`; to None
+    the answer is None.
 
     Elements of an answer that is a sequence are told one by one before it.
 
@@ -38,6 +39,9 @@ def serve() -> Generator[Any, Any, None]:
     _end_when_told()
     question = yield None
     while True:
+        if question is None:
+            question = yield None
+            continue
         found = VERBS[question["verb"]]
         try:
             answer = found.act(_opened(question["opening"]), **question["arguments"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PruneReport,
         PutRight,
         RecoveryReport,
+        RepairReport,
         RestoreReport,
         SetInfo,
         VerifyReport,
@@ -146,6 +147,11 @@ class AsyncStack:
         """Copies sets into another repository, checked on the way; see `recoup.Stack.copy`."""
         report: CopyReport = await self._call("copy", to=to, sets=list(sets), origin=origin, wait_lock=wait_lock)
         return report
+
+    async def repair(self, *, helper: str, sets: Sequence[str] = (), wait_lock: float = 0.0) -> "list[RepairReport]":
+        """Replaces damaged and missing files by those of another repository; see `recoup.Stack.repair`."""
+        reports: list[RepairReport] = await self._call("repair", helper=helper, sets=list(sets), wait_lock=wait_lock)
+        return reports
 
     async def sets(
         self,
@@ -280,7 +286,7 @@ class AsyncStack:
     async def _work(self, name: str, arguments: Mapping[str, Any]) -> Any:
         from recoup.asynchronous._verbs import VERBS
 
-        child = self._children.take() or await AsyncChild.start(_serving.serve)
+        child = await self._children.take() or await AsyncChild.start(_serving.serve)
         try:
             messages = child.ask({"opening": self._opening, "verb": name, "arguments": arguments})
             async with contextlib.aclosing(messages):

@@ -24,7 +24,7 @@ Message = dict[str, Any]
 """One line of a child: `answer`, `error`, or what its function tells on the way."""
 
 Serving = Callable[[], Generator[Any, Any, None]]
-"""A module-level generator function: yields None when it is ready, and then an answer to each question."""
+"""A module-level generator function: yields None when it is ready, and then an answer to each question; to None, None."""
 
 
 class AsyncChild:
@@ -64,10 +64,14 @@ class AsyncChild:
             raise
         return child
 
-    @property
-    def alive(self) -> bool:
-        """Whether it can be asked."""
-        return self._process.returncode is None
+    async def answers(self) -> bool:
+        """Whether it is there: puts the question None, which every function answers at once."""
+        try:
+            async for _ in self.ask(None):
+                pass
+        except ChildFailedError:
+            return False
+        return True
 
     async def ask(self, question: object) -> AsyncGenerator[Message, None]:
         """Puts a question; gives what is told on the way, and its answer, or an error, as the last message.

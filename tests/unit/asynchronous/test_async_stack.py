@@ -102,6 +102,30 @@ def test_a_restore_is_planned_and_done(root: Path) -> None:
     assert (root / "data/storage/note").read_text() == "old"
 
 
+def test_sets_are_stored_twice_copied_and_repaired(root: Path) -> None:
+    (root / "recoup.yaml").write_text(f"{CONFIG}  second: {{path: second}}\n")
+
+    async def act(stack: recoup.AsyncStack) -> str:
+        assert list(await stack.create_repositories()) == ["second"]
+        both = await stack.backup(to=["local", "second"])
+        assert [copy.error for copy in both.repositories] == ["", ""]
+        assert [target.repository for target in (await stack.plan_backup(to=["second"])).targets] == ["second"]
+        assert both.manifest is not None
+        return both.manifest.name
+
+    name = str(on(root, act))
+    (root / "backups" / name / "storage/note").write_text("harmed")
+
+    async def mend(stack: recoup.AsyncStack) -> None:
+        copied = await stack.copy(to="second", sets=[name])
+        assert [one.there for one in copied.sets] == [True]
+        [report] = await stack.repair(helper="second", sets=[name])
+        assert (report.repaired, report.left) == (("storage/note",), ())
+
+    on(root, mend, repository="local")
+    assert (root / "backups" / name / "storage/note").read_text() == "old"
+
+
 def test_news_come_to_a_coroutine_function_in_their_order(root: Path) -> None:
     heard: list[recoup.Event | recoup.Progress] = []
 
@@ -238,8 +262,6 @@ def test_a_child_that_died_while_nobody_asked_is_replaced(root: Path) -> None:
             assert await stack.sets() == []
             [child] = children_of(os.getpid())
             os.kill(child, signal.SIGKILL)
-            while child in children_of(os.getpid()):  # until the event loop has seen it
-                await asyncio.sleep(0.01)
 
     on(root, act)
     assert children_of(os.getpid()) == []
