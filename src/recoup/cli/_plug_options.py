@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -41,7 +41,11 @@ class PlugCommand(TyperCommand):
 
 
 def chosen_options(
-    context: typer.Context, which: Declared, named: Sequence[str], sets: Iterable[Any], sources: list[str] | None
+    context: typer.Context,
+    which: Declared,
+    named: Sequence[str],
+    sets: Callable[[], Iterable[Any]],
+    sources: list[str] | None,
 ) -> dict[str, dict[str, Any]]:
     """Source name to the options that were typed for it.
 
@@ -49,7 +53,7 @@ def chosen_options(
         context: of the verb.
         which: the class that declares them.
         named: texts of `--option`, as `SOURCE.KEY=VALUE`.
-        sets: what the repository holds: they tell the sources' kinds.
+        sets: lists what the repositories hold, which tells the sources' kinds; asked only where it matters.
         sources: names that the verb is for; None for all.
 
     Raises:
@@ -57,7 +61,7 @@ def chosen_options(
     """
     options = _named_options(named)
     if context.meta[_OWN]:
-        kinds = {name: record.kind for name, record in _records(sets).items()}
+        kinds = {name: record.kind for name, record in _records(sets()).items()}
         for key, value in context.meta[_OWN]:
             for name in _wearers(key, which, kinds, sources):
                 options.setdefault(name, {})[key] = value

@@ -60,7 +60,7 @@ def drill(
             raise UsageError("--full is everything: no SET and no --source go with it", "Leave them out.")
         return _recovery(context, now, report, option or [])
     plan = now.stack.plan_drill(set, names(source))
-    options = chosen_options(context, "DrillOptions", option or (), now.stack.sets(), list(plan.sources))
+    options = chosen_options(context, "DrillOptions", option or (), now.stack.sets, list(plan.sources))
     if now.dry_run:
         now.result("plan", plan)
         now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
@@ -92,7 +92,7 @@ def _recovery(context: typer.Context, now: Session, report: Path | None, named: 
 
     plan = now.stack.plan_recovery()
     sources = [name for one in plan.drills for name in one.sources]
-    options = chosen_options(context, "DrillOptions", named, now.stack.sets(), sources)
+    options = chosen_options(context, "DrillOptions", named, now.stack.sets, sources)
     if now.dry_run:
         now.result("plan", plan)
         for one in plan.drills:

@@ -74,7 +74,7 @@ def restore(
         if report is not None:
             raise UsageError(f"{set} is a file of another tool: nothing was recorded that --report could compare")
         return _foreign.restore(now, artefact, folder, places, in_place=in_place)
-    options = chosen_options(context, "RestoreOptions", option or (), now.stack.sets(), names(source))
+    options = chosen_options(context, "RestoreOptions", option or (), now.stack.sets, names(source))
     plan = now.stack.plan_restore(
         set,
         names(source),
