@@ -14,7 +14,7 @@ def delete(
     sets: Annotated[list[str], typer.Argument(metavar="SET...", help="The sets.")],
     force: Annotated[bool, typer.Option("--force", help="Also pinned sets and the newest complete one.")] = False,
 ) -> ExitCode:
-    """Delete sets: for good, or, with `trash_days`, into the trash, from where `undelete` takes them back."""
+    """Delete sets. They go for good, or, with `trash_days`, into the trash, from where `undelete` takes them back."""
     from recoup.cli import _figures, _listing
     from recoup.system.clock import SystemClock
 
