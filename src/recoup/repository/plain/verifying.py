@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 
-from recoup.errors import RecoupError, WrongKeyError
+from recoup.errors import RecoupError, StorageError, WrongKeyError
 from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import TreePart
@@ -151,6 +151,8 @@ class PlainVerification:
                     pass
         except WrongKeyError:
             raise
+        except StorageError as error:  # it tells nothing of the bytes
+            yield Damage(part.path, "unreadable", error.message)
         except RecoupError as error:
             yield Damage(part.path, "changed", error.message)
 
