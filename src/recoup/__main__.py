@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+from recoup.system.leaving import Leaving
+
 
 def _stop(_signal: int, _frame: object) -> None:
     """Ends the program while it starts: nothing has begun, so there is nothing to tidy up."""
@@ -13,16 +15,17 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line, and ends the process."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
         signal.signal(signal.SIGINT, _stop)  # until the verb begins (`cli/_session.py`)
     # Two things that a start spends more time on than on its work: looking for plugins of pydantic in everything that is
     # installed, and collecting garbage while modules are loaded, which make none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(20_000, 20, 20)
+    leaving = Leaving()
     from recoup.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(leaving.with_code(run(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import threading
 from typing import Any, BinaryIO
 
 from recoup.errors import RecoupError
+from recoup.system.leaving import Leaving
 from recoup.system.plugs import function_named
 
 _ANSWERS = 1  # descriptor of stdout; `main` moves it, since whatever an engine prints must not look like an answer
@@ -72,6 +73,8 @@ def _serve(questions: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    leaving = Leaving()
     from recoup.system import child  # noqa: PLW0406 - functions that run here know this module by its name
 
     child.main()
+    leaving.with_code(0)

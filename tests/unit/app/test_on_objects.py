@@ -93,9 +93,9 @@ def test_sets_of_a_bucket_are_deleted_taken_back_and_pruned(root: Path, bucket: 
     stack.unpin(first)
     assert stack.prune().removed == (first,)
     assert [info.name for info in stack.sets()] == [second]
-    assert bucket.keys(f"backups/{first}") != []
+    assert bucket.keys(f"backups/{first}/") != []
     assert opened(root, bucket, days=0).prune().removed == ()
-    assert bucket.keys(f"backups/{first}") == bucket.keys("backups/marks") == bucket.keys("backups/.locks") == []
+    assert bucket.keys(f"backups/{first}/") == bucket.keys("backups/marks") == bucket.keys("backups/.locks") == []
 
 
 @pytest.mark.requirement("CO-3")

@@ -192,11 +192,13 @@ def command_lines() -> list[str]:
 
 
 def children_of(parent: int) -> list[int]:
+    """Those that work for an asynchronous stack: the process of the tests has servers as well."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             rest = path.read_text().rpartition(")")[2]
-            if int(rest.split()[1]) == parent:
+            serves = b"recoup.system.child" in (path.parent / "cmdline").read_bytes()
+            if serves and int(rest.split()[1]) == parent:
                 found.append(int(path.parent.name))
     return found
 
