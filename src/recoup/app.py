@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoup._found import StackWithSets
+from recoup._jobs import StackWithJobs
 from recoup._opened import is_place
 from recoup.errors import (
     ConfigError,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         StoredCopy,
         VerifyReport,
     )
+    from recoup.operations._backup_plan import Send
     from recoup.operations.backup import Plan as BackupPlan
     from recoup.operations.backup import Run as BackupRun
     from recoup.operations.backup import Target as BackupTarget
@@ -152,7 +153,7 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack(StackWithSets):
+class Stack(StackWithJobs):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -242,10 +243,18 @@ class Stack(StackWithSets):
             staging = held.enter_context(self._staging("staging", repositories))
             live = self._live(plan, staging, emit)
             if len(repositories) == 1:
-                report = backup.run(plan, live, repositories[0], self._run(emit))
+                send = held.enter_context(self._capturing(live, plan.targets[0].repository))
+                report = backup.run(plan, live, repositories[0], self._run(emit, send))
             else:
                 report = backup.run_several(plan, live, repositories, self._run(emit), wait_lock)
         return self._pruned_after(report, wait_lock, prune=prune)
+
+    def _capturing(self, live: "Mapping[str, Source]", repository: str) -> "AbstractContextManager[Send | None]":
+        """Who takes pieces of the sources: nobody else where none has any."""
+        from recoup.sources._base import Divisible
+
+        divisible = any(isinstance(source, Divisible) for source in live.values())
+        return self._sending(repository) if divisible else contextlib.nullcontext()
 
     def _live(self, plan: "BackupPlan", staging: Path, emit: Emit) -> "dict[str, Source]":
         shared = len(plan.rows) > 1
@@ -288,7 +297,7 @@ class Stack(StackWithSets):
             emit(Event("prune_failed", self._clock.now(), text, Level.ERROR, fields=fields))
         return message
 
-    def _run(self, emit: Emit) -> "BackupRun":
+    def _run(self, emit: Emit, send: "Send | None" = None) -> "BackupRun":
         from importlib.metadata import version
 
         from recoup.operations import backup
@@ -302,6 +311,7 @@ class Stack(StackWithSets):
             clock=self._clock,
             emit=emit,
             mask=self.masker,
+            send=send,
         )
 
     # --- looking ----------------------------------------------------------------------------------------------------

@@ -136,6 +136,10 @@ class StorageError(RecoupError):
     """The repository's storage cannot be written or read."""
 
 
+class WorkersError(RecoupError):
+    """The machines that were to share the work cannot be used, or gave it up; what they left is not listed."""
+
+
 class SkippedError(RecoupError):
     """A precondition was not met; the run was skipped."""
 

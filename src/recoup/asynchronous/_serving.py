@@ -9,9 +9,10 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoup.asynchronous._wire import encoded, told
+from recoup.asynchronous._wire import told
 from recoup.errors import InterruptedRunError
 from recoup.model.events import News, Progress
+from recoup.model.wire import encoded
 from recoup.system import child
 from recoup.system.clock import SystemClock
 

@@ -1,46 +1,21 @@
 """What passes between the application and the child that works for it: JSON on the way, Recoup's own values at both ends."""
 
-import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recoup import errors
 from recoup.errors import RecoupError
 from recoup.model.events import Event, News, Progress
+from recoup.model.wire import adapter, decoded, encoded
 from recoup.system.subprocesses import ChildFailedError
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
 _NEWS: Mapping[str, type[News]] = {"event": Event, "progress": Progress}
-
-
-@functools.cache
-def _adapter(kind: Any) -> "TypeAdapter[Any]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
-
-
-def encoded(kind: Any, value: Any) -> Any:
-    """A value as JSON types.
-
-    Args:
-        kind: its type.
-        value: of that type.
-    """
-    return _adapter(kind).dump_python(value, mode="json")
-
-
-def decoded(kind: Any, value: Any) -> Any:
-    """The value that `encoded` had."""
-    return _adapter(kind).validate_python(value)
 
 
 def warm(*kinds: Any) -> None:
     """Prepares types, so that no later call takes time for it."""
     for kind in (*_NEWS.values(), *kinds):
-        _adapter(kind)
+        adapter(kind)
 
 
 def told(news: News) -> dict[str, Any]:

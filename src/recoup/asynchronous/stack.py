@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from recoup.asynchronous import _serving
 from recoup.asynchronous._idle import Idle
-from recoup.asynchronous._wire import decoded, error_in, news_in, warm
+from recoup.asynchronous._wire import error_in, news_in, warm
 from recoup.errors import InterruptedRunError, RecoupError
 from recoup.model.events import News
+from recoup.model.wire import decoded
 from recoup.system.async_children import AsyncChild, Message
 
 if TYPE_CHECKING:

@@ -323,6 +323,16 @@ class EventSettings(_Settings):
     log: Path | None = Field(None, description="File to which plain log lines are appended.")
 
 
+class ExecutionSettings(_Settings):
+    """Settings of where independent pieces of work are done."""
+
+    dask: Annotated[str, StringConstraints(pattern=r"^[a-z]+://[^@\s]+$")] | None = Field(
+        None,
+        description="Address of a Dask scheduler, `tcp://HOST:8786` or `tls://HOST:8786`: shards and collections are captured, "
+        "and sets verified, drilled, copied and restored, by its workers. Without it, this machine does everything.",
+    )
+
+
 class Settings(_Settings):
     """All settings of a stack but its sources."""
 
@@ -340,6 +350,9 @@ class Settings(_Settings):
         "where that is encrypted, in the system's temporary folder.",
     )
     allow_remote: bool = Field(True, description="Whether hosts other than this machine may be contacted.")
+    execution: ExecutionSettings = Field(
+        default_factory=ExecutionSettings, description="Where independent pieces of work are done."
+    )
     env_file: Path | None = Field(
         Path(".env"),
         description="File with variables for `${NAME}`; read when present, `null` for none. The environment wins.",

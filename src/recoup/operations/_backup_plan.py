@@ -1,7 +1,8 @@
 """What a backup will do, and what it needs to know: values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from recoup.errors import RecoupError
 from recoup.model.events import Emit
@@ -10,6 +11,23 @@ from recoup.model.secrets import Masker
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
+from recoup.system.executing import Order, Outcome
+
+
+class Batch(Protocol):
+    """Jobs on their way."""
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Their outcomes, as they come."""
+        ...
+
+    def cancel(self) -> None:
+        """Takes back what has not begun."""
+        ...
+
+
+Send = Callable[[str, Sequence[Order]], Batch]
+"""Gives workers orders for one kind of job."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,7 @@ class Run:
         emit: where news go.
         mask: takes secrets out of a text.
         refused: filled while it runs: names of the sources that refused for safety.
+        send: gives workers what they are to take; None where this machine takes everything.
     """
 
     stack: str
@@ -114,6 +133,7 @@ class Run:
     emit: Emit
     mask: Masker
     refused: set[str] = field(default_factory=set)
+    send: Send | None = None
 
 
 def targets(repositories: Mapping[str, Repository], factors: Mapping[str, float]) -> list[Target]:

@@ -13,6 +13,7 @@ from recoup.model.events import Event, Level
 from recoup.model.facts import outside
 from recoup.model.manifest import Finding, SourceOutcome, SourceRecord, StoredPart
 from recoup.operations._backup_plan import Plan, Row, Run
+from recoup.operations._dividing import DividedCapture, divided
 from recoup.operations._pump import Pump
 from recoup.repository._base import SetWriter
 from recoup.sources._base import Capture, MovedError, Source
@@ -44,7 +45,7 @@ def capture_all(plan: Plan, sources: Mapping[str, Source], writer: SetWriter, ru
     """
     entered = {row.source: _Entered() for row in plan.rows}
     try:
-        _enter_all(plan, sources, entered, run)
+        _enter_all(plan, sources, entered, writer, run)
         records = {}
         for row in plan.rows:
             records[row.source] = _keep(row, sources[row.source], entered[row.source], writer, run)
@@ -55,13 +56,15 @@ def capture_all(plan: Plan, sources: Mapping[str, Source], writer: SetWriter, ru
                 stack.callback(one.leave)
 
 
-def _enter_all(plan: Plan, sources: Mapping[str, Source], entered: dict[str, _Entered], run: Run) -> None:
+def _enter_all(
+    plan: Plan, sources: Mapping[str, Source], entered: dict[str, _Entered], writer: SetWriter, run: Run
+) -> None:
     """Freezes all sources at the same time, so that the set is one cut. Ctrl-C ends the children that are waited for."""
     done: queue.Queue[BaseException | None] = queue.Queue()
 
     def work(row: Row) -> None:
         try:
-            _enter(row, sources[row.source], entered[row.source], run)
+            _enter(row, sources[row.source], entered[row.source], writer, run)
             done.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             done.put(error)
@@ -82,7 +85,7 @@ def _enter_all(plan: Plan, sources: Mapping[str, Source], entered: dict[str, _En
         raise failure
 
 
-def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
+def _enter(row: Row, source: Source, entered: _Entered, writer: SetWriter, run: Run) -> None:
     try:
         for sentence in source.recover():
             run.emit(Event("restore_recovered", run.clock.now(), run.mask(f"{row.source}: {sentence}"), Level.WARNING))
@@ -90,7 +93,7 @@ def _enter(row: Row, source: Source, entered: _Entered, run: Run) -> None:
             entered.record = SourceRecord(row.kind, "absent", settings=run.mask.value(source.settings()))
             return
         source.check()
-        context = source.capture()
+        context = divided(row, source, writer, run) or source.capture()
         capture = context.__enter__()
         entered.context, entered.capture = context, capture
     except InterruptedRunError:
@@ -142,12 +145,12 @@ def _keep(row: Row, source: Source, entered: _Entered, writer: SetWriter, run: R
             writer.discard(row.source)
             entered.leave()
         entered.capture = entered.record = None
-        _enter(row, source, entered, run)
+        _enter(row, source, entered, writer, run)
 
 
 def _store(row: Row, source: Source, capture: Capture, writer: SetWriter, run: Run) -> SourceRecord:
     pump = Pump(writer, row.source, row.bytes or None, run.emit)
-    parts: list[StoredPart] = [pump.store(part) for part in capture.parts()]
+    parts = _parts(capture, pump)
     if not parts and not source.options.allow_empty:
         raise EmptySourceError(f"{row.source} yields nothing", "Look at its settings, or set allow_empty: true.")
     facts = capture.facts()
@@ -179,6 +182,12 @@ def _store(row: Row, source: Source, capture: Capture, writer: SetWriter, run: R
         findings=tuple(masked[:_FINDINGS]),
         finding_count=len(masked),
     )
+
+
+def _parts(capture: Capture, pump: Pump) -> list[StoredPart]:
+    if isinstance(capture, DividedCapture):
+        return capture.store(pump)
+    return [pump.store(part) for part in capture.parts()]
 
 
 def _summary(findings: list[Finding]) -> str:

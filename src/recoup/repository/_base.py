@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import MAXYEAR, datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.marks import Mark
@@ -170,6 +170,61 @@ class SetWriter(Protocol):
 
     def commit(self, manifest: Manifest) -> None:
         """Makes all parts durable, then the manifest appear. From here on the set exists."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What another machine needs to store parts in a set that is being written. No secret: it opens nothing.
+
+    Attributes:
+        set: its name.
+        token: of the claim to that name; whoever finds another one there stops.
+    """
+
+    set: str
+    token: str
+
+
+@runtime_checkable
+class SharedWriter(SetWriter, Protocol):
+    """A set that several machines write. They store parts, this one accepts them and commits."""
+
+    def ticket(self) -> Ticket:
+        """For the others.
+
+        Raises:
+            RefusedError: this repository does not allow it.
+        """
+        ...
+
+    def take_over(self, source: str, part: StoredPart) -> None:
+        """Accepts a part that another machine has stored.
+
+        Raises:
+            DamagedError: it is not there, or has another size.
+        """
+        ...
+
+    def drop_others(self, source: str) -> None:
+        """Removes everything stored of a source that was not accepted: what machines left that died or came too late."""
+        ...
+
+
+@runtime_checkable
+class JoinedWriter(SetWriter, Protocol):
+    """A set that another machine began and will commit."""
+
+    def require_wanted(self) -> None:
+        """Asks whether the set is still being written.
+
+        Raises:
+            StorageError: its writer has given it up, or completed it without us.
+        """
+        ...
+
+    def discard_own(self) -> None:
+        """Removes what was stored here: nobody will accept it."""
         ...
 
 
@@ -340,6 +395,15 @@ class Repository(Protocol):
         Args:
             moment: when (UTC): its name.
             stack: whose earlier sets hold what is stored once.
+        """
+        ...
+
+    def join(self, ticket: Ticket) -> JoinedWriter:
+        """A set that another machine has begun here.
+
+        Raises:
+            RefusedError: this repository does not allow it.
+            StorageError: the set is not being written any more.
         """
         ...
 

@@ -4,7 +4,7 @@ A plug file defines the frozen pydantic models `Options` (settings) and, if it h
 `Source`, and ends with `connect(options, site)`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,6 +233,53 @@ class Foreseeing(Protocol):
 
         Raises:
             RecoupError: such a restore is not possible.
+        """
+        ...
+
+
+class PieceCapture(Protocol):
+    """A piece of a source that stands still. Valid between entering and leaving `Divisible.piece()`."""
+
+    def parts(self) -> Iterator[Part]:
+        """The piece's parts, each to be read before the next is asked for. Called once."""
+        ...
+
+    def note(self) -> Mapping[str, Any]:
+        """All that has to be known of the piece besides its parts; JSON values, no secrets. Called after all parts were read."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A source, reached over a network, whose capture falls into pieces that several machines can take at the same time."""
+
+    def pieces(self) -> Sequence[Mapping[str, Any]]:
+        """What there is to take; JSON values, no secrets. Each piece has a `name` for people that no other has.
+
+        Raises:
+            SourceError: as `Source.capture` does.
+        """
+        ...
+
+    def piece(self, piece: Mapping[str, Any]) -> AbstractContextManager[PieceCapture]:
+        """Freezes one piece, on any machine that reaches the source. Leaving removes every trace.
+
+        Raises:
+            SourceError: it cannot be captured.
+        """
+        ...
+
+    def joined(
+        self, pieces: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any] | str]
+    ) -> AbstractContextManager[Capture]:
+        """The whole source, from what was noted of its pieces: its parts are those that no piece has.
+
+        Args:
+            pieces: as `pieces` gave them.
+            notes: for each piece its note, or why it could not be taken.
+
+        Raises:
+            SourceError: nothing could be taken.
         """
         ...
 

@@ -164,9 +164,9 @@ def captures_of(busy: Busy, count: int, rate: float, at_once: int = 1) -> list[s
 
 @pytest.mark.slow
 def test_fifty_slowed_captures_of_a_busy_database_succeed_and_are_exact(tmp_path: Path) -> None:
-    busy = Busy(tmp_path, NEWEST, rows=6_000_000, block_size=262_144, pause=0, seed=1, style="between")
+    busy = Busy(tmp_path, NEWEST, rows=6_000_000, block_size=262_144, pause=0.002, seed=1, style="between")
     assert busy.path.stat().st_size > 190_000_000
-    failures = captures_of(busy, 50, rate=300e6, at_once=2)
+    failures = captures_of(busy, 50, rate=500e6, at_once=2)
     busy.end()
     assert len(failures) <= 1, failures
 

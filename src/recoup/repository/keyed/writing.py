@@ -1,6 +1,8 @@
 """Writing a keyed set: what is an artefact gets its own key, everything else goes into the set's folder."""
 
+from recoup.errors import RefusedError
 from recoup.model.manifest import Pack
+from recoup.repository._base import Ticket
 from recoup.repository.keyed import parts
 from recoup.repository.keyed.view import KeyedStorage, artefact_key, artefact_path
 from recoup.repository.plain.writing import PlainSetWriter
@@ -25,8 +27,19 @@ def path_of(storage: Storage, name: str, line: str) -> str:
     return line.removeprefix(folder) if line.startswith(folder) else artefact_path(line)
 
 
+def _alone(storage: Storage) -> RefusedError:
+    return RefusedError(
+        f"workers cannot write to {storage.location}: its layout is keyed",
+        "Use a repository with `layout: sets` for them.",
+    )
+
+
 class KeyedSetWriter(PlainSetWriter):
     """A keyed set being written."""
+
+    def ticket(self) -> Ticket:
+        """Refused: the names of artefacts are given out by one machine."""
+        raise _alone(self.storage)
 
     def stream_path(self, source: str, name: str, suffix: str) -> str:
         """An artefact's key, or a path in the set's folder."""

@@ -71,7 +71,7 @@ class ClaimedSets:
         answered = False
         try:
             with locking.refreshed(lease.refresh):
-                yield writer(self._storage, str(lease.name), lease.name, style, appear, earlier)
+                yield writer(self._storage, str(lease.name), lease.name, style, appear, earlier, token=lease.token)
             answered = True
         finally:
             with contextlib.suppress(RecoupError, OSError):  # what stays has a claim, by which it is judged later
@@ -102,6 +102,7 @@ class ClaimedSets:
     def _appear(self, lease: Lease, writer: PlainSetWriter, manifest: Manifest) -> SetName:
         """Puts the manifest. The claim is read before and after it: whoever cleans up marks the claim first and looks for the
         manifest then, so at least one of the two sees the other."""
+        self._storage.delete_all(layout.takers_prefix(lease.name))
         data = writer.write_sums(encode(replace(manifest, name=str(lease.name))), manifest.sealing)
         self._storage.sync(writer.prefix)
         key = writer.key(layout.MANIFEST)

@@ -53,7 +53,7 @@ class Lease:
 
     def __init__(self, storage: Storage, name: SetName, clock: Clock) -> None:
         self._storage, self._clock, self.name = storage, clock, name
-        self._token = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)
         self._owner = asdict(this_owner(clock.now()))
         self._since = self._put_last = clock.now()
 
@@ -71,7 +71,7 @@ class Lease:
 
     def _record(self, now: datetime) -> bytes:
         since, refreshed = self._since.isoformat(), now.isoformat()
-        fields = {"version": VERSION, "token": self._token, **self._owner, "since": since, "refreshed": refreshed}
+        fields = {"version": VERSION, "token": self.token, **self._owner, "since": since, "refreshed": refreshed}
         return (json.dumps(fields) + "\n").encode()
 
     def refresh(self) -> None:
@@ -86,22 +86,27 @@ class Lease:
         return self._clock.now() - self._put_last < SILENT / 2 and self._is_own()
 
     def _is_own(self) -> bool:
-        try:
-            fields = json.loads(self._storage.get(key_of(self.name)))
-            return bool(fields["token"] == self._token and "removing" not in fields)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return False
+        return is_claimed_by(self._storage, self.name, self.token)
 
     def others_may_have_it(self) -> bool:
         """Whether the name was claimed anew by somebody, so that what lies there is not ours to remove."""
         try:
-            return bool(json.loads(self._storage.get(key_of(self.name)))["token"] != self._token)
+            return bool(json.loads(self._storage.get(key_of(self.name)))["token"] != self.token)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False
 
     def end(self) -> None:
         """Gives the claim up."""
         self._storage.delete(key_of(self.name))
+
+
+def is_claimed_by(storage: Storage, name: SetName, token: str) -> bool:
+    """Whether the claim to a set is still the one that has this token, and nobody is cleaning up."""
+    try:
+        fields = json.loads(storage.get(key_of(name)))
+        return bool(fields["token"] == token and "removing" not in fields)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
 
 
 def abandoned(storage: Storage, now: datetime) -> Iterator[SetName]:

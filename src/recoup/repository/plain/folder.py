@@ -201,6 +201,10 @@ class SetFolder:
         """Notes a stored file for SHA256SUMS."""
         self._sums.setdefault(source, []).append((path, sha256, False))
 
+    def stored_paths(self, source: str) -> list[str]:
+        """Paths of the streams stored of a source so far."""
+        return [path for path, _, is_tree in self._sums.get(source, ()) if not is_tree]
+
     def stored_tree(self, source: str, path: str, listed: MemberList) -> None:
         """Notes a stored tree: its files are taken from its member list when SHA256SUMS is written."""
         self._sums.setdefault(source, []).append((path, listed.path, True))

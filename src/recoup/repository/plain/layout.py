@@ -40,6 +40,11 @@ def member_path(part: StoredPart, name: str) -> str:
     return f"{part.path}/{name}"
 
 
+def takers_prefix(name: SetName) -> str:
+    """Folder, inside a set that several machines write, where the first to store a part takes its path."""
+    return f"{name}/.takers"
+
+
 def marks_prefix(name: SetName) -> str:
     """Folder of a set's marks."""
     return f"{MARKS}/{name}"

@@ -14,11 +14,23 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName, shown
 from recoup.model.part import Part
 from recoup.repository import locking
-from recoup.repository._base import KeyProof, Lock, LockMode, Overview, SetWriter, Subset, Verification, locked
+from recoup.repository._base import (
+    JoinedWriter,
+    KeyProof,
+    Lock,
+    LockMode,
+    Overview,
+    SetWriter,
+    Subset,
+    Ticket,
+    Verification,
+    locked,
+)
 from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.claiming import ClaimedSets
 from recoup.repository.plain.folder import Style
+from recoup.repository.plain.joining import JoinedSetWriter
 from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.mending import PlainMending
 from recoup.repository.plain.once import earlier_parts
@@ -269,6 +281,11 @@ class PlainRepository:
         earlier = earlier_parts(self._newest_first(), self.manifest, stack)
         with self._sets.begin(SetName.at(moment), self._style, earlier, self.WRITER) as writer:
             yield writer
+
+    def join(self, ticket: Ticket) -> JoinedWriter:
+        """A set that another machine has begun here."""
+        self.check()
+        return JoinedSetWriter(self._storage, self._style, ticket)
 
     def _newest_first(self) -> Iterator[SetName]:
         """Names of all sets; nothing is listed before one is wanted."""

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from recoup.errors import RefusedError
-from recoup.model.manifest import Manifest
-from recoup.model.names import SetName
+from recoup.errors import DamagedError, RefusedError
+from recoup.model.manifest import Manifest, StoredPart
+from recoup.model.names import SetName, checked_relative, shown
+from recoup.repository._base import Ticket
 from recoup.repository.plain.folder import SetFolder, Style
+from recoup.repository.plain.joining import require_shareable
 from recoup.repository.plain.once import Earlier, nothing_earlier
 from recoup.repository.plain.sinks import PlainStreamSink, PlainTarSink, PlainTreeSink
 from recoup.storage._base import Storage
@@ -25,6 +27,7 @@ class PlainSetWriter(SetFolder):
         style: how its files are stored.
         appear: ends it: with checksums and manifest, so that it shows; returns its name.
         earlier: finds what earlier sets have stored once.
+        token: of the claim to the name; empty where there is none.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class PlainSetWriter(SetFolder):
         style: Style,
         appear: "Appear",
         earlier: Earlier = nothing_earlier,
+        token: str = "",
     ) -> None:
         super().__init__(storage, prefix, style)
-        self._name, self._appear, self._earlier = name, appear, earlier
+        self._name, self._appear, self._earlier, self._token = name, appear, earlier, token
 
     @property
     def name(self) -> SetName:
@@ -74,6 +78,29 @@ class PlainSetWriter(SetFolder):
                 f"source {source} has `store_once`, which does not work in an encrypted repository",
                 "Take `store_once` away, or put this source into a repository of its own without `encrypt`.",
             )
+
+    def ticket(self) -> Ticket:
+        """For other machines that store parts of this set."""
+        require_shareable(self.storage, self.style)
+        return Ticket(str(self._name), self._token)
+
+    def take_over(self, source: str, part: StoredPart) -> None:
+        """Accepts a part that another machine has stored under the set's prefix."""
+        try:
+            size = self.storage.size(self.key(checked_relative(part.path)))
+        except FileNotFoundError:
+            raise DamagedError(f"{shown(part.path)} was said to be stored, and is not there") from None
+        if size != part.stored_bytes:
+            raise DamagedError(f"{shown(part.path)} has {size:,} bytes, {part.stored_bytes:,} were said to be stored")
+        self.claim(part.path)
+        self.stored(source, part.path, part.sha256)
+
+    def drop_others(self, source: str) -> None:
+        """Removes what lies under a source's prefix and was not accepted."""
+        accepted = {self.key(path) for path in self.stored_paths(source)}
+        for found in list(self.storage.list(self.key(source))):
+            if found.key not in accepted:
+                self.storage.delete(found.key)
 
     def commit(self, manifest: Manifest) -> None:
         """Writes checksums and manifest, so that the set appears."""
