@@ -69,16 +69,20 @@ class ClaimedSets:
             return lease.name
 
         answered = False
+        made = writer(self._storage, str(lease.name), lease.name, style, appear, earlier, token=lease.token)
         try:
             with locking.refreshed(lease.refresh):
-                yield writer(self._storage, str(lease.name), lease.name, style, appear, earlier, token=lease.token)
+                yield made
             answered = True
         finally:
             with contextlib.suppress(RecoupError, OSError):  # what stays has a claim, by which it is judged later
                 if committed:
                     lease.end()
                 else:
-                    self._take_back(lease, answered=answered)
+                    self._take_back(lease, answered=answered and not made.is_shared)
+            if made.is_shared:
+                with contextlib.suppress(RecoupError, OSError):
+                    self._storage.delete_all(layout.takers_prefix(lease.name))
         if committed:
             with contextlib.suppress(RecoupError, OSError):  # copies only save time
                 self.catalog.grow(self._with_trash)
@@ -102,7 +106,6 @@ class ClaimedSets:
     def _appear(self, lease: Lease, writer: PlainSetWriter, manifest: Manifest) -> SetName:
         """Puts the manifest. The claim is read before and after it: whoever cleans up marks the claim first and looks for the
         manifest then, so at least one of the two sees the other."""
-        self._storage.delete_all(layout.takers_prefix(lease.name))
         data = writer.write_sums(encode(replace(manifest, name=str(lease.name))), manifest.sealing)
         self._storage.sync(writer.prefix)
         key = writer.key(layout.MANIFEST)
@@ -144,6 +147,7 @@ class ClaimedSets:
         for name in claims.abandoned(self._storage, self._clock.now()):
             if not self._has_manifest(name):
                 self._remove_unlisted(name)
+            self._storage.delete_all(layout.takers_prefix(name))
             self._storage.delete(claims.key_of(name))
 
     def trash(self, name: SetName, now: datetime) -> None:

@@ -41,8 +41,8 @@ def member_path(part: StoredPart, name: str) -> str:
 
 
 def takers_prefix(name: SetName) -> str:
-    """Folder, inside a set that several machines write, where the first to store a part takes its path."""
-    return f"{name}/.takers"
+    """Folder, beside the claim to a set that several machines write, where the first to store a part takes its path."""
+    return f"{PARTIAL}/{name}.takers"
 
 
 def marks_prefix(name: SetName) -> str:

@@ -42,6 +42,7 @@ class PlainSetWriter(SetFolder):
     ) -> None:
         super().__init__(storage, prefix, style)
         self._name, self._appear, self._earlier, self._token = name, appear, earlier, token
+        self.is_shared = False  # whether other machines may be storing parts
 
     @property
     def name(self) -> SetName:
@@ -82,6 +83,7 @@ class PlainSetWriter(SetFolder):
     def ticket(self) -> Ticket:
         """For other machines that store parts of this set."""
         require_shareable(self.storage, self.style)
+        self.is_shared = True
         return Ticket(str(self._name), self._token)
 
     def take_over(self, source: str, part: StoredPart) -> None:

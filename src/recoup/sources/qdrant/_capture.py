@@ -2,9 +2,11 @@
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from recoup.errors import InterruptedRunError, SourceError
@@ -16,16 +18,16 @@ from recoup.model.part import Part
 from recoup.sources._base import Noted, Site
 from recoup.sources.qdrant import _choosing
 from recoup.sources.qdrant._collected import Collected, collect
-from recoup.sources.qdrant._counting import Counts
+from recoup.sources.qdrant._counting import Counts, Seen
 from recoup.sources.qdrant._faults import MissingError, ServerError
 from recoup.sources.qdrant._inventory import Collection, Inventory, choose
-from recoup.sources.qdrant._items import items
+from recoup.sources.qdrant._items import Only, items
 from recoup.sources.qdrant._job import Job
 from recoup.sources.qdrant._leftovers import Ours
 from recoup.sources.qdrant._openings import Openings
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._quiesce import paused
-from recoup.sources.qdrant._record import Method
+from recoup.sources.qdrant._record import CollectionRecord, Method
 from recoup.sources.qdrant._taking import Passing, Surroundings
 from recoup.sources.qdrant._watching import watched
 from recoup.system.subprocesses import end_all
@@ -85,19 +87,12 @@ class ServerCapture:
     @property
     def frozen(self) -> Frozen:
         """From the first freeze's beginning to the last one's end."""
-        taken = [shard for one in self._collected for shard in one.record.shards]
-        if not taken:
-            return Frozen(self._began, self._began)
-        return Frozen(min(shard.first for shard in taken), max(shard.last for shard in taken))
+        return interval((one.record for one in self._collected), self._began)
 
     @property
     def method(self) -> str:
         """How, and what that guarantees."""
-        used: dict[Method, int] = {}
-        for one in self._collected:
-            used[one.record.method] = used.get(one.record.method, 0) + 1
-        told = [f"{method} ({_MEANING[method]}): {count} collections" for method, count in used.items()]
-        return "; ".join(told) or "nothing to take"
+        return told(one.record.method for one in self._collected)
 
     @property
     def engine(self) -> str:
@@ -110,18 +105,22 @@ class ServerCapture:
         Raises:
             SourceError: no collection could be taken.
         """
+        for collected in self.collected():
+            yield from collected.parts(self._folder)
+        self._compare_names()
+        if self._chosen and not self._collected:
+            raise nothing_taken(self._noted.findings)
+
+    def collected(self) -> Iterator[Collected]:
+        """The collections of which something was taken, or could not even be tried. What nobody took of one is then dropped."""
         for one in self._chosen:
             version = self._inventory.version
             collected = collect(one.collection, one.jobs, one.ended(), version, self._site, self._openings)
             self._keep(one, collected)
             if collected.record.shards or not one.jobs:
-                yield from collected.parts(self._folder)
+                yield collected
             collected.drop()
         self._around.passing.finish()
-        self._compare_names()
-        if self._chosen and not self._collected:
-            first = next(finding for finding in self._noted.findings if not finding.harmless)
-            raise SourceError(f"no collection could be taken: {first.item}: {first.message}", "See the server's log.")
 
     def _keep(self, one: _Chosen, collected: Collected) -> None:
         self._noted.findings += [*one.lost, *collected.findings]
@@ -134,15 +133,7 @@ class ServerCapture:
     def _compare_names(self) -> None:
         """Names collections that came or went meanwhile."""
         with contextlib.suppress(ServerError):
-            now = set(self._inventory.again())
-            before = set(self._inventory.names)
-            for name in sorted(now - before):
-                self._note(name, "appeared while the backup ran: it is not in it")
-            for name in sorted(before - now):
-                self._note(name, "was deleted while the backup ran")
-
-    def _note(self, collection: str, message: str) -> None:
-        self._noted.add("changed", f"collection {shown(collection)}", message, harmless=True)
+            self._noted.findings += came_and_went(self._inventory.names, self._inventory.again())
 
     def note(self, what: str, item: str, message: str, *, harmless: bool = False) -> None:
         """Adds a finding."""
@@ -150,7 +141,7 @@ class ServerCapture:
 
     def facts(self) -> Facts:
         """Of each collection and shard: exact count, digest of ids, sampled payloads, vectors, settings; and probes."""
-        return Facts(self._values, tuple(self._probes), self._site.seed if self._probes else None)
+        return Facts(self._values, tuple(self._probes), self._site.seed if self._values else None)
 
     def findings(self) -> Iterable[Finding]:
         """What is missing or doubtful."""
@@ -161,6 +152,41 @@ class ServerCapture:
         found = (self._counts.bracket(one.record.name) for one in self._collected if one.counted)
         return tuple(bracket for bracket in found if bracket is not None)
 
+    def seen(self, collection: str) -> Seen | None:
+        """What was counted in the live collection; None when it could not be counted."""
+        return self._counts.seen(collection)
+
+
+def told(methods: Iterable[Method]) -> str:
+    """How collections were captured, and what that guarantees, from the method of each."""
+    used = Counter(methods)
+    words = [f"{method} ({_MEANING[method]}): {count} collections" for method, count in used.items()]
+    return "; ".join(words) or "nothing to take"
+
+
+def interval(records: Iterable[CollectionRecord], began: datetime) -> Frozen:
+    """From the first freeze's beginning to the last one's end; `began` where nothing was taken."""
+    taken = [shard for record in records for shard in record.shards]
+    if not taken:
+        return Frozen(began, began)
+    return Frozen(min(shard.first for shard in taken), max(shard.last for shard in taken))
+
+
+def nothing_taken(findings: Iterable[Finding]) -> SourceError:
+    """Says that no collection could be taken, and why not the first one."""
+    first = next(finding for finding in findings if not finding.harmless)
+    return SourceError(f"no collection could be taken: {first.item}: {first.message}", "See the server's log.")
+
+
+def came_and_went(before: Iterable[str], now: Iterable[str]) -> list[Finding]:
+    """Names collections that came or went meanwhile."""
+    came = dict.fromkeys(sorted({*now} - {*before}), "appeared while the backup ran: it is not in it")
+    went = dict.fromkeys(sorted({*before} - {*now}), "was deleted while the backup ran")
+    return [
+        Finding("changed", f"collection {shown(name)}", message, harmless=True)
+        for name, message in (*came.items(), *went.items())
+    ]
+
 
 def _raise_when_stopped(jobs: Iterable[Job]) -> None:
     for job in jobs:
@@ -170,7 +196,13 @@ def _raise_when_stopped(jobs: Iterable[Job]) -> None:
 
 @contextlib.contextmanager
 def captured(
-    options: Options, site: Site, inventory: Inventory, *, shared: bool = False, names: Sequence[str] | None = None
+    options: Options,
+    site: Site,
+    inventory: Inventory,
+    *,
+    shared: bool = False,
+    names: Sequence[str] | None = None,
+    only: Only | None = None,
 ) -> Iterator[ServerCapture]:
     """Freezes the chosen collections.
 
@@ -180,6 +212,7 @@ def captured(
         inventory: of the server, with connections of our own: they are broken on leaving.
         shared: whether other sources are part of the same cut.
         names: the collections themselves, instead of the settings' patterns.
+        only: what to take of them, and how; all of them, as the settings say, by default.
 
     Raises:
         EmptySourceError: a pattern matches nothing.
@@ -198,7 +231,7 @@ def captured(
             names = choose(
                 inventory.names, options.collections, allow_empty=options.allow_empty, aliases=inventory.aliases
             )
-        chosen, gone = _choose(names, inventory, around, counts, shared=shared)
+        chosen, gone = _choose(names, inventory, around, counts, only, shared=shared)
         jobs = [job for one in chosen for job in one.jobs]
         pool = ThreadPoolExecutor(_choosing.workers(options, len(jobs)), "qdrant")
         capture = ServerCapture(inventory, chosen, counts, around, openings)
@@ -224,26 +257,50 @@ def captured(
 
 
 def _choose(
-    names: Sequence[str], inventory: Inventory, around: Surroundings, counts: Counts, *, shared: bool
+    names: Sequence[str],
+    inventory: Inventory,
+    around: Surroundings,
+    counts: Counts,
+    only: Only | None,
+    *,
+    shared: bool,
 ) -> tuple[list[_Chosen], list[Finding]]:
-    options, collections, gone = around.options, [], []
+    collections, gone = still_there(names, inventory)
+    if gone and not collections and only is None:
+        raise SourceError(f"{gone[0].item} {gone[0].message}", "Run the backup again.")
+    decided = (
+        [only.methods] * len(collections) if only else decide(around.options, inventory, collections, shared=shared)
+    )
+    chosen = []
+    for collection, methods in zip(collections, decided, strict=True):
+        wanted, lost = items(inventory, collection, methods[0], only.shard if only else None)
+        chosen.append(_Chosen(collection, methods, [Job(item, methods, around, counts) for item in wanted], lost))
+    return chosen, gone
+
+
+def still_there(names: Sequence[str], inventory: Inventory) -> tuple[list[Collection], list[Finding]]:
+    """The collections of these names, and a finding for each that is gone."""
+    collections, gone = [], []
     for name in names:
         try:
             collections.append(inventory.collection(name))
         except MissingError:
             gone.append(Finding("unreadable", f"collection {shown(name)}", "was deleted before it could be taken"))
-    if gone and not collections:
-        raise SourceError(f"{gone[0].item} {gone[0].message}", "Run the backup again.")
+    return collections, gone
+
+
+def decide(
+    options: Options, inventory: Inventory, collections: Sequence[Collection], *, shared: bool
+) -> list[tuple[Method, ...]]:
+    """The methods for each collection; asks for rights as seldom as possible. Raises as `_choosing.methods` does."""
     shards = sum(len(collection.shards) for collection in collections)
     may = _choosing.Rights(write=False, list=False, everywhere=False)
-    chosen = []
+    decided = []
     for collection in collections:
         if options.method != "scroll" and not may.everywhere:
             may = _choosing.rights(inventory, collection)
-        methods = _choosing.methods(options, inventory, collection, may, shards=shards, shared=shared)
-        found, lost = items(inventory, collection, methods[0])
-        chosen.append(_Chosen(collection, methods, [Job(item, methods, around, counts) for item in found], lost))
-    return chosen, gone
+        decided.append(_choosing.methods(options, inventory, collection, may, shards=shards, shared=shared))
+    return decided
 
 
 def _freeze(

@@ -45,6 +45,7 @@ class Collected:
     """A collection, ready to be stored.
 
     Attributes:
+        collection: as the server told it.
         record: what goes beside the snapshots.
         files: part name to what came.
         findings: what is missing or doubtful.
@@ -52,6 +53,7 @@ class Collected:
         counted: whether it is whole and was opened, so that its count can be compared with the live collection's.
     """
 
+    collection: Collection
     record: CollectionRecord
     files: Mapping[str, Spooled]
     findings: list[Finding]
@@ -68,6 +70,10 @@ class Collected:
         write_atomic(path, encode(self.record))
         yield StreamPart(record_part(self.record.name), StagedFile(path), size=path.stat().st_size)
         path.unlink(missing_ok=True)
+        yield from self.snapshots()
+
+    def snapshots(self) -> Iterator[Part]:
+        """What holds the points."""
         for name, file in self.files.items():
             yield StreamPart(name, StagedFile(file.path, sha256=file.sha256), size=file.size)
             file.path.unlink(missing_ok=True)  # a repository that could not take it over has read it
@@ -148,7 +154,7 @@ def _taken_of(collection: Collection, bare: CollectionRecord, jobs: Sequence[Job
     if not collection.told:
         findings.append(_untold(collection))
     files = {_part_name(collection.name, one): one.spooled for one in taken}
-    return Collected(_with_shards(bare, collection, taken), files, findings)
+    return Collected(collection, _with_shards(bare, collection, taken), files, findings)
 
 
 def _with_shards(bare: CollectionRecord, collection: Collection, taken: Sequence[Taken]) -> CollectionRecord:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from recoup.errors import InterruptedRunError, RecoupError
 from recoup.model.facts import Bracket
@@ -11,6 +12,33 @@ from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError
 
 _PAUSE = 0.5  # seconds between two rounds
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was counted in one collection.
+
+    Attributes:
+        first: the first count.
+        last: the last one.
+        low: the lowest.
+        high: the highest.
+        up: how far the count rose from one time to the next, all rises together.
+        down: how far it fell, all falls together.
+    """
+
+    first: int
+    last: int
+    low: int
+    high: int
+    up: int = 0
+    down: int = 0
+
+    def then(self, count: int) -> "Seen":
+        """With one count more."""
+        change = count - self.last
+        up, down = self.up + max(change, 0), self.down + max(-change, 0)
+        return Seen(self.first, count, min(self.low, count), max(self.high, count), up, down)
 
 
 class Counts:
@@ -23,8 +51,7 @@ class Counts:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._lock = threading.Lock()
-        self._low: dict[str, int] = {}
-        self._high: dict[str, int] = {}
+        self._seen: dict[str, Seen] = {}
 
     def sample(self, collection: str) -> None:
         """Counts once more; a collection that is gone, or a server that does not answer now, leaves what was counted."""
@@ -33,8 +60,8 @@ class Counts:
                 self._server.post(at("collections", collection, "points", "count"), {"exact": True}, safe=True)["count"]
             )
             with self._lock:
-                self._low[collection] = min(count, self._low.get(collection, count))
-                self._high[collection] = max(count, self._high.get(collection, count))
+                before = self._seen.get(collection)
+                self._seen[collection] = before.then(count) if before else Seen(count, count, count, count)
 
     @contextlib.contextmanager
     def polled(self, collections: Iterable[str]) -> Iterator[None]:
@@ -63,7 +90,10 @@ class Counts:
 
     def bracket(self, collection: str) -> Bracket | None:
         """Lowest and highest count; None when it could not be counted."""
+        seen = self.seen(collection)
+        return None if seen is None else Bracket(f"collection {collection}", "points", seen.low, seen.high)
+
+    def seen(self, collection: str) -> Seen | None:
+        """All that was counted; None when it could not be counted."""
         with self._lock:
-            if collection not in self._low:
-                return None
-            return Bracket(f"collection {collection}", "points", self._low[collection], self._high[collection])
+            return self._seen.get(collection)

@@ -1,6 +1,7 @@
 """What has to be taken of a collection, from which nodes, and what cannot be."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from recoup.model.manifest import Finding
 from recoup.model.names import shown
@@ -9,15 +10,41 @@ from recoup.sources.qdrant._record import Method
 from recoup.sources.qdrant._taking import Item
 
 
-def items(inventory: Inventory, collection: Collection, method: Method) -> tuple[list[Item], list[Finding]]:
-    """The snapshots that make a collection whole, and a finding for each shard of which no good copy can be reached."""
+@dataclass(frozen=True)
+class Only:
+    """What is taken of a collection here, while others take the rest of it.
+
+    Attributes:
+        shard: its number; None for the whole collection.
+        methods: for the first try, the second, ...
+    """
+
+    shard: int | None
+    methods: tuple[Method, ...]
+
+
+def items(
+    inventory: Inventory, collection: Collection, method: Method, only: int | None = None
+) -> tuple[list[Item], list[Finding]]:
+    """The snapshots that make a collection whole, and a finding for each shard of which no good copy can be reached.
+
+    Args:
+        inventory: of the server.
+        collection: which.
+        method: of the first try.
+        only: number of the one shard that is wanted; None for all.
+    """
     if method == "scroll":
         return [Item(collection, None, inventory.nodes)], []
-    good = {shard.id: good_nodes(inventory, shard) for shard in collection.shards}
-    lost = [_lost(inventory, collection, shard) for shard in collection.shards if not good[shard.id]]
+    shards = [shard for shard in collection.shards if only in (None, shard.id)]
+    good = {shard.id: good_nodes(inventory, shard) for shard in shards}
+    lost = [_lost(inventory, collection, shard) for shard in shards if not good[shard.id]]
     if method == "collection":
         return _whole(inventory, collection, good), lost
-    found = [Item(collection, shard.id, good[shard.id]) for shard in collection.shards if good[shard.id]]
+    if only is not None and not shards:
+        item = f"collection {shown(collection.name)} shard {only}"
+        lost.append(Finding("unreadable", item, "was deleted before it could be taken"))
+    found = [Item(collection, shard.id, good[shard.id]) for shard in shards if good[shard.id]]
     return _spread(found), lost
 
 
