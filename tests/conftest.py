@@ -3,7 +3,13 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["postgres_server.fixtures", "qdrant_server.fixtures", "s3_server.fixtures", "services.standing"]
+pytest_plugins = [
+    "dask_cluster.fixtures",
+    "postgres_server.fixtures",
+    "qdrant_server.fixtures",
+    "s3_server.fixtures",
+    "services.standing",
+]
 
 pytest.register_assert_rewrite("recoup.testing")
 
