@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from dask_cluster.running import Cluster
+from s3_server.running import ACCOUNT
 
 
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("dask")
-    environ = {"XDG_STATE_HOME": str(folder / "state"), "WORKERS_ONLY": "of the workers"}
+    environ = {"XDG_STATE_HOME": str(folder / "state"), "S3_SECRET": ACCOUNT.secret_key}
     cluster = Cluster(folder, folder / "recoup.yaml", environ | {"TMPDIR": os.environ.get("TMPDIR", "/tmp")})
     yield cluster
     cluster.close()

@@ -29,10 +29,11 @@ class Cluster:
         folder: for logs, and for what workers keep.
         config: the configuration that workers have; may be written later.
         environ: what else is in their environment.
+        threads: jobs that a worker does at a time.
     """
 
-    def __init__(self, folder: Path, config: Path, environ: Mapping[str, str]) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: Path, environ: Mapping[str, str], threads: int = 2) -> None:
+        self.folder, self.config, self._threads = folder, config, threads
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ, "RECOUP_CONFIG": str(config)}
         self._file = folder / "scheduler.json"
         arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(self._file)]
@@ -65,7 +66,7 @@ class Cluster:
             if name in self._workers and self._workers[name].poll() is None:
                 continue
             (self.folder / f"{name}.log").unlink(missing_ok=True)
-            settings = {"scheduler-file": self._file, "name": name, "nthreads": 2, "host": "127.0.0.1"}
+            settings = {"scheduler-file": self._file, "name": name, "nthreads": self._threads, "host": "127.0.0.1"}
             arguments = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
             arguments += ["--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / f"of-{name}")]
             self._workers[name] = self._started(name, "distributed.cli.dask_worker", arguments)

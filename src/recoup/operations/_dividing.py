@@ -79,8 +79,9 @@ class DividedCapture:
         self._joined = self.source.joined(self._pieces, notes)
         self._capture = self._joined.__enter__()
         first = [pump.store(part) for part in self._capture.parts()]
-        self.writer.drop_others(self.row.source)
-        return _side_by_side([*first, *(part for number in sorted(stored) for part in stored[number])])
+        parts = _side_by_side([*first, *(part for number in sorted(stored) for part in stored[number])])
+        self.writer.settle(self.row.source, parts)
+        return parts
 
     def _accepted(self) -> tuple[list[Mapping[str, Any] | str], dict[int, list[StoredPart]]]:
         notes: list[Mapping[str, Any] | str] = ["it was not taken"] * len(self._pieces)

@@ -206,8 +206,9 @@ class SharedWriter(SetWriter, Protocol):
         """
         ...
 
-    def drop_others(self, source: str) -> None:
-        """Removes everything stored of a source that was not accepted: what machines left that died or came too late."""
+    def settle(self, source: str, parts: Sequence[StoredPart]) -> None:
+        """Says which parts a source has, in the manifest's order, and removes everything else that is stored of it: what
+        machines left that died or came too late."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Writing a set: parts first, hashed and compressed on the way, the manifest last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from recoup.errors import DamagedError, RefusedError
@@ -97,11 +97,12 @@ class PlainSetWriter(SetFolder):
         self.claim(part.path)
         self.stored(source, part.path, part.sha256)
 
-    def drop_others(self, source: str) -> None:
-        """Removes what lies under a source's prefix and was not accepted."""
-        accepted = {self.key(path) for path in self.stored_paths(source)}
+    def settle(self, source: str, parts: Sequence[StoredPart]) -> None:
+        """Notes a source's parts in the manifest's order, and removes what else lies under its prefix."""
+        order = {part.path: number for number, part in enumerate(parts)}
+        self._sums[source].sort(key=lambda noted: order[noted[0]])
         for found in list(self.storage.list(self.key(source))):
-            if found.key not in accepted:
+            if found.key.removeprefix(f"{self.prefix}/") not in order:
                 self.storage.delete(found.key)
 
     def commit(self, manifest: Manifest) -> None:
