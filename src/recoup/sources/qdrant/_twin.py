@@ -150,7 +150,7 @@ class QdrantTwin:
                 values |= found.values
                 values[about] = {**found.values[about], **recorded(record)}
                 probes += found.probes
-        return Facts(values, tuple(probes), self._site.seed if probes else None)
+        return Facts(values, tuple(probes), self._site.seed if values else None)
 
     def scratch(self, folder: Path) -> contextlib.AbstractContextManager[Source]:
         """Another twin."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from recoup.errors import SourceError
 from recoup.model.facts import Facts
 from recoup.model.part import Part
-from recoup.sources._base import Existing, Placement, Site, Source, SourceOptions
+from recoup.sources._base import Capture, Existing, PieceCapture, Placement, Site, Source, SourceOptions
 from recoup.sources.qdrant import _choosing
 from recoup.sources.qdrant._addresses import require_allowed
 from recoup.sources.qdrant._capture import ServerCapture, captured
@@ -132,6 +132,57 @@ class QdrantSource:
             for _ in capture.parts():
                 pass
             return capture.facts()
+
+    # --- capture in pieces -------------------------------------------------------------------------------------------
+
+    def pieces(self) -> Sequence[Mapping[str, Any]]:
+        """Shards, or whole collections, that several machines can take; none where it has to be captured at once (`quiesce`).
+
+        Raises:
+            EmptySourceError: a pattern matches nothing.
+            SourceError: nobody answers, or the key lacks a right.
+        """
+        from recoup.sources.qdrant._dividing import divide, values_of
+
+        with self._inventory() as inventory:
+            return [values_of(piece) for piece in divide(self._options, self._site, inventory)]
+
+    @contextlib.contextmanager
+    def piece(self, piece: Mapping[str, Any]) -> Iterator[PieceCapture]:
+        """Freezes one of them, on any machine.
+
+        Raises:
+            SourceError: nobody answers.
+        """
+        from recoup.sources.qdrant import _dividing
+
+        wanted = _dividing.piece_of(piece)
+        site = dataclasses.replace(self._site, seed=wanted.seed)
+        with self._inventory() as inventory:
+            _dividing.tidy(inventory, site)
+            with captured(self._options, site, inventory, names=[wanted.collection], only=wanted.only) as capture:
+                yield _dividing.PieceCapture(capture, wanted)
+
+    @contextlib.contextmanager
+    def joined(
+        self, pieces: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any] | str]
+    ) -> Iterator[Capture]:
+        """The collections that the pieces make together; its parts are their records.
+
+        Raises:
+            SourceError: no collection could be taken, or it cannot be taken in pieces.
+        """
+        from recoup.sources.qdrant._joining import JoinedCapture
+
+        if self._options.quiesce is not None:
+            raise SourceError(
+                "collections that `quiesce` makes stand still together cannot be captured in pieces",
+                "Take `quiesce` away from this source, or back it up without workers.",
+            )
+        now = None
+        with contextlib.suppress(SourceError), self._inventory() as inventory:
+            now = inventory.names
+        yield JoinedCapture(pieces, notes, now, self._site.clock.now())
 
     # --- restore -----------------------------------------------------------------------------------------------------
 
