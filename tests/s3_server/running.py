@@ -129,13 +129,16 @@ class S3Server:
         return [*ending, str(program()), "mini", *(f"-{key}={value}" for key, value in settings.items())]
 
     def _environment(self) -> Mapping[str, str]:
-        """Nothing of the caller's (an AWS key there would become an identity); little memory; one volume per bucket."""
+        """Nothing of the caller's (an AWS key there would become an identity); one volume per bucket.
+
+        Memory has a bound, wide enough: near a narrow one the program collects garbage all the time, also when nobody asks.
+        """
         return {
             "PATH": os.defpath,
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
-            "GOGC": "50",
-            "GOMEMLIMIT": "256MiB",
+            "GOGC": "200",
+            "GOMEMLIMIT": "768MiB",
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
         }
 
