@@ -16,7 +16,7 @@ from recoup.model.wire import decoded, encoded
 from recoup.operations._backup_plan import Batch, Row, Run, Send
 from recoup.operations._pump import Pump
 from recoup.repository._base import JoinedWriter, SetWriter, SharedWriter, Ticket
-from recoup.sources._base import Capture, Divisible
+from recoup.sources._base import Capture, Divisible, Source
 from recoup.system.clock import Clock
 from recoup.system.executing import Outcome
 
@@ -30,6 +30,7 @@ class DividedCapture:
     Args:
         row: of the source, in the plan.
         source: to be divided.
+        pieces: of it.
         settings: of the source as the manifest has them, by which workers know that they are configured alike.
         writer: of the set.
         send: gives orders to the workers.
@@ -38,13 +39,13 @@ class DividedCapture:
 
     row: Row
     source: Divisible
+    pieces: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
     writer: SharedWriter
     send: Send
     run: Run
 
     def __post_init__(self) -> None:
-        self._pieces: Sequence[Mapping[str, Any]] = ()
         self._batch: Batch | None = None
         self._joined: AbstractContextManager[Capture] | None = None
         self._capture: Capture | None = None
@@ -53,9 +54,8 @@ class DividedCapture:
 
     def __enter__(self) -> Self:
         ticket = encoded(Ticket, self.writer.ticket())
-        self._pieces = self.source.pieces()
         about = {"source": self.row.source, "settings": dict(self.settings), "ticket": ticket}
-        self._batch = self.send("capture", [{**about, "piece": dict(piece)} for piece in self._pieces])
+        self._batch = self.send("capture", [{**about, "piece": dict(piece)} for piece in self.pieces])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +76,7 @@ class DividedCapture:
             StorageError: the repository cannot be written.
         """
         notes, stored = self._accepted()
-        self._joined = self.source.joined(self._pieces, notes)
+        self._joined = self.source.joined(self.pieces, notes)
         self._capture = self._joined.__enter__()
         first = [pump.store(part) for part in self._capture.parts()]
         parts = _side_by_side([*first, *(part for number in sorted(stored) for part in stored[number])])
@@ -84,7 +84,7 @@ class DividedCapture:
         return parts
 
     def _accepted(self) -> tuple[list[Mapping[str, Any] | str], dict[int, list[StoredPart]]]:
-        notes: list[Mapping[str, Any] | str] = ["it was not taken"] * len(self._pieces)
+        notes: list[Mapping[str, Any] | str] = ["it was not taken"] * len(self.pieces)
         stored: dict[int, list[StoredPart]] = {}
         done = 0
         for outcome in self._batch or ():
@@ -107,7 +107,7 @@ class DividedCapture:
         return notes, stored
 
     def _failed(self, number: int, error: RecoupError) -> str:
-        name, message = self._pieces[number]["name"], self.run.mask(error.message)
+        name, message = self.pieces[number]["name"], self.run.mask(error.message)
         fields = {"source": self.row.source, "piece": name, "error": message}
         text = f"{self.row.source}: no worker could take {name}: {message}"
         self.run.emit(Event("piece_failed", self.run.clock.now(), text, Level.ERROR, fields=fields))
@@ -133,7 +133,7 @@ class DividedCapture:
     def method(self) -> str:
         """How, and by how many workers."""
         count = len(self._workers_stored)
-        return f"{self._whole.method}; in {len(self._pieces)} pieces by {count} worker{'' if count == 1 else 's'}"
+        return f"{self._whole.method}; in {len(self.pieces)} pieces by {count} worker{'' if count == 1 else 's'}"
 
     @property
     def engine(self) -> str:
@@ -169,11 +169,12 @@ def _side_by_side(parts: Sequence[StoredPart]) -> list[StoredPart]:
     return sorted(parts, key=lambda part: folders.index(part.name.rpartition("/")[0]))
 
 
-def divided(row: Row, source: object, writer: SetWriter, run: Run) -> DividedCapture | None:
+def divided(row: Row, source: Source, writer: SetWriter, run: Run) -> DividedCapture | None:
     """A capture in pieces, where there are workers and the source can be divided.
 
     Raises:
         RefusedError: several machines cannot write to this repository.
+        SourceError: as `Source.capture` does.
     """
     if run.send is None or not isinstance(source, Divisible):
         return None
@@ -181,8 +182,9 @@ def divided(row: Row, source: object, writer: SetWriter, run: Run) -> DividedCap
         raise RefusedError(
             "workers write to one repository at a time", "Name it with -r, and `recoup copy` the set to the others."
         )
-    settings = run.mask.value(source.settings())  # type: ignore[attr-defined]
-    return DividedCapture(row, source, settings, writer, run.send, run)
+    pieces = source.pieces()
+    settings = run.mask.value(source.settings())
+    return DividedCapture(row, source, pieces, settings, writer, run.send, run) if pieces else None
 
 
 def take(piece: Mapping[str, Any], name: str, source: Divisible, writer: JoinedWriter, clock: Clock) -> dict[str, Any]:

@@ -254,7 +254,8 @@ class Divisible(Protocol):
     """A source, reached over a network, whose capture falls into pieces that several machines can take at the same time."""
 
     def pieces(self) -> Sequence[Mapping[str, Any]]:
-        """What there is to take; JSON values, no secrets. Each piece has a `name` for people that no other has.
+        """What there is to take; JSON values, no secrets. Each piece has a `name` for people that no other has. None where it
+        has to be captured at once.
 
         Raises:
             SourceError: as `Source.capture` does.

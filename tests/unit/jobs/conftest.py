@@ -25,13 +25,19 @@ def news() -> list[Event]:
 def opened(tmp_path: Path, cluster: Cluster, bucket: Bucket, qdrant: Qdrant, news: list[Event]) -> Open:
     """Writes the configuration for both sides, opens the stack and makes its repository."""
 
-    def make(*, endpoint: str = "", workers_source: dict[str, Any] | None = None, **repository: Any) -> recoup.Stack:
-        source = {"kind": "qdrant", "url": qdrant.url, "grpc_port": qdrant.grpc_port, "method": "stream"}
+    def make(
+        *,
+        endpoint: str = "",
+        source: dict[str, Any] | None = None,
+        workers_source: dict[str, Any] | None = None,
+        **repository: Any,
+    ) -> recoup.Stack:
+        vectors = {"kind": "qdrant", "url": qdrant.url, "grpc_port": qdrant.grpc_port, "method": "stream"}
         storage = bucket.options | {"secret_key": "${S3_SECRET}", "endpoint": endpoint or bucket.endpoint}
         config: dict[str, Any] = {
             "version": 1,
             "stack": "small",
-            "sources": {"vectors": source},
+            "sources": {"vectors": vectors | (source or {})},
             "repositories": {"s3": {"url": f"{bucket.url}/sets", "storage": storage} | repository},
             "execution": {"dask": cluster.address},
         }

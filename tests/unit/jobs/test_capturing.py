@@ -189,3 +189,12 @@ def test_a_worker_without_its_secret_says_which_variable_it_lacks(
     assert report.exit_code != ExitCode.OK
     assert report.manifest is None
     assert "NOT_THERE" in " ".join(said.message for said in news)
+
+
+def test_what_has_to_stand_still_together_is_captured_here(opened: Open, filled: Qdrant) -> None:
+    still = {"quiesce": {"stop": {"command": ["true"]}, "resume": {"command": ["true"]}}}
+    stack = opened(source=still, workers_source=still)
+    report = stack.backup()
+    assert report.exit_code == ExitCode.OK, report
+    assert report.manifest is not None
+    assert "pieces" not in report.manifest.sources["vectors"].method
