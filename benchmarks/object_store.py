@@ -6,17 +6,20 @@ looked at. The result is printed and kept beside this file.
 
 import argparse
 import io
+import json
 import os
 import platform
+import statistics
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from measuring import HEADING, MB, Pair, Run, alternately, timed
+from measuring import HEADING, MB, RECOUP, Pair, Run, alternately, timed
+from recoup.testing.fault_proxy import Delay, FaultProxy
 from s3_server.buckets import Bucket
 from s3_server.running import start
 
@@ -24,6 +27,8 @@ RESULTS = Path(__file__).parent / "results-object_store.md"
 PART = 8 * 1024 * 1024  # bytes, of both
 BLOCK = 1024 * 1024  # bytes handed over at once
 KEY = "large"
+LATENCY = 0.02  # seconds
+MOST_TRIPS = 20  # aim
 
 
 class Noise(io.RawIOBase):
@@ -103,6 +108,45 @@ def rows(bucket: Bucket, size: int, rounds: int, folder: Path) -> list[str]:
     return found
 
 
+def listing(bucket: Bucket, folder: Path, sets: int) -> str:
+    """A list of many sets by way of a proxy that delays each request by 20 ms, told in a sentence."""
+    (folder / "notes").mkdir()
+    (folder / "notes" / "one").write_text("a note")
+    config = folder / "recoup.json"
+
+    def through(endpoint: str) -> list[str]:
+        storage = bucket.through(endpoint).options
+        repository = {"url": f"{bucket.url}/sets", "storage": storage, "keep": {"last": 10 * sets}}
+        sources = {"notes": {"kind": "files", "path": "notes"}}
+        config.write_text(
+            json.dumps({"version": 1, "stack": "benchmark", "sources": sources, "repositories": {"s3": repository}})
+        )
+        return [RECOUP, "-q", "-c", str(config)]
+
+    here = through(bucket.endpoint)
+    timed([*here, "init"], folder)
+    timed([*here, "backup"], folder)
+    [key] = [key for key in bucket.keys("sets/backup_") if key.endswith("/manifest.json")]
+    manifest = json.loads(bucket.get(key))
+    for number in range(sets - 2):
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+        manifest["name"] = f"backup_{moment:%Y%m%d_%H%M%S}"
+        bucket.put(f"sets/{manifest['name']}/manifest.json", json.dumps(manifest).encode())
+    timed([*here, "backup"], folder)  # puts the manifests of all into the catalogue
+    with FaultProxy("127.0.0.1", int(bucket.endpoint.rpartition(":")[2])) as proxy:
+        proxy.inject(Delay(LATENCY))
+        command = [*through(proxy.url), "list"]
+        runs = []
+        for _ in range(3):
+            before = proxy.count()
+            runs.append(timed(command, folder).seconds)
+            count = proxy.count() - before
+    return (
+        f"`recoup list` of {sets:,} sets, each request delayed by {LATENCY * 1000:.0f} ms: {count} round trips (aim: at most "
+        f"{MOST_TRIPS}, {'yes' if count <= MOST_TRIPS else 'NO'}), {statistics.median(runs):.2f} s with the start of the process."
+    )
+
+
 def main() -> None:
     """Measures, prints and keeps."""
     parser = argparse.ArgumentParser()
@@ -121,6 +165,7 @@ def main() -> None:
             os.environ["AWS_ACCESS_KEY_ID"] = bucket.account.access_key
             os.environ["AWS_SECRET_ACCESS_KEY"] = bucket.account.secret_key
             table = rows(bucket, size, rounds, Path(name))
+            listed = listing(server.bucket(), Path(name), 100 if chosen.quick else 1000)
         finally:
             server.close()
     machine = (
@@ -135,6 +180,8 @@ def main() -> None:
             "",
             HEADING,
             *table,
+            "",
+            listed,
             "",
         )
     )
