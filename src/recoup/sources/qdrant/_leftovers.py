@@ -82,7 +82,7 @@ class Ours:
             self._open.pop(request, None)
 
     def delete(self, server: Server, request: Request) -> None:
-        """Deletes one as soon as it is not needed any more.
+        """Deletes one as soon as it is not needed any more; one whose name nobody told may still be made, and goes in the end.
 
         Raises:
             ServerError: it could not be deleted; the next run tries again.
@@ -90,7 +90,7 @@ class Ours:
         name = self._open.get(request, "")
         if name:
             _delete(server, request.folder, name)
-        self.gone(request)
+            self.gone(request)
 
     def delete_all(self, servers: Mapping[str, Server], *, hurry: bool) -> tuple[str, ...]:
         """Deletes what is left; returns what could not be deleted, as sentences. The journal keeps those for the next run.

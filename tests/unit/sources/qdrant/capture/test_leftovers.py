@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,7 @@ from recoup.sources.qdrant._leftovers import PURPOSE, possible_names
 from recoup.sources.qdrant.server import QdrantSource
 from recoup.system.journal import state_folder
 from recoup.system.subprocesses import end_all
+from recoup.testing.fault_proxy import FaultProxy, LoseResponse
 
 from .taking import fill, keep, left_on
 
@@ -95,6 +97,17 @@ def test_a_kill_before_the_answer_is_found_by_the_names_that_it_could_get(
     until(lambda: len(left_on(docs)) == 3)
     assert len(source(docs).recover()) == 3
     assert left_on(docs) == []
+
+
+def test_a_snapshot_whose_name_was_lost_on_the_way_goes_before_the_run_ends(docs: Qdrant, source: Make) -> None:
+    where = urlsplit(docs.url)
+    with FaultProxy(where.hostname or "", where.port or 0) as proxy:
+        proxy.inject(LoseResponse(), method="POST", contains="/collections/docs/shards/0/snapshots", times=1)
+        kept = keep(source(docs, url=proxy.url, collections=["docs"], method="stored"))
+        assert proxy.count("POST", "/collections/docs/shards/0/snapshots") == 2
+    assert kept.serious == []
+    assert left_on(docs) == []
+    assert journals() == []
 
 
 def test_stopping_ends_a_wait_for_the_server_and_remembers_what_it_may_still_make(docs: Qdrant, source: Make) -> None:
