@@ -41,6 +41,7 @@ class Faults:
         recover_delay: seconds that a recovery takes longer before it begins.
         replica_states: state by `collection/shard` that this node's replica shows, such as `Dead` or `Partial`.
         lose_segment: whether streams leave out one segment, the biggest, without any sign of it.
+        clock_ahead: seconds by which the clock is ahead that names snapshots.
         refuse_manifest: whether the partial manifest is not known (404), as in versions before 1.14.1.
     """
 
@@ -68,6 +69,7 @@ class Faults:
     recover_delay: float = 0
     replica_states: Mapping[str, str] | None = None
     lose_segment: bool = False
+    clock_ahead: float = 0
     refuse_manifest: bool = False
 
 

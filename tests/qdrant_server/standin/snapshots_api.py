@@ -139,7 +139,7 @@ def _stream(node: Node, request: Request, name: str, choose: _Chosen) -> Stream:
         finally:
             scratch.__exit__(None, None, None)
 
-    stamp = stored.now().strftime("%Y-%m-%d-%H-%M-%S")
+    stamp = stored.now(node).strftime("%Y-%m-%d-%H-%M-%S")
     begun = pieces()
     next(begun)  # so that its end is reached whenever it is closed
     return Stream(f"{name}-shard-{request.shard}-{stamp}.snapshot", begun)

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from qdrant_server.standin.tar_writing import Member, tar
 _STAMP = "%Y-%m-%d-%H-%M-%S"  # one second, so that two names of one second are the same name
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
+def now(node: Node) -> datetime:
+    """What a node takes for the time when it names a snapshot."""
+    return datetime.now(UTC) + timedelta(seconds=node.switches.on.clock_ahead)
 
 
 def folder_of(node: Node, collection: str = "", shard: int | None = None) -> Path:
@@ -101,7 +102,7 @@ def scratch(node: Node, prefix: str) -> Iterator[Path]:
 
 def create_collection(node: Node, collection: str) -> dict[str, Any]:
     """Makes and keeps a snapshot of this node's part of a collection."""
-    name = f"{collection}-{node.peer}-{now():{_STAMP}}.snapshot"
+    name = f"{collection}-{node.peer}-{now(node):{_STAMP}}.snapshot"
     with node.counted("creation", collection), node.changing(f"snapshot {collection}"), scratch(node, name) as folder:
         members = collection_members(node, collection, folder)
         return _keep(node, tar(members), folder_of(node, collection) / name)
@@ -110,7 +111,7 @@ def create_collection(node: Node, collection: str) -> dict[str, Any]:
 def create_shard(node: Node, collection: str, shard: int) -> dict[str, Any]:
     """Makes and keeps a snapshot of one shard."""
     own_shard(node, collection, shard)
-    name = f"{collection}-shard-{shard}-{now():{_STAMP}}.snapshot"
+    name = f"{collection}-shard-{shard}-{now(node):{_STAMP}}.snapshot"
     with (
         node.counted("creation", collection),
         node.changing(f"snapshot {collection}/{shard}"),
@@ -123,7 +124,7 @@ def create_shard(node: Node, collection: str, shard: int) -> dict[str, Any]:
 
 def create_full(node: Node) -> dict[str, Any]:
     """Makes and keeps a snapshot of everything; leaves the collections' checksums behind, as the server does."""
-    name = f"full-snapshot-{now():{_STAMP}}.snapshot"
+    name = f"full-snapshot-{now(node):{_STAMP}}.snapshot"
     members: list[Member] = []
     mapping = {}
     with scratch(node, name) as folder:
