@@ -34,7 +34,7 @@ class Facts:
     Attributes:
         values: subject (`table main.documents`, `collection docs`) to named values (`rows`, `schema`, `ids`).
         probes: nearest-neighbour questions with their exact answers.
-        seed: seed of the random choice of the probes; None without probes.
+        seed: of all random choices (probes, samples); None where nothing was chosen at random.
     """
 
     values: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
