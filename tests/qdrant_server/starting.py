@@ -64,7 +64,7 @@ class Launch:
         ]
 
     def _standin_settings(self) -> dict[str, object]:
-        settings: dict[str, object] = {"ends_with_parent": True}
+        settings: dict[str, object] = {"ends_with_parent": True, "grpc_when_asked": True}
         if self.keys.full:
             settings |= {"api_key": self.keys.full, "read_only_api_key": self.keys.read_only, "jwt_rbac": True}
         if self.cluster:
@@ -81,11 +81,24 @@ class Started(Qdrant):
         )
         self._launch = launch
         self._process: subprocess.Popen[bytes] | None = None
+        self._grpc_asked = False
+
+    @property
+    def grpc_port(self) -> int:
+        """Port of its gRPC interface, which the stand-in serves from when it is asked for; waits until somebody listens there."""
+        if not self.real:
+            httpx.post(f"{self._admin}/grpc", timeout=PATIENCE).raise_for_status()
+            self._grpc_asked = True
+        return super().grpc_port
+
+    @property
+    def _admin(self) -> str:
+        return f"http://127.0.0.1:{self._launch.ports.extra}"
 
     @property
     def faults(self) -> Faults:
         """Its switches; a test that asks for them is skipped where the server has none."""
-        return super().faults if self.real else Faults(f"http://127.0.0.1:{self._launch.ports.extra}")
+        return super().faults if self.real else Faults(self._admin)
 
     @property
     def folder(self) -> Path:
@@ -128,6 +141,8 @@ class Started(Qdrant):
             if ended or time.monotonic() > latest:
                 raise RuntimeError(f"the server at {self.url} {'ended' if ended else 'does not answer'}:\n{self.log()}")
             time.sleep(0.02)
+        if self._grpc_asked:
+            self.grpc_port  # noqa: B018 - a new process has to be asked anew
 
     def log(self) -> str:
         """The end of what it said."""

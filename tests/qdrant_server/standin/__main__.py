@@ -29,17 +29,20 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
     arguments = _arguments()
-    ended = threading.Event()
+    ended, grpc_wanted = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.set())
     server, node = _server(arguments)
-    admin = AdminServer(arguments.admin_port, node.switches)
+    admin = AdminServer(arguments.admin_port, node.switches, grpc_wanted)
     for each in (server, admin):
         threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     node.join()
     threading.Thread(target=replicating.catch_up, args=(node,), daemon=True).start()
     threading.Thread(target=node.optimize_for_ever, args=(ended,), daemon=True).start()
-    threading.Thread(target=_serve_grpc, args=(node.settings.url, arguments.grpc_port, ended), daemon=True).start()
+    if not node.settings.grpc_when_asked:
+        grpc_wanted.set()
+    grpc = (node.settings.url, arguments.grpc_port, grpc_wanted, ended)
+    threading.Thread(target=_serve_grpc, args=grpc, daemon=True).start()
     threading.Thread(target=_end_with_parent, args=(os.getppid(), ended), daemon=True).start()
     node.ready = True
     sys.stdout.write(f"{json.dumps({'port': server.server_port, 'admin_port': admin.server_port})}\n")
@@ -70,8 +73,9 @@ def _server(arguments: argparse.Namespace) -> tuple[Server, Node]:
     return server, server.node
 
 
-def _serve_grpc(url: str, port: int, ended: threading.Event) -> None:
-    """Serves gRPC until `ended`; beside HTTP, because its modules take seconds to import."""
+def _serve_grpc(url: str, port: int, wanted: threading.Event, ended: threading.Event) -> None:
+    """Serves gRPC from `wanted` until `ended`; beside HTTP, because its modules take seconds to import."""
+    wanted.wait()
     from qdrant_server.standin import grpc_api
 
     with grpc_api.serving(url, port):

@@ -1,6 +1,7 @@
-"""The port over which the faults are switched."""
+"""The port over which the faults are switched, and gRPC is asked for."""
 
 import json
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -8,18 +9,20 @@ from qdrant_server.standin.faults import Switches
 
 
 class AdminServer(ThreadingHTTPServer):
-    """`GET`, `POST`, `DELETE /faults`.
+    """`GET`, `POST`, `DELETE /faults`, and `POST /grpc`.
 
     Args:
         port: where to listen; 0: anywhere.
         switches: what is switched.
+        grpc_wanted: set when somebody asks for gRPC.
     """
 
     daemon_threads = True
 
-    def __init__(self, port: int, switches: Switches) -> None:
+    def __init__(self, port: int, switches: Switches, grpc_wanted: threading.Event) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.switches = switches
+        self.grpc_wanted = grpc_wanted
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -34,6 +37,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.path == "/grpc":
+            self.server.grpc_wanted.set()
+            self._tell(200, {})
+            return
         try:
             self.server.switches.set(json.loads(data or b"{}"))
         except (TypeError, ValueError) as error:

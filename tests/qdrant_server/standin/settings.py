@@ -23,6 +23,7 @@ class Settings:
         version: what `GET /` says.
         enable_snapshot_url_recovery: whether snapshots may be recovered from a URL.
         ends_with_parent: whether it ends when the process that started it is gone.
+        grpc_when_asked: whether gRPC is served only after `POST /grpc` at the admin port: its modules take seconds to import.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Settings:
     version: str = VERSION
     enable_snapshot_url_recovery: bool = True
     ends_with_parent: bool = False
+    grpc_when_asked: bool = False
 
     @property
     def storage(self) -> Path:
