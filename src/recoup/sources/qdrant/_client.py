@@ -31,6 +31,7 @@ from recoup.sources.qdrant._faults import (
 )
 from recoup.sources.qdrant._form import snapshot_form
 from recoup.sources.qdrant._rights import needed
+from recoup.sources.qdrant._trusting import authority_of, trusting
 from recoup.system.clock import Clock, SystemClock
 from recoup.system.subprocesses import end_with_us
 
@@ -50,6 +51,9 @@ _BUSY = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+_OWN_AUTHORITY = (
+    "If it is your own, name the file of its authority: `ca_file` of the source, or the variable SSL_CERT_FILE."
+)
 
 
 class Server:
@@ -61,6 +65,7 @@ class Server:
         timeout: seconds without a byte after which an answer is given up; None waits for ever.
         connect_timeout: seconds to wait for a connection.
         clock: time.
+        authority: file of certificates that are trusted besides the usual ones.
     """
 
     def __init__(
@@ -71,7 +76,9 @@ class Server:
         timeout: float | None = 60.0,
         connect_timeout: float = 10.0,
         clock: Clock | None = None,
+        authority: Path | None = None,
     ) -> None:
+        self.authority = authority_of(authority, Path())
         self.url = bare_url(url).rstrip("/")
         self._full, self._api_key = url.rstrip("/"), api_key
         self.timeout, self._connect_timeout = timeout, connect_timeout
@@ -94,6 +101,7 @@ class Server:
             timeout=timeout or self.timeout,
             connect_timeout=connect_timeout or self._connect_timeout,
             clock=self._clock,
+            authority=self.authority,
         )
 
     @property
@@ -256,7 +264,7 @@ class Server:
         self, path: str, headers: Mapping[str, str], wait: float | None
     ) -> contextlib.AbstractContextManager["HTTPResponse"]:
         request = self._client.build_request("GET", path, headers=dict(headers))
-        return answered(request, self._connect_timeout, wait, self._keep)
+        return answered(request, self._connect_timeout, wait, self._keep, self.authority)
 
     def _read(self, response: "HTTPResponse", path: str) -> Iterator[bytes]:
         with self._errors("GET", path):
@@ -307,7 +315,8 @@ class Server:
         return httpx.Client(
             base_url=self._full,
             headers=headers,
-            verify=self._full.lower().startswith("https:"),  # trusted roots are read only where they are needed
+            # trusted roots are read only where they are needed
+            verify=trusting(self.authority) if self._full.lower().startswith("https:") else False,
             trust_env=not is_this_machine(self._full),  # a proxy for the network is none for this machine
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
         )
@@ -404,6 +413,8 @@ class Server:
         call = f"{method} {shown_path(path)}"
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             reason = self._mask(str(error)) or "no answer"
+            if "CERTIFICATE_VERIFY_FAILED" in reason:
+                return UnreachableError(f"the certificate of {self.url} is not trusted: {reason}", _OWN_AUTHORITY)
             return UnreachableError(f"{self.url} cannot be reached: {reason}", "See whether Qdrant runs there.")
         if isinstance(error, httpx.ReadTimeout):
             return SilentError(f"{self.url} sent nothing for too long at {call}", "See what the server is doing.")

@@ -10,11 +10,13 @@ import contextlib
 import http.client
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from recoup.sources.qdrant._addresses import is_this_machine
+from recoup.sources.qdrant._trusting import trusting
 
 if TYPE_CHECKING:
     import httpx
@@ -25,7 +27,11 @@ _PIECE = 1 << 18  # bytes asked of the connection at once
 
 @contextlib.contextmanager
 def answered(
-    request: "httpx.Request", connect_timeout: float, wait: float | None, begun: Callable[[socket.socket], None]
+    request: "httpx.Request",
+    connect_timeout: float,
+    wait: float | None,
+    begun: Callable[[socket.socket], None],
+    authority: Path | None = None,
 ) -> "Iterator[http.client.HTTPResponse]":
     """Sends a request without a body, and yields the answer, whose body is not read yet.
 
@@ -34,11 +40,12 @@ def answered(
         connect_timeout: seconds to wait for the connection.
         wait: seconds without a byte to bear with; None for ever.
         begun: is given the connection's socket.
+        authority: file of certificates that are trusted besides the usual ones.
 
     Raises:
         httpx.TransportError: as httpx would.
     """
-    connection, target = _connected(request.url, connect_timeout)
+    connection, target = _connected(request.url, connect_timeout, authority)
     with contextlib.closing(connection):
         connection.sock.settimeout(wait)
         begun(connection.sock)
@@ -104,11 +111,11 @@ def _failures() -> Iterator[None]:
         raise httpx.ReadError(error.strerror or str(error)) from None
 
 
-def _connected(url: "httpx.URL", timeout: float) -> tuple[http.client.HTTPConnection, str]:
+def _connected(url: "httpx.URL", timeout: float, authority: Path | None) -> tuple[http.client.HTTPConnection, str]:
     """A connection to where a URL leads, and the target to ask it for; by the proxy that the environment names."""
     import httpx
 
-    connection, target = _connection(url, timeout)
+    connection, target = _connection(url, timeout, authority)
     try:
         connection.connect()
     except OSError as error:
@@ -117,16 +124,16 @@ def _connected(url: "httpx.URL", timeout: float) -> tuple[http.client.HTTPConnec
     return connection, target
 
 
-def _connection(url: "httpx.URL", timeout: float) -> tuple[http.client.HTTPConnection, str]:
+def _connection(url: "httpx.URL", timeout: float, authority: Path | None) -> tuple[http.client.HTTPConnection, str]:
     target, proxy = url.raw_path.decode(), _proxy(url)
     first = (urlsplit(proxy).hostname or "", urlsplit(proxy).port) if proxy else (url.host, url.port)
     if url.scheme != "https":
         whole = f"http://{url.netloc.decode()}{target}"
         return http.client.HTTPConnection(*first, timeout=timeout), whole if proxy else target
-    import httpx
-
-    connection = http.client.HTTPSConnection(*first, timeout=timeout, context=httpx.create_ssl_context())
+    connection = http.client.HTTPSConnection(*first, timeout=timeout, context=trusting(authority))
     if proxy:
+        import httpx
+
         connection.set_tunnel(url.host, url.port, _authorization(httpx.URL(proxy), "Proxy-Authorization"))
     return connection, target
 

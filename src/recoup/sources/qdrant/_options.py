@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -69,6 +70,10 @@ class Options(SourceOptions):
     )
     api_key: SecretStr | None = Field(
         None, description="API key or token. What each method needs is in the how-to for Qdrant servers."
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="File of certificates (PEM) that are trusted besides the usual ones; by default that of SSL_CERT_FILE.",
     )
     collections: tuple[str, ...] = Field(
         ("*",),

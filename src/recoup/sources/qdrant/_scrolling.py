@@ -20,6 +20,7 @@ from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError, UnreachableError
 from recoup.sources.qdrant._points_file import Header, Point, PointsWriter, Tally
 from recoup.sources.qdrant._record import ShardKey
+from recoup.sources.qdrant._trusting import roots
 from recoup.system.atomicfile import create_private
 from recoup.system.subprocesses import end_with_us
 
@@ -131,7 +132,8 @@ def opened(
         grpc_port: of the same host; None means REST.
     """
     if grpc_port is not None:
-        with contextlib.closing(GrpcReader(server.url, collection, api_key, grpc_port)) as reader:
+        grpc = GrpcReader(server.url, collection, api_key, grpc_port, authority=server.authority)
+        with contextlib.closing(grpc) as reader:
             if reader.answers():
                 yield reader
                 return
@@ -174,9 +176,18 @@ class GrpcReader:
         api_key: shown nowhere.
         port: of gRPC.
         timeout: seconds to wait for a page.
+        authority: file of certificates that are trusted besides the usual ones.
     """
 
-    def __init__(self, url: str, collection: str, api_key: str, port: int, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        collection: str,
+        api_key: str,
+        port: int,
+        timeout: float = 60.0,
+        authority: Path | None = None,
+    ) -> None:
         import grpc
         from qdrant_client.grpc import PointsStub
 
@@ -185,7 +196,7 @@ class GrpcReader:
         self._target = f"{f'[{host}]' if ':' in host else host}:{port}"
         options = [("grpc.max_receive_message_length", _MESSAGE), ("grpc.enable_retries", 0)]
         if parts.scheme == "https":
-            self._channel = grpc.secure_channel(self._target, grpc.ssl_channel_credentials(), options)
+            self._channel = grpc.secure_channel(self._target, grpc.ssl_channel_credentials(roots(authority)), options)
         else:
             self._channel = grpc.insecure_channel(self._target, options)
         self._stub = PointsStub(self._channel)

@@ -25,6 +25,7 @@ from recoup.sources.qdrant._inventory import Collection, Inventory, choose, look
 from recoup.sources.qdrant._leftovers import take_back
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._restore_options import DrillOptions, RestoreOptions
+from recoup.sources.qdrant._trusting import authority_of
 
 __all__ = ["DrillOptions", "Options", "QdrantSource", "RestoreOptions", "connect"]
 
@@ -89,6 +90,7 @@ class QdrantSource:
                 timeout=options.timeout,
                 connect_timeout=options.connect_timeout,
                 clock=self._site.clock,
+                authority=authority_of(options.ca_file, self._site.base),
             )
             for url in dict.fromkeys((options.url, *options.nodes))
         ]
