@@ -10,8 +10,6 @@ the POSIX locks that keep a second writer out: never open a live file here.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -26,11 +24,12 @@ from pydantic import BaseModel, Field
 
 from recoup.errors import DamagedError, EmptySourceError, RestoreError, SourceError
 from recoup.model.events import Progress
-from recoup.model.facts import Bracket, Facts, Value
+from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Part, StreamPart
 from recoup.sources import _duckdb_blocks as blocks
+from recoup.sources import _duckdb_reading as reading
 from recoup.sources import _placing
 from recoup.sources._base import Existing, NoRestoreOptions, Placement, Site, Source, SourceOptions
 from recoup.sources._staged import StagedFile
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 _IN_PROCESS = (
     "Capture it in the application's own process with recoup.capture_duckdb, and back up the file that this writes."
 )
-_LIMIT = "150MB"  # of the reading engine; more only where a table or an index needs it
 
 
 class Options(SourceOptions):
@@ -139,7 +137,7 @@ class DuckDB:
         try:
             moment, still = self._follow(folder)
             facts = self._facts_of(folder / blocks.COPY, self._path)
-            if not facts.values[_WHOLE]["tables"] and not self.options.allow_empty:
+            if not facts.values[reading.WHOLE]["tables"] and not self.options.allow_empty:
                 raise EmptySourceError(
                     f"{self._path} has no tables", "Is the path right? If so, set `allow_empty: true`."
                 )
@@ -194,7 +192,7 @@ class DuckDB:
 
     def _facts_of(self, file: Path, named: Path) -> Facts:
         try:
-            answer = call(scan, str(file.parent), file.name)
+            answer = call(reading.scan, str(file.parent), file.name)
         except ChildFailedError as error:
             raise SourceError(f"{named} could not be read whole: {error.message}", _why(error)) from None
         return Facts(answer)
@@ -249,7 +247,7 @@ class DuckDB:
 
         def check(staged: Path) -> None:
             try:
-                call(scan, str(staged.parent), staged.name)
+                call(reading.scan, str(staged.parent), staged.name)
             except ChildFailedError as error:
                 raise RestoreError(f"the restored {self._path} cannot be read: {error.message}") from None
 
@@ -322,7 +320,7 @@ def _fold(file: Path) -> None:
     """Folds the logs beside a file of ours into it; harmless where there are none."""
     if any(_beside(file, suffix).exists() for suffix in blocks.LOGS):
         try:
-            call(fold, str(file.parent), file.name)
+            call(reading.fold, str(file.parent), file.name)
         except ChildFailedError as error:
             raise RestoreError(f"the log of {file.name} cannot be replayed: {error.message}") from None
 
@@ -331,163 +329,6 @@ def _fold_if_possible(present: Path) -> None:
     """Folds the logs of what is about to be kept; a damaged one is kept as it is."""
     with contextlib.suppress(RestoreError):
         _fold(present)
-
-
-# What follows up to `capture_duckdb` runs in children: the engine, and names of files, stay away from our own process.
-
-
-def fold(folder: str, name: str) -> None:
-    """Runs in a child: opens a database that is ours and checkpoints it, which removes its logs."""
-    with _opened(folder, name, read_only=False) as connection:
-        connection.execute("CHECKPOINT")
-    left = [suffix for suffix in blocks.LOGS if Path(name + suffix).exists()]
-    if left:
-        raise RestoreError(f"{name}{left[0]} is still there after a checkpoint")
-
-
-def scan(folder: str, name: str) -> dict[str, dict[str, Value]]:
-    """Runs in a child: reads a database whole and returns its facts.
-
-    Facts are the same whichever version of DuckDB reads: counts, exact sums and lengths, names and types.
-    """
-    import duckdb
-
-    try:
-        return _scan(folder, name, _LIMIT)
-    except duckdb.OutOfMemoryException:
-        return _scan(folder, name, "")
-
-
-_WHOLE = "database"
-
-
-def _scan(folder: str, name: str, limit: str) -> dict[str, dict[str, Value]]:
-    with _opened(folder, name, read_only=True, limit=limit) as connection:
-        tables, objects = _tables(connection), _objects(connection)
-        facts = {f"table {schema}.{table}": _table_facts(connection, schema, table) for schema, table in tables}
-    whole: dict[str, Value] = {
-        "tables": len(tables),
-        "schema": _digest(objects),
-        "storage version": _storage_version(Path(folder) / name),
-    }
-    return {_WHOLE: whole, **facts}
-
-
-@contextlib.contextmanager
-def _opened(folder: str, name: str, *, read_only: bool, limit: str = "") -> Iterator["DuckDBPyConnection"]:
-    """Opens a database with nothing loaded, fetched or read from outside it."""
-    import duckdb
-
-    os.chdir(folder)  # a `?` or `:` on the way there would mean something else to DuckDB
-    with tempfile.TemporaryDirectory(prefix="recoup-duckdb-") as spill:
-        config: dict[str, Any] = {
-            "autoinstall_known_extensions": "false",
-            "enable_external_access": "false",
-            "temp_directory": spill,
-            "threads": "2",
-        }
-        if limit:
-            config["memory_limit"] = limit
-        with contextlib.closing(duckdb.connect(f"./{name}", read_only=read_only, config=config)) as connection:
-            yield connection
-
-
-def _storage_version(file: Path) -> int:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        return blocks.read_header(descriptor).storage_version
-    finally:
-        os.close(descriptor)
-
-
-def _tables(connection: "DuckDBPyConnection") -> list[tuple[str, str]]:
-    return connection.execute(
-        "SELECT schema_name, table_name FROM duckdb_tables() "
-        "WHERE database_name = current_database() AND NOT internal AND NOT temporary ORDER BY ALL"
-    ).fetchall()
-
-
-_OBJECTS = {
-    "schema": "SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name = current_database()",
-    "view": "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND database_name = current_database()",
-    "index": "SELECT schema_name, table_name, index_name, is_unique FROM duckdb_indexes() "
-    "WHERE database_name = current_database()",
-    "sequence": "SELECT schema_name, sequence_name FROM duckdb_sequences() WHERE database_name = current_database()",
-    "type": "SELECT schema_name, type_name FROM duckdb_types() WHERE NOT internal AND database_name = current_database()",
-    "macro": "SELECT schema_name, function_name, function_type FROM duckdb_functions() "
-    "WHERE NOT internal AND database_name = current_database()",
-}
-
-
-def _objects(connection: "DuckDBPyConnection") -> list[Any]:
-    """All that a catalogue holds besides tables, by name; texts of definitions differ between versions."""
-    return [
-        [kind, *row]
-        for kind, query in _OBJECTS.items()
-        for row in connection.execute(f"{query} ORDER BY ALL").fetchall()
-    ]
-
-
-def _table_facts(connection: "DuckDBPyConnection", schema: str, table: str) -> dict[str, Value]:
-    """Rows, schema and content of one table; every column that is stored is read."""
-    name = f"{_quoted(schema)}.{_quoted(table)}"
-    columns = connection.execute(f'SELECT column_name, column_type, "null" FROM (DESCRIBE {name})').fetchall()  # noqa: S608
-    stored = _stored_columns(connection, schema, table, columns)
-    values = ", ".join(["count(*)", *(part for column, kind in stored for part in _measures(_quoted(column), kind))])
-    row = connection.execute(f"SELECT {values} FROM {name}").fetchone() or (0,)  # noqa: S608
-    measured = [str(value) for index, value in enumerate(row[1:]) if index % 3]  # every third one only reads
-    return {"rows": row[0], "schema": _digest(columns), "content": _digest([row[0], *measured])}
-
-
-def _stored_columns(
-    connection: "DuckDBPyConnection", schema: str, table: str, columns: list[Any]
-) -> list[tuple[str, str]]:
-    """Columns with data of their own: a generated one may fail to compute, and is no data."""
-    definition = connection.execute(
-        "SELECT sql FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchone()
-    pairs = [(column, kind) for column, kind, _ in columns]
-    if not definition or "GENERATED ALWAYS AS" not in str(definition[0]):
-        return pairs
-    name = f"{_quoted(schema)}.{_quoted(table)}"
-    found = connection.execute("SELECT DISTINCT column_name FROM pragma_storage_info(?)", [name]).fetchall()
-    real = {row[0] for row in found}
-    return [pair for pair in pairs if pair[0] in real]
-
-
-_WHOLE_NUMBERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")} | {
-    "INTEGER",
-    "UINTEGER",
-}
-
-
-def _measures(column: str, kind: str) -> tuple[str, str, str]:
-    """What is asked of a column: one that makes the engine read and decode it all, then two that any version answers alike."""
-    if kind in _WHOLE_NUMBERS:
-        exact = f"sum({column}::HUGEINT)"
-    elif kind == "BOOLEAN":
-        exact = f"sum({column}::INTEGER)"
-    elif kind in ("VARCHAR", "JSON"):
-        exact = f"sum(strlen({column}))"
-    elif kind == "BLOB":
-        exact = f"sum(octet_length({column}))"
-    elif kind in ("DOUBLE", "FLOAT"):
-        exact = f"count_if({column} > 0)"  # sums depend on the order of the rows
-    elif kind.endswith("[]"):
-        exact = f"sum(len({column}))"
-    else:
-        exact = "NULL"
-    return f"bit_xor(hash({column}))", f"count({column})", exact
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _digest(value: object) -> str:
-    """The first 128 bits of the SHA-256 of a JSON value, hex."""
-    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
 def capture_duckdb(connection: "DuckDBPyConnection", path: str | os.PathLike[str]) -> Facts:
@@ -516,8 +357,8 @@ def capture_duckdb(connection: "DuckDBPyConnection", path: str | os.PathLike[str
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             counts = _copy_through(cursor, folder / blocks.COPY)
-            facts = Facts(call(scan, str(folder), blocks.COPY))  # in a child, like everything that opens a file
-            found = {subject: values["rows"] for subject, values in facts.values.items() if subject != _WHOLE}
+            facts = Facts(call(reading.scan, str(folder), blocks.COPY))  # in a child, like everything that opens a file
+            found = {subject: values["rows"] for subject, values in facts.values.items() if subject != reading.WHOLE}
             if found != counts:
                 raise SourceError(f"the copy of {target.name} does not hold the rows of the original")
             (folder / blocks.COPY).replace(target)
@@ -557,11 +398,11 @@ def _copy_through(cursor: "DuckDBPyConnection", file: Path) -> dict[str, int]:
         cursor.execute("BEGIN")
         try:
             counts = {}
-            for schema, table in _tables(cursor):
-                place = f"{_quoted(name)}.{_quoted(schema)}.{_quoted(table)}"
+            for schema, table in reading.tables(cursor):
+                place = f"{reading.quoted(name)}.{reading.quoted(schema)}.{reading.quoted(table)}"
                 found = cursor.execute(f"SELECT count(*) FROM {place}").fetchone()  # noqa: S608
                 counts[f"table {schema}.{table}"] = int(found[0]) if found else 0
-            cursor.execute(f"COPY FROM DATABASE {_quoted(name)} TO {alias}")
+            cursor.execute(f"COPY FROM DATABASE {reading.quoted(name)} TO {alias}")
             cursor.execute("COMMIT")
         except BaseException:
             cursor.execute("ROLLBACK")

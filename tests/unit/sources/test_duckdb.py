@@ -85,12 +85,21 @@ class Busy:
     """A busy application and the means to judge a copy of its database."""
 
     def __init__(
-        self, folder: Path, version: str, *, rows: int, block_size: int, pause: float, seed: int, style: str
+        self,
+        folder: Path,
+        version: str,
+        *,
+        rows: int,
+        block_size: int,
+        pause: float,
+        seed: int,
+        style: str,
+        ballast: int = 0,
     ) -> None:
         self.path, self._acknowledged, self.rows = folder / "busy.duckdb", folder / "acknowledged", rows
-        work = ["0.2", str(pause), str(seed), style]
+        size, work = [str(rows), str(ballast), str(block_size)], ["0.2", str(pause), str(seed), style]
         self._process = subprocess.Popen(
-            [*interpreter(version), writer.__file__, self.path, self._acknowledged, str(rows), str(block_size), *work],
+            [*interpreter(version), writer.__file__, self.path, self._acknowledged, *size, *work],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -164,7 +173,8 @@ def captures_of(busy: Busy, count: int, rate: float, at_once: int = 1) -> list[s
 
 @pytest.mark.slow
 def test_fifty_slowed_captures_of_a_busy_database_succeed_and_are_exact(tmp_path: Path) -> None:
-    busy = Busy(tmp_path, NEWEST, rows=6_000_000, block_size=262_144, pause=0.002, seed=1, style="between")
+    bulk = {"rows": 2_000_000, "ballast": 130_000_000, "block_size": 262_144}
+    busy = Busy(tmp_path, NEWEST, **bulk, pause=0.002, seed=1, style="between")
     assert busy.path.stat().st_size > 190_000_000
     failures = captures_of(busy, 50, rate=500e6, at_once=2)
     busy.end()
@@ -189,7 +199,7 @@ def test_captures_are_exact_for_each_version_and_block_size(
     busy = Busy(
         tmp_path,
         version,
-        rows=2_000_000,
+        rows=1_000_000,
         block_size=block_size,
         pause=chance.choice([0, 0.001, 0.01]),
         seed=seed,
@@ -489,7 +499,7 @@ def test_a_full_staging_folder_is_named_and_not_the_database(database: Path, tmp
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the reader by /proc")
 def test_a_reader_that_was_killed_is_not_taken_for_damage(database: Path) -> None:
-    killer = threading.Thread(target=kill_child, args=(b"duckdb:scan",))
+    killer = threading.Thread(target=kill_child, args=(b"duckdb_reading:scan",))
     killer.start()
     with pytest.raises(errors.SourceError, match="could not be read whole") as caught:
         facts_of(source_at(database))
