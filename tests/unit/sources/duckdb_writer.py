@@ -1,10 +1,10 @@
 """A busy application, for tests: commits to a DuckDB file without pause, so that any copy can be judged exactly.
 
-Run by whichever version of DuckDB is to be tested: `python duckdb_writer.py DATABASE ACKNOWLEDGED ROWS BLOCK_SIZE CHECKPOINT
-PAUSE SEED STYLE`. Needs nothing else. Prints `ready`, then works until its stdin ends. After the commit of transaction n it
-writes n to the file ACKNOWLEDGED (8 bytes, little-endian). Transaction n moves n % 17 between two accounts, inserts item n,
-deletes item n - 1000, and now and then stamps a stretch of the bulk table. STYLE is `between` for checkpoints between two
-commits, `beside` for checkpoints while commits go on.
+Run by whichever version of DuckDB is to be tested: `python duckdb_writer.py DATABASE ACKNOWLEDGED ROWS BALLAST BLOCK_SIZE
+CHECKPOINT PAUSE SEED STYLE`. Needs nothing else. Prints `ready`, then works until its stdin ends. After the commit of
+transaction n it writes n to the file ACKNOWLEDGED (8 bytes, little-endian). Transaction n moves n % 17 between two accounts,
+inserts item n, deletes item n - 1000, and now and then stamps a stretch of the bulk table. BALLAST is bytes of a table that
+stays as it is. STYLE is `between` for checkpoints between two commits, `beside` for checkpoints while commits go on.
 """
 
 import os
@@ -20,6 +20,7 @@ BALANCE = 1000
 ITEMS = 1000
 GROUP = 122_880  # rows of a row group: a stamp makes a checkpoint write one anew
 STAMPED = 100  # rows of a group that bear its stamp
+HEAVY = 3600  # bytes of a row of the ballast: many bytes are as much to copy, and few values are quick to read
 
 
 def transfer(n: int) -> tuple[int, int, int]:
@@ -27,7 +28,7 @@ def transfer(n: int) -> tuple[int, int, int]:
     return n * 7919 % ACCOUNTS, n * 104_729 % ACCOUNTS, n % 17
 
 
-def fill(connection: duckdb.DuckDBPyConnection, rows: int) -> int:
+def fill(connection: duckdb.DuckDBPyConnection, rows: int, ballast: int) -> int:
     groups = max(1, rows // GROUP)
     connection.execute(
         f"CREATE TABLE accounts AS SELECT range AS id, {BALANCE}::BIGINT AS balance FROM range({ACCOUNTS})"
@@ -38,7 +39,13 @@ def fill(connection: duckdb.DuckDBPyConnection, rows: int) -> int:
     connection.execute(f"CREATE TABLE stamps AS SELECT range AS grp, 0::BIGINT AS n FROM range({groups})")
     connection.execute(f"CREATE TABLE bulk AS SELECT range AS id, uuid() AS u FROM range({rows})")
     connection.execute(f"UPDATE bulk SET u = md5(id || '-0')::UUID WHERE id % {GROUP} < {STAMPED}")
+    if ballast:
+        connection.execute("SET force_compression = 'uncompressed'")
+        connection.execute(
+            f"CREATE TABLE ballast AS SELECT repeat(uuid()::VARCHAR, {HEAVY // 36}) AS text FROM range({ballast // HEAVY})"
+        )
     connection.execute("CHECKPOINT")
+    connection.execute("SET force_compression = 'auto'")
     return groups
 
 
@@ -61,12 +68,12 @@ def commit(connection: duckdb.DuckDBPyConnection, n: int, groups: int, choice: r
 
 
 def main() -> None:
-    database, acknowledged, rows, block_size, every, pause, seed, style = sys.argv[1:]
+    database, acknowledged, rows, ballast, block_size, every, pause, seed, style = sys.argv[1:]
     connection = duckdb.connect()
     connection.execute("SET checkpoint_threshold = '1TB'")  # they come at our pace
     connection.execute(f"ATTACH '{database}' AS work (BLOCK_SIZE {block_size})")
     connection.execute("USE work")
-    groups = fill(connection, int(rows))
+    groups = fill(connection, int(rows), int(ballast))
     choice, ended = random.Random(int(seed)), threading.Event()
     record = os.open(acknowledged, os.O_WRONLY | os.O_CREAT, 0o600)
     os.pwrite(record, (0).to_bytes(8, "little"), 0)
