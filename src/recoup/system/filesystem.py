@@ -87,6 +87,9 @@ def _mounts() -> set[bytes]:
     return {escaped.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4]) for line in lines}
 
 
+_PROC = Path("/proc")
+
+
 def holders(path: Path) -> tuple[int, ...]:
     """Process numbers that have `path` open, as far as the platform tells this user (Linux: /proc/PID/fd).
 
@@ -96,18 +99,21 @@ def holders(path: Path) -> tuple[int, ...]:
         wanted = path.stat()
     except OSError:
         return ()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            for descriptor in (process / "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    status = descriptor.stat()
-                    if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
-                        found.append(int(process.name))
-                        break
-    return tuple(sorted(found))
+    if not _PROC.is_dir():
+        return ()
+    with os.scandir(_PROC) as processes:
+        pids = [int(entry.name) for entry in processes if entry.name.isdecimal()]
+    return tuple(sorted(pid for pid in pids if pid != os.getpid() and _holds(pid, wanted)))
+
+
+def _holds(pid: int, wanted: os.stat_result) -> bool:
+    """Whether a process has a file open; a busy machine has tens of thousands of descriptors to look at."""
+    with contextlib.suppress(OSError), os.scandir(_PROC / str(pid) / "fd") as descriptors:
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                if os.path.samestat(descriptor.stat(), wanted):
+                    return True
+    return False
 
 
 def writers(folder: Path) -> tuple[tuple[int, str], ...]:
