@@ -40,7 +40,6 @@ def filled(qdrant: Qdrant) -> Qdrant:
     return qdrant
 
 
-@pytest.mark.requirement("CO-3")
 def test_two_workers_take_the_shards_and_the_set_is_one_like_any_other(
     opened: Open, filled: Qdrant, bucket: Bucket, cluster: Cluster
 ) -> None:
