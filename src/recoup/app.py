@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from recoup.operations._backup_plan import Send
+    from recoup.operations._working import Crew
     from recoup.operations.backup import Plan as BackupPlan
     from recoup.operations.backup import Run as BackupRun
     from recoup.operations.backup import Target as BackupTarget
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.status import Report as StatusReport
     from recoup.operations.status import RepositoryState
-    from recoup.operations.verify import Examine, Examiner
+    from recoup.operations.verify import Examiner
     from recoup.repository._base import KeyProof, Lock, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
@@ -113,15 +114,6 @@ def open_stack(
             raise
         loaded = loading.without_file(cwd)
     return Stack(loaded, repository, emit, cwd, clock or SystemClock())
-
-
-def _examine_of_plug(kind: str) -> "Examine | None":
-    """What a kind's plug offers to `verify` besides the hashes; None also for a plug that is not installed here."""
-    try:
-        examine: Examine | None = getattr(load("recoup.sources", kind), "examine", None)
-    except ConfigError:
-        return None
-    return examine
 
 
 def _nobody(_kind: str) -> None:
@@ -398,23 +390,36 @@ class Stack(StackWithJobs):
 
         if not names:
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
-        chosen, host, reports = subset or Subset(), self._host.name, list["VerifyReport"]()
-        with self._reading("verify", wait_lock), self._emitting() as emit:
+        chosen, reports = subset or Subset(), list["VerifyReport"]()
+        with (
+            self._reading("verify", wait_lock),
+            self._emitting() as emit,
+            self._crew("verify", self._repository_names, emit) as crew,
+        ):
             for name in verify.plan(names):
-                examiner = self._examiner(name, emit)
-                reports += verify.run([name], self.repository, chosen, self._clock, emit, host, examiner)
+                reports.append(self._verified(name, chosen, crew, self._examiner(name, emit), emit))
         return reports
+
+    def _verified(
+        self, name: SetName, subset: "Subset", crew: "Crew | None", examiner: "Examiner", emit: Emit
+    ) -> "VerifyReport":
+        from recoup.operations import _verify_divided, verify
+
+        host = self._host.name
+        if crew is None:
+            return verify.run([name], self.repository, subset, self._clock, emit, host, examiner)[0]
+        return _verify_divided.run(name, self.repository, subset, crew, examiner, self._clock, emit, host)
 
     def _examiner(self, name: SetName, emit: Emit) -> "Examiner":
         """Whom to ask about what is stored: nobody where this host cannot read it, which is said."""
         try:
             if self.repository.can_open(name):
                 self.repository.whole(self.repository.manifest(name))
-                return _examine_of_plug
+                return self._examine_of_plug
         except WrongKeyError:
             raise
         except (RecoupError, OSError):
-            return _examine_of_plug  # a damaged manifest is the verification's to report
+            return self._examine_of_plug  # a damaged manifest is the verification's to report
         message = (
             f"{name} is encrypted, and this host has no key to it: its bytes are compared, its contents not looked into"
         )
@@ -481,13 +486,28 @@ class Stack(StackWithJobs):
                 raise
             emit(nearest.drill_fell_back(plan, error.message, self._clock.now()))
             return self._drill_copies(self._next_copy(plan), reading, emit, options, recorded=recorded)
-        with self._staging("drill", [self._at(plan.repository)]) as scratch:
-            report = self._drill_in(scratch, plan, reading, emit, options, recorded=recorded)
+        report = self._drill_copy(plan, reading, emit, options, recorded=recorded)
         if not report.unreadable or not plan.others:
             return report
         emit(nearest.drill_fell_back(plan, nearest.why_unreadable(report), self._clock.now()))
         later = self._drill_copies(self._next_copy(plan), reading, emit, options, recorded=recorded)
         return replace(later, earlier=(report, *later.earlier))
+
+    def _drill_copy(
+        self,
+        plan: "DrillPlan",
+        reading: "Locked",
+        emit: Emit,
+        options: Mapping[str, Mapping[str, Any]],
+        *,
+        recorded: bool,
+    ) -> "DrillReport":
+        """Drills one copy of a set, by workers where there are some."""
+        with self._crew_for_drill(plan, emit, given=any(options.values())) as crew:
+            if crew is not None:
+                return self._drill_by(crew, plan, reading(plan.repository), emit, recorded=recorded)
+        with self._staging("drill", [self._at(plan.repository)]) as scratch:
+            return self._drill_in(scratch, plan, reading, emit, options, recorded=recorded)
 
     def _next_copy(self, plan: "DrillPlan") -> "DrillPlan":
         """The same drill of the copy behind the nearest one."""
@@ -706,7 +726,8 @@ class Stack(StackWithJobs):
             for item in plan.items:
                 for sentence in item.live.recover() if item.live else ():
                     emit(Event("restore_recovered", self._clock.now(), f"{item.row.source}: {sentence}", Level.WARNING))
-            return restore.run(plan, reading, self._clock, emit, self._host.name)
+            with self._restoring_elsewhere(plan, reading, emit) as elsewhere:
+                return restore.run(plan, reading, self._clock, emit, self._host.name, elsewhere)
 
     def holder(self, text: str, kind: str, source: str | None = None) -> "tuple[Manifest, str]":
         """The set that a person means, and which of its sources is of a kind.
@@ -855,12 +876,14 @@ class Stack(StackWithJobs):
             origin: name of the repository that they are in; the one chosen by default.
             wait_lock: seconds to wait for a lock.
         """
-        from recoup.operations import copy
+        from recoup.operations import _copy_divided, copy
 
         plan = plan or self.plan_copy(to, sets, origin=origin)
         left, right = self._open(plan.origin), self._open(plan.target)
         with left.lock("shared", "copy", self.settings.stack, wait_lock), self._emitting() as emit:
-            return copy.run(plan, copy.Way(left, right, self._clock, emit, wait_lock))
+            way = copy.Way(left, right, self._clock, emit, wait_lock)
+            with self._crew_for_copy(plan, emit) as crew:
+                return copy.run(plan, way) if crew is None else _copy_divided.run(plan, way, crew)
 
     def plan_repair(self, helper: str, sets: Sequence[str] = (), *, wait_lock: float = 0.0) -> "list[RepairRow]":
         """Looks for damage by reading every stored byte, in the repository chosen, or in all but the helper; changes nothing.

@@ -111,7 +111,7 @@ class Damage:
     Attributes:
         item: path inside the set.
         kind: `missing`, `changed`, `extra`, `size`, `link`, `manifest`, `unreadable`; `content` for what a plug found in
-            sound bytes.
+            sound bytes; `unread` for what no worker could look at, so that nobody knows.
         message: one sentence.
     """
 

@@ -1,6 +1,8 @@
 """Copy: sets of one repository into another, with what was learned of them, checked on the way."""
 
+import contextlib
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError
@@ -93,6 +95,7 @@ class Way:
         clock: time.
         emit: where news go.
         wait_lock: seconds to wait for the target's lock.
+        locked: whether somebody holds that lock for us.
     """
 
     origin: Repository
@@ -100,6 +103,7 @@ class Way:
     clock: Clock
     emit: Emit
     wait_lock: float = 0.0
+    locked: bool = False
 
 
 def run(plan: Plan, way: Way) -> CopyReport:
@@ -110,24 +114,35 @@ def run(plan: Plan, way: Way) -> CopyReport:
     stopped: RecoupError | None = None
     for row in plan.rows:
         if stopped is None or row.there or row.problem:
-            result, stopped = _copied(row, plan, way)
+            result, stopped = copied(row, way, lambda row=row: copy_one(row, plan.factor, way))  # type: ignore[misc]
         else:
-            result = CopiedSet(row.set, error=f"not tried: {stopped.message}", code=stopped.exit_code)
+            result = not_tried(row, stopped)
         results.append(result)
     return CopyReport(plan.origin, plan.target, tuple(results), way.clock.monotonic() - begun)
 
 
-def _copied(row: Row, plan: Plan, way: Way) -> tuple[CopiedSet, RecoupError | None]:
-    """What became of a set, and the error after which no other needs to be tried."""
+def not_tried(row: Row, stopped: RecoupError) -> CopiedSet:
+    """A set that was left where it is, because of what befell another one."""
+    return CopiedSet(row.set, error=f"not tried: {stopped.message}", code=stopped.exit_code)
+
+
+def copied(row: Row, way: Way, copying: Callable[[], SetName]) -> tuple[CopiedSet, RecoupError | None]:
+    """What became of a set, and the error after which no other needs to be tried.
+
+    Args:
+        row: of the set.
+        way: from where to where.
+        copying: copies it where it is missing; returns its new name.
+    """
     begun = way.clock.monotonic()
     if row.problem:
         error = DamagedError(row.problem)
         return _failed(row, error, way), None
     try:
         if row.there:
-            _carry_marks(_parsed(row.set), _parsed(row.there), way)
+            carry_marks(parsed(row.set), parsed(row.there), way)
             return CopiedSet(row.set, row.there, there=True), None
-        name = _copy(row, plan.factor, way)
+        name = copying()
     except (NoSpaceError, StorageError) as error:
         return _failed(row, error, way), error
     except OSError as error:
@@ -135,8 +150,8 @@ def _copied(row: Row, plan: Plan, way: Way) -> tuple[CopiedSet, RecoupError | No
     except RecoupError as error:
         return _failed(row, error, way), None
     seconds = way.clock.monotonic() - begun
-    fields = {"from": plan.origin, "to": plan.target, "bytes": row.bytes}
-    text = f"{row.set} of {plan.origin} is now in {plan.target} as {name}"
+    fields = {"from": way.origin.name, "to": way.target.name, "bytes": row.bytes}
+    text = f"{row.set} of {way.origin.name} is now in {way.target.name} as {name}"
     way.emit(Event("set_copied", way.clock.now(), text, set=str(name), fields=fields))
     return CopiedSet(row.set, str(name), row.bytes, seconds), None
 
@@ -148,10 +163,22 @@ def _failed(row: Row, error: RecoupError, way: Way) -> CopiedSet:
     return CopiedSet(row.set, error=sentence(error), code=error.exit_code)
 
 
-def _copy(row: Row, factor: float, way: Way) -> SetName:
-    name = _parsed(row.set)
+def lock_for(stack: str, way: Way) -> AbstractContextManager[None]:
+    """The target's lock: one copy of a stack at a time."""
+    return way.target.lock("backup", "copy", f"copy of {stack}", way.wait_lock)
+
+
+def copy_one(row: Row, factor: float, way: Way) -> SetName:
+    """Copies a set; returns its name in the target.
+
+    Raises:
+        DamagedError: what is stored of it is damaged; nothing of it was kept.
+        NoSpaceError: there is too little room.
+        StorageError: the target cannot be written.
+    """
+    name = parsed(row.set)
     manifest = way.origin.whole(way.origin.manifest(name))
-    with way.target.lock("backup", "copy", f"copy of {manifest.stack}", way.wait_lock):
+    with contextlib.nullcontext() if way.locked else lock_for(manifest.stack, way):
         _require_room(row, factor, way.target)
         with way.target.begin(manifest.started, manifest.stack) as writer:
             sources = {
@@ -159,9 +186,9 @@ def _copy(row: Row, factor: float, way: Way) -> SetName:
                 for source, record in manifest.sources.items()
             }
             writer.commit(replace(manifest, name=str(writer.name), sources=sources, sealing=None))
-            copied = writer.name
-        _carry_marks(name, copied, way)
-    return copied
+            given = writer.name
+        carry_marks(name, given, way)
+    return given
 
 
 def _require_room(row: Row, factor: float, target: Repository) -> None:
@@ -208,8 +235,8 @@ def _demand_same(name: SetName, part: StoredPart, stored: StoredPart) -> None:
         raise DamagedError(f"{part.path} of {name} did not arrive as it is; nothing of it was kept")
 
 
-def _carry_marks(name: SetName, copied: SetName, way: Way) -> None:
-    """Adds the marks that the copy lacks: its pins, proofs, notes."""
+def carry_marks(name: SetName, copied: SetName, way: Way) -> None:
+    """Adds the marks that a copy lacks: pins, proofs, notes."""
     if name not in way.origin.marked():
         return
     known = {(mark.kind, mark.time, mark.host) for mark in way.target.marks(copied)}
@@ -218,7 +245,8 @@ def _carry_marks(name: SetName, copied: SetName, way: Way) -> None:
             way.target.mark(copied, mark)
 
 
-def _parsed(text: str) -> SetName:
+def parsed(text: str) -> SetName:
+    """The name that a row has as text."""
     found = SetName.parse(text)
     if found is None:
         raise RefusedError(f"{text} is not the name of a set")

@@ -103,10 +103,21 @@ def run(
     """
     begun, started = clock.monotonic(), clock.now()
     drills = tuple(
-        _drill(name, plan, sources[name], options[name], repository, scratch, clock, emit) for name in plan.sources
+        drilled(name, plan, sources[name], options[name], repository, scratch, clock, emit) for name in plan.sources
     )
     age = (started - plan.manifest.started).total_seconds()
     report = DrillReport(str(plan.set), age, started, drills, plan.skipped, clock.monotonic() - begun, repository.name)
+    return conclude(report, plan, repository, clock, emit, host)
+
+
+def conclude(
+    report: DrillReport, plan: Plan, repository: Repository, clock: Clock, emit: Emit, host: str
+) -> DrillReport:
+    """Notes the result of a drill at its set, and tells it.
+
+    Raises:
+        RecoupError: a set that could be read takes no note.
+    """
     try:
         _note(report, plan, repository, clock.now(), host)
     except (RecoupError, OSError) as error:
@@ -121,7 +132,7 @@ def run(
     return report
 
 
-def _drill(
+def drilled(
     name: str,
     plan: Plan,
     source: Source,
@@ -131,6 +142,7 @@ def _drill(
     clock: Clock,
     emit: Emit,
 ) -> SourceDrill:
+    """Drills one source; what goes wrong is in the result. Arguments as for `run`."""
     record, begun = plan.manifest.sources[name], clock.monotonic()
     restored = Fingerprint(lambda done: emit(Progress(f"drill {name}", done, record.bytes)))
     comparisons: tuple[Comparison, ...] = ()

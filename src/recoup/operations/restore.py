@@ -6,7 +6,7 @@ import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -203,7 +203,30 @@ def is_lost(manifest: Manifest, source: str) -> bool:
     return record is not None and record.outcome in ("failed", "incomplete", "suspicious")
 
 
-def run(plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit, host: str) -> RestoreReport:
+Tried = tuple[RestoredSource, Exception | None, Exception | None]
+"""What came of one attempt, the error, and why the stored copy cannot be read, if it is that."""
+
+
+class Elsewhere(Protocol):
+    """Who restores sources in place of this machine."""
+
+    def begin(self, items: Iterable[Item]) -> None:
+        """Begins with those that it can do, all at once."""
+        ...
+
+    def attempt(self, item: Item) -> Tried | None:
+        """What came of one; None for a source that this machine has to restore."""
+        ...
+
+
+def run(
+    plan: Plan,
+    reading: Callable[[str], Repository],
+    clock: Clock,
+    emit: Emit,
+    host: str,
+    elsewhere: Elsewhere | None = None,
+) -> RestoreReport:
     """Restores. A source that fails leaves its target as it was, and the others go on. When stored bytes cannot be read or are
     damaged, what was begun is taken back and another repository's copy of the same cut is restored, which is said.
 
@@ -213,12 +236,20 @@ def run(plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Em
         clock: time.
         emit: where news go.
         host: this machine's name.
+        elsewhere: who restores some of the sources in place of this machine.
     """
     begun = clock.monotonic()
     _require_space(plan)
     told = _Told(plan, clock, emit)
     told.news()
-    done = tuple(_restore_from_any(item, plan, reading, clock, told) for item in plan.items)
+    if elsewhere is not None:
+        elsewhere.begin(plan.items)
+
+    def attempt(item: Item) -> Tried:
+        tried = elsewhere.attempt(item) if elsewhere is not None else None
+        return attempted(item, plan, reading, clock, emit) if tried is None else tried
+
+    done = tuple(_restore_from_any(item, attempt, reading, clock, told) for item in plan.items)
     for key in dict.fromkeys((item.row.repository, item.set) for item, result in done if not result.error):
         targets = {r.source: r.target for i, r in done if (i.row.repository, i.set) == key and not r.error}
         _note_restored(*key, targets, reading, host, told)
@@ -271,16 +302,16 @@ class _Told:
 
 
 def _restore_from_any(
-    item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, told: _Told
+    item: Item, attempt: Callable[[Item], Tried], reading: Callable[[str], Repository], clock: Clock, told: _Told
 ) -> tuple[Item, RestoredSource]:
     """Restores from the nearest copy that can be read; returns what was taken, and what came of it."""
     reasons: list[str] = []
     while True:
-        result, error, fault = _restore(item, plan, reading, clock, told.emit)
+        result, error, fault = attempt(item)
         if isinstance(fault, DamagedError) and reading(item.row.repository).is_remote:
             told.reading_again(item, result.error)
             _take_back(item, clock, told.emit)
-            result, error, fault = _restore(item, plan, reading, clock, told.emit)
+            result, error, fault = attempt(item)
         other = next(item.others, None) if fault else None
         if error is None or other is None:
             if error is not None:
@@ -320,10 +351,8 @@ def _require_space(plan: Plan) -> None:
             )
 
 
-def _restore(
-    item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit
-) -> tuple[RestoredSource, Exception | None, Exception | None]:
-    """Restores one source. Returns what came of it, the error, and why the stored copy cannot be read, if it is that."""
+def attempted(item: Item, plan: Plan, reading: Callable[[str], Repository], clock: Clock, emit: Emit) -> Tried:
+    """Restores one source, here. Arguments as for `run`."""
     row, begun = item.row, clock.monotonic()
     total = item.manifest.sources[row.source].bytes
     passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)))

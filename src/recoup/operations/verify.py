@@ -1,6 +1,7 @@
 """Verify: compare stored bytes with the manifest, and ask plugs whether what is stored is what they captured."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from recoup.errors import RecoupError
@@ -18,6 +19,23 @@ Examine = Callable[[Iterable[Part]], Iterator[Damage]]
 
 Examiner = Callable[[str], Examine | None]
 """From a kind to what its plug offers, if it does."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was looked at, and what is wrong with it.
+
+    Attributes:
+        files: stored files.
+        bytes: stored bytes read.
+        total_bytes: those of the set.
+        damage: what is wrong.
+    """
+
+    files: int
+    bytes: int
+    total_bytes: int
+    damage: tuple[Damage, ...]
 
 
 def _nobody(_kind: str) -> None:
@@ -67,39 +85,59 @@ def _verify(
     examiner: Examiner,
 ) -> VerifyReport:
     begun = clock.monotonic()
-    work, total = f"verify {name}", _stored_bytes(name, repository)
+    work, total = f"verify {name}", stored_bytes(name, repository)
     verification = repository.verify(name, subset, lambda done: emit(Progress(work, done, total)))
     damage: list[Damage] = []
 
     def note(found: Damage) -> None:
         damage.append(found)
-        emit(
-            Event("damage_found", clock.now(), f"{name}: {found.message}", Level.ERROR, str(name), {"item": found.item})
-        )
+        emit(damage_found(name, found, clock.now()))
 
     for found in verification:
         note(found)
     emit(Progress(work, verification.bytes, total, finished=True))
-    if _is_whole(subset):
+    if is_whole(subset):
         known = frozenset(one.item for one in damage)
         for found in _examined(name, repository, examiner, known, emit):
             note(found)
-    read, whole = verification.bytes, verification.total_bytes
-    share = min(1.0, read / whole) if whole else float(not damage)
-    report = VerifyReport(
-        str(name),
-        verification.files,
-        verification.bytes,
-        share,
-        tuple(damage),
-        clock.monotonic() - begun,
-        repository.name,
-    )
-    _note(report, name, repository, subset, clock.now(), host)
+    looked = Looked(verification.files, verification.bytes, verification.total_bytes, tuple(damage))
+    return conclude(name, repository, subset, looked, clock.monotonic() - begun, Mark("proof", clock.now(), host))
+
+
+def damage_found(name: SetName, found: Damage, now: datetime) -> Event:
+    """The news of something that is not as the manifest says."""
+    return Event("damage_found", now, f"{name}: {found.message}", Level.ERROR, str(name), {"item": found.item})
+
+
+def conclude(
+    name: SetName, repository: Repository, subset: Subset, looked: Looked, seconds: float, proof: Mark
+) -> VerifyReport:
+    """Reports what was found in a set, and notes it there.
+
+    Args:
+        name: the set.
+        repository: where it is.
+        subset: what was to be read.
+        looked: what was found.
+        seconds: how long it took.
+        proof: the note, still without its fields.
+    """
+    read, whole = looked.bytes, looked.total_bytes
+    share = min(1.0, read / whole) if whole else float(not looked.damage)
+    report = VerifyReport(str(name), looked.files, read, share, looked.damage, seconds, repository.name)
+    fields = {
+        "level": "verify",
+        "passed": not report.damage,
+        "whole": is_whole(subset),
+        "share": round(report.share, 4),
+        "damage": len(report.damage),
+    }
+    repository.mark(name, replace(proof, fields=fields))
     return report
 
 
-def _is_whole(subset: Subset) -> bool:
+def is_whole(subset: Subset) -> bool:
+    """Whether every byte is to be read."""
     return subset.share is None and subset.of == 1
 
 
@@ -107,16 +145,26 @@ def _examined(
     name: SetName, repository: Repository, examiner: Examiner, known: frozenset[str], emit: Emit
 ) -> Iterator[Damage]:
     """What plugs find, without the parts whose stored bytes are known to be wrong."""
+    for source in examinable(name, repository, examiner):
+        for found in examined(name, source, repository, examiner, emit):
+            if found.item not in known:
+                yield found
+
+
+def examinable(name: SetName, repository: Repository, examiner: Examiner) -> list[str]:
+    """The sources of a set that a plug looks into."""
     manifest = _readable_manifest(name, repository)
-    for source, record in manifest.sources.items() if manifest else ():
-        examine = examiner(record.kind) if record.parts else None
-        if examine is None:
-            continue
-        paths = {part.name: part.path for part in record.parts}
-        for found in examine(_parts(name, source, record, repository, emit)):
-            item = paths.get(found.item, found.item)
-            if item not in known:
-                yield Damage(item, found.kind, f"{source}: {found.message}")
+    records = manifest.sources if manifest else {}
+    return [source for source, record in records.items() if record.parts and examiner(record.kind) is not None]
+
+
+def examined(name: SetName, source: str, repository: Repository, examiner: Examiner, emit: Emit) -> Iterator[Damage]:
+    """What the plug of one source finds."""
+    record = repository.manifest(name).sources[source]
+    paths = {part.name: part.path for part in record.parts}
+    examine = examiner(record.kind)
+    for found in examine(_parts(name, source, record, repository, emit)) if examine else ():
+        yield Damage(paths.get(found.item, found.item), found.kind, f"{source}: {found.message}")
 
 
 def _parts(name: SetName, source: str, record: SourceRecord, repository: Repository, emit: Emit) -> Iterator[Part]:
@@ -136,20 +184,7 @@ def _readable_manifest(name: SetName, repository: Repository) -> Manifest | None
         return None
 
 
-def _stored_bytes(name: SetName, repository: Repository) -> int | None:
+def stored_bytes(name: SetName, repository: Repository) -> int | None:
     """For the progress only: a damaged manifest is the verification's to report."""
     manifest = _readable_manifest(name, repository)
     return manifest.stored_bytes if manifest else None
-
-
-def _note(
-    report: VerifyReport, name: SetName, repository: Repository, subset: Subset, now: datetime, host: str
-) -> None:
-    fields = {
-        "level": "verify",
-        "passed": not report.damage,
-        "whole": _is_whole(subset),
-        "share": round(report.share, 4),
-        "damage": len(report.damage),
-    }
-    repository.mark(name, Mark("proof", now, host, fields))

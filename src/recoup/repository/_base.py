@@ -5,7 +5,7 @@ A set exists when its manifest does. Parts go in first, the manifest last, in on
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import MAXYEAR, datetime
 from typing import Literal, Protocol, runtime_checkable
 
@@ -487,12 +487,22 @@ class Subset:
         of: how many slices; files fall into them by a hash of their path, so that all slices together are everything.
         share: read this share of the files instead (0.0 to 1.0), chosen by `seed`; None for slices.
         seed: for `share`.
+        lane: 1 to `lanes`.
+        lanes: among how many verifications the set is divided. Each looks at files of its own alone, the first one also at what
+            lies there besides; all lanes together find and count what one verification does. Damage of what each of them has
+            to read, such as the manifest, each of them finds.
     """
 
     number: int = 1
     of: int = 1
     share: float | None = None
     seed: int = 0
+    lane: int = 1
+    lanes: int = 1
+
+    def divided(self, lanes: int) -> "tuple[Subset, ...]":
+        """The same subset for several machines."""
+        return tuple(replace(self, lane=number, lanes=lanes) for number in range(1, lanes + 1))
 
 
 class Verification(Protocol):

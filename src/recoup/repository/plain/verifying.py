@@ -64,8 +64,9 @@ class PlainVerification:
         for file in self._beside(manifest, data):
             self.total_bytes += file.bytes
             yield from self._file(file.path, file.bytes, file.sha256)
-        yield from self._sums(manifest, data)
-        yield from self._extra()
+        if self._subset.lane == 1:
+            yield from self._sums(manifest, data)
+            yield from self._extra()
 
     def _beside(self, manifest: Manifest, data: bytes) -> list[StoredFile]:
         """The files of an encrypted set that are no parts."""
@@ -77,7 +78,7 @@ class PlainVerification:
         header = decode_header(data, layout.MANIFEST)
         named = {layout.MANIFEST: hashlib.sha256(data).hexdigest(), header.manifest.path: header.manifest.sha256}
         self._expected.update((hash(layout.MANIFEST), hash(layout.SUMS)))
-        self.files += 2
+        self.files += 2 if self._subset.lane == 1 else 0
         try:
             for digest, line in sums.read(self._storage.get(f"{self._name}/{layout.SUMS}")):
                 path = self.path_of(line)
@@ -91,7 +92,8 @@ class PlainVerification:
             yield Damage(layout.SUMS, "changed", error.message)
         for path in named:
             yield Damage(layout.SUMS, "changed", f"SHA256SUMS does not name {path}")
-        yield from self._extra()
+        if self._subset.lane == 1:
+            yield from self._extra()
 
     def listed(self, path: str) -> str:
         """A path as SHA256SUMS names it; other layouts name it otherwise."""
@@ -129,7 +131,7 @@ class PlainVerification:
         archive_bytes = part.stored_bytes - part.members.bytes
         damaged += (found := list(self._file(part.path, archive_bytes, part.sha256)))
         yield from found
-        if not damaged and self._chosen(part.path) and self._keys.can_open(part.sealed):
+        if not damaged and self._is_in_lane(part.path) and self._chosen(part.path) and self._keys.can_open(part.sealed):
             yield from self._archive(part)
 
     def _tree(self, part: StoredPart) -> Iterator[Damage]:
@@ -158,7 +160,10 @@ class PlainVerification:
 
     def _file(self, path: str, size: int, sha256: str, *, always: bool = False) -> Iterator[Damage]:
         self._expected.add(hash(path))
-        self.files += 1
+        ours = self._is_in_lane(path)
+        if not ours and not always:
+            return
+        self.files += ours
         key = f"{self._name}/{path}"
         try:
             found = self._storage.size(key)
@@ -177,7 +182,7 @@ class PlainVerification:
         try:
             for chunk in stored_chunks(self._storage, key, path):
                 digest.update(chunk)
-                self.bytes += len(chunk)
+                self.bytes += len(chunk) if ours else 0
                 if self.bytes - self._told >= _NEWS:
                     self._told = self.bytes
                     self._advance(self.bytes)
@@ -197,6 +202,13 @@ class PlainVerification:
         if subset.share is not None:
             return value < subset.share * 2**64
         return value % subset.of == subset.number - 1
+
+    def _is_in_lane(self, path: str) -> bool:
+        lanes = self._subset.lanes
+        if lanes == 1:
+            return True
+        digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[8:16], "big") % lanes == self._subset.lane - 1  # slices go by the bytes before
 
     def _sums(self, manifest: Manifest, data: bytes) -> Iterator[Damage]:
         """SHA256SUMS must say, byte for byte, what the manifest says; so a changed manifest shows, too."""
