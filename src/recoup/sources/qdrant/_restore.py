@@ -28,7 +28,15 @@ from recoup.sources.qdrant._record import RECORD, CollectionRecord
 from recoup.sources.qdrant._restore_intents import Intents, Making, Writing
 from recoup.sources.qdrant._restore_keeping import copy_away
 from recoup.sources.qdrant._restore_kept import Switched, keep
-from recoup.sources.qdrant._restore_making import creation, finishing, fresh_mark, index_payload, make, same_numbers
+from recoup.sources.qdrant._restore_making import (
+    creation,
+    finishing,
+    fresh_mark,
+    index_payload,
+    is_mark,
+    make,
+    same_numbers,
+)
 from recoup.sources.qdrant._restore_options import RestoreOptions
 from recoup.sources.qdrant._restore_points import write_points
 from recoup.sources.qdrant._restore_resuming import begun, digest, discard, take_over
@@ -343,14 +351,16 @@ class _Configs(Mapping[str, Mapping[str, Any]]):
 
 
 def standing(inventory: Inventory, without: Collection[str] = ()) -> Standing:
-    """What the plan of a restore has to know of a server.
+    """What the plan of a restore has to know of a server. A mark is no alias to be moved: else a half-made collection that was
+    left by another machine would keep the name that clients ask for.
 
     Args:
         inventory: of the server.
         without: collections that are as good as not there.
     """
     seen = dataclasses.replace(inventory, names=tuple(name for name in inventory.names if name not in without))
-    aliases = {alias: name for alias, name in inventory.aliases.items() if name not in without}
+    asked = {alias: name for alias, name in inventory.aliases.items() if not is_mark(alias)}
+    aliases = {alias: name for alias, name in asked.items() if name not in without}
     return Standing(inventory.version, _Configs(seen), aliases)
 
 

@@ -32,9 +32,17 @@ _SECTIONS = {
 _POLL = 0.1  # seconds
 
 
+_MARK = "recoup_restoring_"
+
+
 def fresh_mark() -> str:
     """A name for the alias that marks a half-made collection."""
-    return f"recoup_restoring_{secrets.token_hex(8)}"
+    return f"{_MARK}{secrets.token_hex(8)}"
+
+
+def is_mark(alias: str) -> bool:
+    """Whether an alias marks a half-made collection, and is none that anybody asks for."""
+    return alias.startswith(_MARK)
 
 
 def creation(config: Mapping[str, Any]) -> dict[str, Any]:
