@@ -174,10 +174,12 @@ def run(
 
 def compare(name: SetName, subset: Mapping[str, Any], repository: Repository, hearing: Hearing) -> Any:
     """A worker's side: compares one lane; returns a `Looked` as JSON values."""
-    work = f"verify {name}"
+    work, damage = f"verify {name}", list[Damage]()
     verification = repository.verify(name, decoded(Subset, subset), lambda done: hearing(Progress(work, done)))
-    damage = tuple(verification)
-    return encoded(Looked, Looked(verification.files, verification.bytes, verification.total_bytes, damage))
+    for found in verification:
+        damage.append(found)
+        hearing(Progress(work, verification.bytes))
+    return encoded(Looked, Looked(verification.files, verification.bytes, verification.total_bytes, tuple(damage)))
 
 
 def look_into(

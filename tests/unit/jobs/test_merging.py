@@ -3,28 +3,33 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, WorkersError
 from recoup.model.events import Event, News, ignore
 from recoup.model.names import SetName
 from recoup.model.part import Attributes, Member, StreamPart, TreePart
 from recoup.model.reports import Damage
+from recoup.model.secrets import Masker
 from recoup.model.wire import decoded, encoded
 from recoup.operations import _copy_divided, _drill_divided, _verify_divided, copy, drill, selection
 from recoup.operations._verify_divided import merged
-from recoup.operations._working import Crew
+from recoup.operations._working import Crew, Hearing, holder, is_awaited, retold
 from recoup.operations.verify import Looked
 from recoup.repository._base import Repository, Subset
 from recoup.repository.opening import open_repository
+from recoup.repository.sealing.age import AgeSealing
 from recoup.storage.memory import MemoryStorage
 from recoup.system.clock import SystemClock
 from recoup.system.executing import Batch, Order
+from recoup.system.host import this_owner
 from recoup.testing.repository_contract import NOW, Given, manifest_of, name_of, record_of, store
+from sealing_keys import age_key
 
 NAMES = ("one", "two", "\udcff\udcfe not utf-8", "deep/three", "new\nline", "empty")
 
@@ -49,12 +54,17 @@ def made(pack: str) -> tuple[Repository, SetName, MemoryStorage]:
     storage = MemoryStorage(moves=False)
     repository = open_repository("r", storage, pack, "none", None, SystemClock())  # type: ignore[arg-type]
     repository.create()
+    return repository, stored_in(repository), storage
+
+
+def stored_in(repository: Repository) -> SetName:
+    """A small set."""
     with repository.begin(NOW) as writer:
         streams = [store(writer, "db", StreamPart(name, Given(name.encode()), 5)) for name in ("a.bin", "b.bin")]
         tree = store(writer, "tree", TreePart(".", members()))
         manifest = manifest_of(writer.name, {"db": record_of(*streams), "tree": record_of(tree)})
         writer.commit(manifest)
-    return repository, name_of(manifest), storage
+    return name_of(manifest)
 
 
 def key_of(damage: Damage) -> tuple[str, str, str]:
@@ -80,6 +90,30 @@ def test_lanes_find_and_count_together_what_one_verification_does(pack: str, dat
     lanes = merged(looked(repository, name, lane) for lane in subset.divided(data.draw(st.integers(1, 9))))
     assert (lanes.files, lanes.bytes, lanes.total_bytes) == (whole.files, whole.bytes, whole.total_bytes)
     assert list(map(key_of, lanes.damage)) == sorted(map(key_of, whole.damage))
+
+
+@pytest.mark.parametrize("can_open", [True, False])
+def test_lanes_of_an_encrypted_set_add_up_with_its_key_and_without(tmp_path: Path, can_open: bool) -> None:
+    storage = MemoryStorage(moves=False)
+
+    def opened(how: AgeSealing) -> Repository:
+        clock = SystemClock()
+        return open_repository("r", storage, "tree", "none", None, clock, how, seal_manifest=True, spool=tmp_path)
+
+    public, identity = age_key(tmp_path)
+    repository = opened(AgeSealing((public,), identity))
+    repository.create()
+    name = stored_in(repository)
+    reader = opened(AgeSealing((public,), identity if can_open else None))
+    for damaged in (False, True):
+        if damaged:
+            key = max(storage.list(str(name)), key=lambda found: found.size).key
+            storage.put(key, storage.get(key)[:-1] + b"?")
+        whole = looked(reader, name, Subset())
+        lanes = merged(looked(reader, name, lane) for lane in Subset().divided(5))
+        assert (lanes.files, lanes.bytes, lanes.total_bytes) == (whole.files, whole.bytes, whole.total_bytes)
+        assert list(map(key_of, lanes.damage)) == sorted(map(key_of, whole.damage))
+        assert bool(lanes.damage) == damaged
 
 
 DAMAGES = st.builds(
@@ -159,3 +193,21 @@ def test_sets_that_no_worker_could_copy_are_named_and_not_there(failing: Crew) -
     assert report.exit_code == ExitCode.FAILED
     assert target.names() == []
     assert target.locks() == []
+
+
+def test_a_worker_goes_on_as_long_as_whoever_asked_holds_a_lock() -> None:
+    repository, _, _ = made("tree")
+    clock, here = SystemClock(), this_owner(NOW)
+    hearing = Hearing(lambda: is_awaited(repository, who, clock.now()), clock, Masker(["a secret"]))
+    who = holder(here.host, here.pid, "verify")
+    with repository.lock("shared", "verify", "stack"):
+        hearing.require_awaited()
+        assert not is_awaited(repository, who, clock.now() + timedelta(minutes=12)), "it has been silent for too long"
+        assert not is_awaited(repository, holder(here.host, here.pid + 1, "verify"), clock.now())
+    with pytest.raises(WorkersError, match="does not wait"):
+        hearing.require_awaited()
+    hearing(Event("something", NOW, "it has a secret", fields={"where": ["a secret"]}))
+    assert "a secret" not in json.dumps(hearing.told())
+    told: list[News] = []
+    retold(hearing.told(), told.append)
+    assert [event.name for event in told if isinstance(event, Event)] == ["something"]

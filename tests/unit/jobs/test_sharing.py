@@ -1,7 +1,11 @@
 """Verify, drill and copy by the workers of a real Dask cluster, between two repositories in a bucket."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +20,7 @@ from recoup.errors import ExitCode, RefusedError
 from recoup.model.events import Event, News
 from recoup.model.reports import SetInfo
 from recoup.repository._base import Subset
-from recoup.testing.fault_proxy import Before, FaultProxy
+from recoup.testing.fault_proxy import Before, Delay, FaultProxy
 from s3_server.buckets import Bucket
 from s3_server.running import S3Server
 
@@ -140,6 +144,8 @@ def test_workers_verify_a_set_as_one_machine_does_and_note_one_proof(shared: Sha
     [part] = shared.open(repository="s3").verify(subset=Subset(1, 3))
     assert 0 < part.share < 1
     assert {"missing", "size", "extra"} <= {one.kind for one in part.damage}
+    for name in ("one", "two"):
+        assert shared.bucket.account.secret_key not in shared.cluster.log(name)
 
 
 def test_what_a_worker_was_reading_that_dies_is_read_by_another_one(shared: Shared) -> None:
@@ -266,3 +272,26 @@ def test_a_worker_that_knows_another_target_copies_nothing(shared: Shared) -> No
     assert "configured in another way" in report.sets[0].error
     assert report.exit_code == ExitCode.REFUSED
     assert shared.alone("other").sets() == []
+
+
+# --- the end, after which workers go on for a while with what they had begun -----------------------------------------------
+
+
+def test_ctrl_c_ends_a_verification_by_workers_and_leaves_no_lock(shared: Shared) -> None:
+    shared.open().backup(to=["s3"])
+    running: list[subprocess.Popen[bytes]] = []
+    shared.proxy.inject(Delay(1.0), method="GET", contains="/uploads/")
+    shared.proxy.inject(Before(lambda: running[0].send_signal(signal.SIGINT)), method="GET", contains="/chat/", times=1)
+    running.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "recoup", "-q", "-r", "s3", "verify"],
+            cwd=shared.folder,
+            env=os.environ | {"S3_SECRET": shared.bucket.account.secret_key},
+            stderr=subprocess.PIPE,
+        )
+    )
+    _, told = running[0].communicate(timeout=60)
+    assert running[0].returncode == ExitCode.INTERRUPTED
+    assert b"Traceback" not in told
+    shared.proxy.clear()
+    assert shared.bucket.keys("sets/.locks") == []
