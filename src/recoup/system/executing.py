@@ -7,17 +7,21 @@ secrets from its own environment. https://distributed.dask.org/en/stable/resilie
 import concurrent.futures
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
 from recoup import errors
 from recoup.errors import ConfigError, RecoupError, WorkersError
+from recoup.system.clock import SystemClock
 from recoup.system.plugs import function_named
 
 _PATIENCE = 15.0  # seconds for the scheduler, and for the first worker, to answer
 _LOOK = 0.5  # seconds between two looks at whether somebody wants to stop
+_COUNT = 5.0  # seconds between two looks at whether there are workers
+_ALONE = 60.0  # seconds without any worker after which nobody is waited for: Dask itself would wait for ever
+_MONOTONIC = SystemClock().monotonic
 
 Order = Mapping[str, Any]
 """What a job needs to know: JSON values, no secrets."""
@@ -39,18 +43,35 @@ class Outcome:
 
 
 class Batch:
-    """Jobs on their way. Iterate for the outcomes, as they come; leaving early cancels the others."""
+    """Jobs on their way. Iterate for the outcomes, as they come; leaving early cancels the others.
 
-    def __init__(self, executor: Executor, target: str, orders: Sequence[Order]) -> None:
+    Args:
+        executor: sends them.
+        target: `module:function` of Recoup that does one.
+        orders: what each needs to know.
+        present: whether there is any worker at this moment.
+    """
+
+    def __init__(
+        self, executor: Executor, target: str, orders: Sequence[Order], present: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._present = present
         self._jobs = {executor.submit(_act, target, dict(order)): number for number, order in enumerate(orders)}
 
     def __iter__(self) -> Iterator[Outcome]:
         left = set(self._jobs)
+        looked = seen = _MONOTONIC()
         try:
             while left:
                 done, left = concurrent.futures.wait(left, _LOOK, concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     yield _outcome(self._jobs[future], future)
+                if _MONOTONIC() - looked >= _COUNT:
+                    looked = _MONOTONIC()
+                    seen = looked if self._present() else seen
+                if looked - seen >= _ALONE:
+                    yield from (_given_up(self._jobs[future]) for future in left)
+                    return
         finally:
             self.cancel()
 
@@ -67,14 +88,17 @@ class Workers:
         executor: sends them jobs.
         target: `module:function` of Recoup that does one; takes an order, answers JSON values.
         names: of the workers, by address.
+        present: whether there is any worker at this moment.
     """
 
-    def __init__(self, executor: Executor, target: str, names: Sequence[str]) -> None:
-        self._executor, self._target, self.names = executor, target, tuple(names)
+    def __init__(
+        self, executor: Executor, target: str, names: Sequence[str], present: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._executor, self._target, self.names, self._present = executor, target, tuple(names), present
 
     def begin(self, orders: Sequence[Order]) -> Batch:
         """Sends jobs, each for whichever worker is free."""
-        return Batch(self._executor, self._target, orders)
+        return Batch(self._executor, self._target, orders, self._present)
 
 
 @contextlib.contextmanager
@@ -110,7 +134,19 @@ def workers(address: str, target: str, version: str) -> Iterator[Workers]:
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             raise _unreachable(address, error) from None
         names = _fit(client.run(_version, on_error="return"), version)
-        yield Workers(client.get_executor(pure=False), target, names)
+        yield Workers(client.get_executor(pure=False), target, names, lambda: _is_any(client))
+
+
+def _is_any(client: Any) -> bool:
+    try:
+        return bool(client.nthreads())
+    except (OSError, TimeoutError, RuntimeError, ValueError):  # the scheduler is gone, too
+        return False
+
+
+def _given_up(job: int) -> Outcome:
+    sentence = f"there has been no worker for {_ALONE:.0f} s"
+    return Outcome(job, None, WorkersError(sentence, "Start workers, or take execution.dask away."))
 
 
 def _unreachable(address: str, error: Exception) -> WorkersError:

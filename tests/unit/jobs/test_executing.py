@@ -66,6 +66,18 @@ def test_a_scheduler_without_workers_is_no_help(cluster: Cluster, monkeypatch: p
         pass
 
 
+def test_nobody_waits_for_ever_when_all_workers_are_gone(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recoup.system.executing._COUNT", 0.2)
+    monkeypatch.setattr("recoup.system.executing._ALONE", 1.0)
+    with workers(cluster.address, RUN, HERE) as found:
+        cluster.kill("one")
+        cluster.kill("two")
+        outcomes = list(found.begin([ORDER, ORDER]))
+    assert sorted(outcome.job for outcome in outcomes) == [0, 1]
+    for outcome in outcomes:
+        assert isinstance(outcome.error, WorkersError)
+
+
 def test_what_is_no_function_of_recoup_is_not_called(cluster: Cluster) -> None:
     with workers(cluster.address, "os:system", HERE) as found:
         [outcome] = found.begin([ORDER])

@@ -149,6 +149,8 @@ class ClaimedSets:
                 self._remove_unlisted(name)
             self._storage.delete_all(layout.takers_prefix(name))
             self._storage.delete(claims.key_of(name))
+        for prefix in claims.unclaimed_takers(self._storage):
+            self._storage.delete_all(prefix)
 
     def trash(self, name: SetName, now: datetime) -> None:
         """Puts the marker."""

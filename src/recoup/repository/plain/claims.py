@@ -122,6 +122,18 @@ def abandoned(storage: Storage, now: datetime) -> Iterator[SetName]:
                 yield name
 
 
+def unclaimed_takers(storage: Storage) -> set[str]:
+    """What machines left that took a path when the set was already given up: prefixes."""
+    keys = {found.key for found in storage.list(layout.PARTIAL)}
+    names = {name for key in keys if (name := _taken_in(key))}
+    return {layout.takers_prefix(name) for name in names if key_of(name) not in keys}
+
+
+def _taken_in(key: str) -> SetName | None:
+    folder, ending, _ = key.removeprefix(f"{layout.PARTIAL}/").partition(".takers/")
+    return SetName.parse(folder) if ending else None
+
+
 def _fields(data: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         found = json.loads(data)

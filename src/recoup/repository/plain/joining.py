@@ -55,7 +55,7 @@ class JoinedSetWriter(SetFolder):
             raise RefusedError(f"{ticket.set!r} is not the name of a set")
         super().__init__(storage, str(name), style)
         self._name, self._claim = name, ticket.token
-        self._own = secrets.token_hex(4)
+        self._own, self._paths = secrets.token_hex(4), list[str]()
         self.require_wanted()
 
     @property
@@ -73,6 +73,8 @@ class JoinedSetWriter(SetFolder):
         for source in list(self._sums):
             for path in self.stored_paths(source):
                 self.storage.delete(self.key(path))
+        for taken in self._paths:
+            self.storage.delete(taken)
 
     def stream_path(self, source: str, name: str, suffix: str) -> str:
         """The part's path, for whoever comes first; later ones get a path of their own."""
@@ -84,6 +86,7 @@ class JoinedSetWriter(SetFolder):
             except FileExistsError:
                 if self.storage.get(taken) != self._own.encode():  # else the answer to the first try was lost
                     return super().stream_path(source, f"{name}.{self._own}", suffix)
+            self._paths.append(taken)
             return path
         return super().stream_path(source, f"{name}.{self._own}", suffix)
 
