@@ -10,7 +10,7 @@ import pytest
 import qdrant_edge as edge
 
 from qdrant_server.surgery import flipped, members, place_in, without
-from recoup.app import _examine_of_plug
+from recoup.app import Stack
 from recoup.errors import DamagedError, ExitCode
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
@@ -47,7 +47,7 @@ def verified(repository: PlainRepository, made: Made, subset: Subset = Subset())
     assert manifest is not None
     name = SetName.parse(manifest.name)
     assert name is not None
-    [report] = verify.run([name], repository, subset, SystemClock(), lambda _: None, "host", _examine_of_plug)
+    [report] = verify.run([name], repository, subset, SystemClock(), lambda _: None, "host", Stack._examine_of_plug)
     return report
 
 
@@ -283,12 +283,12 @@ def test_a_part_whose_bytes_changed_in_the_repository_is_told_once(
     path.write_bytes(flipped(path.read_bytes(), 700_000))
     name = SetName.parse(manifest.name)
     assert name is not None
-    [report] = verify.run([name], repository, Subset(), SystemClock(), lambda _: None, "host", _examine_of_plug)
+    [report] = verify.run([name], repository, Subset(), SystemClock(), lambda _: None, "host", Stack._examine_of_plug)
     assert [(damage.kind, damage.item.rpartition("/")[2]) for damage in report.damage] == [
         ("changed", "shard-0.snapshot")
     ]
     path.unlink()
-    [report] = verify.run([name], repository, Subset(), SystemClock(), lambda _: None, "host", _examine_of_plug)
+    [report] = verify.run([name], repository, Subset(), SystemClock(), lambda _: None, "host", Stack._examine_of_plug)
     assert {damage.item.rpartition("/")[2] for damage in report.damage} == {"shard-0.snapshot"}
     assert [damage.kind for damage in report.damage][:1] == ["missing"]
 
@@ -300,9 +300,9 @@ def test_a_verification_of_some_of_the_bytes_does_not_ask_plugs(repository: Plai
 
 
 def test_a_kind_without_such_a_look_or_without_a_plug_is_passed_over() -> None:
-    assert _examine_of_plug("files") is None
-    assert _examine_of_plug("from-the-future") is None
-    assert _examine_of_plug("qdrant") is examine
+    assert Stack._examine_of_plug("files") is None
+    assert Stack._examine_of_plug("from-the-future") is None
+    assert Stack._examine_of_plug("qdrant") is examine
 
 
 # --- points read one by one -----------------------------------------------------------------------------------------
