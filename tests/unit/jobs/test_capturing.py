@@ -23,6 +23,14 @@ from unit.sources.qdrant.capture.taking import fill
 Open = Callable[..., recoup.Stack]
 
 
+def once_empty(look: Callable[[], list[str]]) -> list[str]:
+    """What is there when nothing is, or after a minute: workers that were at it learn a little later that it is over."""
+    latest = time.monotonic() + 60
+    while (found := look()) and time.monotonic() < latest:
+        time.sleep(0.1)
+    return found
+
+
 def kill(running: list[subprocess.Popen[bytes]]) -> None:
     running[0].kill()
 
@@ -150,7 +158,7 @@ def test_of_a_coordinator_that_is_killed_nothing_is_listed_and_the_next_backup_t
     assert report.exit_code == ExitCode.OK
     assert report.manifest is not None
     assert [info.name for info in stack.sets()] == [report.manifest.name]
-    assert bucket.keys("sets/.partial") == []
+    assert once_empty(lambda: bucket.keys("sets/.partial")) == [], "what came too late goes, too"
 
 
 def test_ctrl_c_ends_it_soon_and_the_workers_stop_too(
@@ -171,12 +179,9 @@ def test_ctrl_c_ends_it_soon_and_the_workers_stop_too(
     assert running[0].returncode == ExitCode.INTERRUPTED
     assert b"Traceback" not in told
     proxy.clear()
-    latest = time.monotonic() + 30
     stack = recoup.open(tmp_path / "recoup.yaml", environ={"S3_SECRET": bucket.account.secret_key}, cwd=tmp_path)
     assert stack.sets() == []
-    while any("/vectors/" in key for key in bucket.keys("sets/")) and time.monotonic() < latest:
-        time.sleep(0.1)
-    assert [key for key in bucket.keys("sets/") if "/vectors/" in key] == []
+    assert once_empty(lambda: [key for key in bucket.keys("sets/") if "/vectors/" in key]) == []
 
 
 def test_a_worker_without_its_secret_says_which_variable_it_lacks(
