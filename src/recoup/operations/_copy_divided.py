@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from recoup.errors import RecoupError, RefusedError
@@ -43,7 +44,19 @@ def run(plan: Plan, way: Way, crew: Crew) -> CopyReport:
 
 
 def _by(count: int, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    return (rows[first : first + count] for first in range(0, len(rows), count))
+    """Sets that may be on their way together. Those of one second are numbered as they arrive, so they go one after the other."""
+    together: list[Row] = []
+    for row in rows:
+        if len(together) == count or any(_second(row) == _second(other) for other in together):
+            yield together
+            together = []
+        together.append(row)
+    if together:
+        yield together
+
+
+def _second(row: Row) -> datetime:
+    return copy.parsed(row.set).time
 
 
 def _nothing() -> SetName:

@@ -134,6 +134,8 @@ def workers(address: str, target: str, version: str) -> Iterator[Workers]:
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             raise _unreachable(address, error) from None
         names = _fit(client.run(_version, on_error="return"), version)
+        if not names:
+            raise _unreachable(address, ConnectionError("the only ones that it knows do not answer"))
         yield Workers(client.get_executor(pure=False), target, names, lambda: _is_any(client))
 
 
@@ -164,7 +166,9 @@ def _version() -> str:
 
 
 def _fit(told: Mapping[str, Any], version: str) -> list[str]:
-    for address, found in told.items():
+    """Addresses of those that do jobs. One that does not answer is gone, and its scheduler has not noticed yet."""
+    names = {address: found for address, found in told.items() if not isinstance(found, OSError)}
+    for address, found in names.items():
         if isinstance(found, Exception):
             raise WorkersError(
                 f"worker {address} has no Recoup that could be asked: {found}",
@@ -175,7 +179,7 @@ def _fit(told: Mapping[str, Any], version: str) -> list[str]:
                 f"worker {address} has Recoup {found}, this machine has {version}",
                 "Install the same version everywhere; nothing was done.",
             )
-    return list(told)
+    return list(names)
 
 
 def _act(target: str, order: Order) -> dict[str, Any]:

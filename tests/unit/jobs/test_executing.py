@@ -30,6 +30,21 @@ def test_both_workers_are_found_fit_and_do_jobs_by_their_own_configuration(clust
         assert "RECOUP_CONFIG" in outcome.error.hint
 
 
+def test_a_worker_that_has_just_gone_is_left_out(cluster: Cluster) -> None:
+    cluster.kill("one")
+    with workers(cluster.address, RUN, HERE) as found:
+        assert len(found.names) == 1
+
+
+def test_workers_of_whom_none_answers_are_no_help(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> dict[str, object]:
+        return {"tcp://127.0.0.1:1": ConnectionResetError("Stream is closed")}
+
+    monkeypatch.setattr("distributed.Client.run", gone)
+    with pytest.raises(WorkersError, match="do not answer"), workers(cluster.address, RUN, HERE):
+        pass
+
+
 def test_a_worker_without_a_configuration_says_so(cluster: Cluster) -> None:
     with workers(cluster.address, RUN, HERE) as found:
         [outcome] = found.begin([ORDER])
