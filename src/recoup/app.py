@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RepairReport,
         RestoreReport,
         SetInfo,
+        StatusReport,
         StoredCopy,
         VerifyReport,
     )
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from recoup.operations.repair import Row as RepairRow
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
-    from recoup.operations.status import Report as StatusReport
     from recoup.operations.status import RepositoryState
     from recoup.operations.verify import Examiner
     from recoup.repository._base import KeyProof, Lock, Subset

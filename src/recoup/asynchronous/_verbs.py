@@ -16,9 +16,10 @@ from recoup.model.reports import (
     RepairReport,
     RestoreReport,
     SetInfo,
+    StatusReport,
     VerifyReport,
 )
-from recoup.operations import backup, doctor, restore, status
+from recoup.operations import backup, doctor, restore
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ VERBS: Mapping[str, Verb] = {
     "repair": Verb(Stack.repair, RepairReport, several=True),
     "sets": Verb(Stack.sets, SetInfo, several=True),
     "show": Verb(Stack.show, SetInfo),
-    "status": Verb(Stack.status, status.Report),
+    "status": Verb(Stack.status, StatusReport),
     "doctor": Verb(Stack.doctor, doctor.Report),
     "verify": Verb(Stack.verify, VerifyReport, several=True),
     "drill": Verb(Stack.drill, DrillReport),

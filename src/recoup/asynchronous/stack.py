@@ -27,12 +27,12 @@ if TYPE_CHECKING:
         RepairReport,
         RestoreReport,
         SetInfo,
+        StatusReport,
         VerifyReport,
     )
     from recoup.operations.backup import Plan as BackupPlan
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.restore import Row as RestoreRow
-    from recoup.operations.status import Report as StatusReport
 
 AsyncEmit = Callable[[News], Awaitable[None] | None]
 """Is told of every event and of progress: a coroutine function, or a plain one that does not block."""

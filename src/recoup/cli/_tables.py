@@ -18,9 +18,10 @@ if TYPE_CHECKING:
         DrillReport,
         RepairReport,
         RestoreReport,
+        StatusReport,
         VerifyReport,
     )
-    from recoup.operations import backup, copy, doctor, repair, restore, status
+    from recoup.operations import backup, copy, doctor, repair, restore
     from recoup.operations.prune import PrunePlan
 
 _DAMAGE = 50  # lines of damage shown of one set
@@ -266,7 +267,7 @@ def prune_plan(plan: "PrunePlan", now: datetime) -> Table:
     return table
 
 
-def status_report(report: "status.Report") -> Table:
+def status_report(report: "StatusReport") -> Table:
     """`status`."""
     table = _table("Source", "Repository", "Newest good set", "Age", "Proven", "Remark", fold=("Repository", "Remark"))
     for row in report.rows:

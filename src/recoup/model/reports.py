@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from recoup.errors import ExitCode
 from recoup.model.facts import Comparison
@@ -461,3 +462,139 @@ class PruneReport:
     kept: tuple[str, ...]
     freed_bytes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A condition that a person has to know of.
+
+    Attributes:
+        key: what it is and of what, `too-old:local:cache`: the same as long as the condition lasts.
+        level: `warning` (a backup is there, and something is doubtful) or `critical` (a recovery would fail or lose much).
+        repository: name; empty when it is about none.
+        source: name; empty when it is about none.
+        sentence: what is wrong.
+        hint: what to do; empty where nothing sensible can be said.
+    """
+
+    key: str
+    level: Literal["warning", "critical"]
+    repository: str
+    source: str
+    sentence: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One source in one repository.
+
+    Attributes:
+        repository: name.
+        source: name.
+        set: the newest set that holds a good copy; empty when there is none.
+        time: when that set was begun (UTC).
+        age_seconds: how old it is.
+        bytes: how much it holds of the source.
+        proven: when that set was last proven by a drill; None when never.
+        problem: the gravest problem of this row; empty when all is well.
+        max_age_seconds: how old it may become; None when it may become any age.
+        median_bytes: the median of the good copies before it, at most ten; None when there are none.
+        next_due: when the schedule makes the next one (UTC); None when it does not.
+    """
+
+    repository: str
+    source: str
+    set: str
+    time: datetime | None
+    age_seconds: float | None
+    bytes: int
+    proven: datetime | None
+    problem: str = ""
+    max_age_seconds: float | None = None
+    median_bytes: int | None = None
+    next_due: datetime | None = None
+
+    @property
+    def change(self) -> float | None:
+        """How much larger it is than the median of those before it: 0.1 is a tenth more; None when that means nothing."""
+        return None if not self.median_bytes or not self.set else self.bytes / self.median_bytes - 1
+
+
+@dataclass(frozen=True)
+class RepositoryStatus:
+    """How a repository is.
+
+    Attributes:
+        repository: name.
+        sets: how many it holds.
+        free_bytes: what it has left; None where unknown.
+        growth_bytes: by how much it grows in a day at present, what prune removes taken off; None where unknown.
+        failure: why it cannot be read; empty when it can.
+    """
+
+    repository: str
+    sets: int = 0
+    free_bytes: int | None = None
+    growth_bytes: float | None = None
+    failure: str = ""
+
+    @property
+    def days_until_full(self) -> float | None:
+        """How long the free space lasts; None where that is unknown, or nothing grows."""
+        if self.free_bytes is None or self.growth_bytes is None or self.growth_bytes <= 0:
+            return None
+        return self.free_bytes / self.growth_bytes
+
+
+@dataclass(frozen=True)
+class VerbRun:
+    """One run of a verb, as this machine remembers it.
+
+    Attributes:
+        verb: `backup`, `prune`, `verify`, `drill` or `copy`.
+        sources: names of the sources that it was asked for; empty for all.
+        repository: names of the repositories, with commas between them.
+        started: when (UTC).
+        finished: when (UTC).
+        exit_code: what it returned, or would have returned at the command line.
+        sentence: what went wrong; empty when nothing did.
+    """
+
+    verb: str
+    sources: tuple[str, ...]
+    repository: str
+    started: datetime
+    finished: datetime
+    exit_code: int
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """The state of a stack's backups.
+
+    Attributes:
+        rows: one for each source and repository.
+        sets: how many sets there are, over all repositories.
+        newest: name of the newest set of all; empty when there is none.
+        newest_outcome: its outcome; `unreadable` where its manifest cannot be read.
+        repositories: one for each repository.
+        problems: what a person has to know, the gravest first.
+        runs: the last run of each verb that this machine remembers.
+    """
+
+    rows: tuple[StatusRow, ...]
+    sets: int
+    newest: str
+    newest_outcome: str
+    repositories: tuple[RepositoryStatus, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    runs: tuple[VerbRun, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when every source has a good holding and there is no problem, else 3; 1 when nothing is held at all."""
+        if not any(row.set for row in self.rows):
+            return ExitCode.FAILED
+        return ExitCode.INCOMPLETE if self.problems else ExitCode.OK

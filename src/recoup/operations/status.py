@@ -3,62 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from recoup.errors import ExitCode, RecoupError
+from recoup.errors import RecoupError
 from recoup.model.names import SetName
-from recoup.model.reports import SetInfo
+from recoup.model.reports import Problem, RepositoryStatus, SetInfo, StatusReport, StatusRow
 from recoup.operations.selection import holds, sources_of
-
-
-@dataclass(frozen=True)
-class Row:
-    """One source in one repository.
-
-    Attributes:
-        repository: name.
-        source: name.
-        set: the newest set that holds a good copy; empty when there is none.
-        time: when that set was begun (UTC).
-        age_seconds: how old it is.
-        bytes: how much it holds of the source.
-        proven: when that set was last proven by a drill; None when never.
-        problem: what a person has to know; empty when all is well.
-    """
-
-    repository: str
-    source: str
-    set: str
-    time: datetime | None
-    age_seconds: float | None
-    bytes: int
-    proven: datetime | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The state of a stack's backups.
-
-    Attributes:
-        rows: one for each source and repository.
-        sets: how many sets there are, over all repositories.
-        newest: name of the newest set of all; empty when there is none.
-        newest_outcome: its outcome; `unreadable` where its manifest cannot be read.
-        free_bytes: by repository; None where unknown.
-    """
-
-    rows: tuple[Row, ...]
-    sets: int
-    newest: str
-    newest_outcome: str
-    free_bytes: dict[str, int | None]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """0 when every source has a good holding and nothing is doubtful, else 3; 1 when nothing is held at all."""
-        if not any(row.set for row in self.rows):
-            return ExitCode.FAILED
-        return ExitCode.INCOMPLETE if any(row.problem for row in self.rows) else ExitCode.OK
 
 
 @dataclass(frozen=True)
@@ -78,7 +28,7 @@ class RepositoryState:
     failure: RecoupError | None = None
 
 
-def report(states: Sequence[RepositoryState], configured: Sequence[str], now: datetime) -> Report:
+def report(states: Sequence[RepositoryState], configured: Sequence[str], now: datetime) -> StatusReport:
     """The state of a stack's backups from that of its repositories. Pure.
 
     Args:
@@ -86,22 +36,39 @@ def report(states: Sequence[RepositoryState], configured: Sequence[str], now: da
         configured: names of the configured sources; without any, those that the sets have.
         now: the present moment.
     """
-    found = list[Row]()
+    found, problems = list[StatusRow](), list[Problem]()
     for state in states:
         sources = configured or sources_of(state.infos, ())
         if state.failure is None:
             found += rows(state.repository, state.infos, sources, now)
         else:
             problem = f"the repository cannot be read: {state.failure}"
-            found += [Row(state.repository, name, "", None, None, 0, None, problem) for name in sources or ("-",)]
+            found += [StatusRow(state.repository, name, "", None, None, 0, None, problem) for name in sources or ("-",)]
+            key = f"unreadable:{state.repository}"
+            problems.append(Problem(key, "critical", state.repository, "", problem, state.failure.hint))
+    problems += [_of_row(row) for row in found if row.problem and f"unreadable:{row.repository}" not in _keys(problems)]
     infos = [info for state in states for info in state.infos]
     last = newest(infos)
     outcome = "" if last is None else last.manifest.outcome if last.manifest else "unreadable"
-    free = {state.repository: state.free_bytes for state in states}
-    return Report(tuple(found), len(infos), last.name if last else "", outcome, free)
+    repositories = tuple(_repository(state) for state in states)
+    return StatusReport(tuple(found), len(infos), last.name if last else "", outcome, repositories, tuple(problems))
 
 
-def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now: datetime) -> tuple[Row, ...]:
+def _keys(problems: Sequence[Problem]) -> set[str]:
+    return {problem.key for problem in problems}
+
+
+def _of_row(row: StatusRow) -> Problem:
+    level: Literal["warning", "critical"] = "warning" if row.set else "critical"
+    return Problem(f"source:{row.repository}:{row.source}", level, row.repository, row.source, row.problem)
+
+
+def _repository(state: RepositoryState) -> RepositoryStatus:
+    failure = "" if state.failure is None else state.failure.message
+    return RepositoryStatus(state.repository, len(state.infos), state.free_bytes, failure=failure)
+
+
+def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now: datetime) -> tuple[StatusRow, ...]:
     """The state of each source in one repository. Pure.
 
     Args:
@@ -114,7 +81,7 @@ def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now:
     return tuple(_row(repository, source, newest_first, now) for source in sources)
 
 
-def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) -> Row:
+def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) -> StatusRow:
     for index, info in enumerate(infos):
         if info.manifest is None or not holds(info, source):
             continue
@@ -122,10 +89,10 @@ def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) 
         age = (now - info.manifest.started).total_seconds()
         problem = _problem(source, infos[:index], info, age)
         time = info.manifest.started
-        return Row(repository, source, info.name, time, age, record.bytes, info.standing.proven, problem)
+        return StatusRow(repository, source, info.name, time, age, record.bytes, info.standing.proven, problem)
     newest_try = next((i.manifest.sources[source] for i in infos if i.manifest and source in i.manifest.sources), None)
     absent = newest_try is not None and newest_try.outcome == "absent"
-    return Row(repository, source, "", None, None, 0, None, "" if absent else "never backed up")
+    return StatusRow(repository, source, "", None, None, 0, None, "" if absent else "never backed up")
 
 
 def _problem(source: str, newer: Sequence[SetInfo], info: SetInfo, age: float) -> str:

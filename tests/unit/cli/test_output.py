@@ -26,14 +26,17 @@ from recoup.model.reports import (
     Damage,
     DrillReport,
     RepairReport,
+    RepositoryStatus,
     RestoredSource,
     RestoreReport,
     SetInfo,
     SourceDrill,
+    StatusReport,
+    StatusRow,
     StoredCopy,
     VerifyReport,
 )
-from recoup.operations import backup, doctor, status
+from recoup.operations import backup, doctor
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "cli"
@@ -206,18 +209,18 @@ _BACKUP_PLAN = backup.Plan(
     9_000_000_000,
 )
 
-_STATUS = status.Report(
+_STATUS = StatusReport(
     (
-        status.Row("local", "cache", "backup_20261121_090000", NOW, 10_800.0, 3_400_000_000, NOW),
-        status.Row(
+        StatusRow("local", "cache", "backup_20261121_090000", NOW, 10_800.0, 3_400_000_000, NOW),
+        StatusRow(
             "local", "storage", "backup_20261119_020000", NOW, 208_800.0, 9, None, "the newest try is incomplete"
         ),
-        status.Row("local", "vectors", "", None, None, 0, None, "never backed up"),
+        StatusRow("local", "vectors", "", None, None, 0, None, "never backed up"),
     ),
     3,
     "backup_20261121_090000",
     "complete",
-    {"local": 9_000_000_000},
+    (RepositoryStatus("local", 3, 9_000_000_000),),
 )
 
 _DOCTOR = doctor.Report(
