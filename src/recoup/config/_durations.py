@@ -20,7 +20,7 @@ def parsed(text: str) -> timedelta:
     Raises:
         ValueError: it is none; the message is "problem; advice".
     """
-    if not text or not re.match(PATTERN, text):
+    if not text or not re.fullmatch(PATTERN, text):
         raise ValueError(f"{text!r} is no length of time; {_ADVICE}")
     found = re.findall(r"([0-9]+)([wdhms])", text)
     return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in found))
@@ -45,4 +45,7 @@ Duration = Annotated[
     PlainSerializer(spelled, return_type=str),
     WithJsonSchema({"type": "string", "pattern": PATTERN}),
 ]
-"""A length of time, in settings that run by the clock; `m` is minutes. `Span`, that of `keep`, is another thing: its `m` is months."""
+"""A length of time, in settings that run by the clock: `m` is minutes. `Span`, that of `keep`, is another thing: there it is months.
+
+A default is written as a text, `Field("24h", validate_default=True)`: so it stands in the schema and the reference.
+"""
