@@ -45,7 +45,7 @@ Duration = Annotated[
     PlainSerializer(spelled, return_type=str),
     WithJsonSchema({"type": "string", "pattern": PATTERN}),
 ]
-"""A length of time, in settings that run by the clock: `m` is minutes. `Span`, that of `keep`, is another thing: there it is months.
+"""A length of time, in settings that run by the clock: `m` is minutes. In `Span`, that of `keep`, it is months.
 
 A default is written as a text, `Field("24h", validate_default=True)`: so it stands in the schema and the reference.
 """
