@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -81,7 +81,8 @@ def translate(error: ValidationError, node: Node, schema: _schemas.Schema, above
         key = (*path, location[-1]) if detail["type"] == "missing" else path
         if key not in faults:  # each alternative of a type reports its own; one says it all
             problem, advice = _words(detail["type"], location, found, schema, path, str(detail["msg"]))
-            faults[key] = Fault(found.place, (*above, *key), problem, advice)
+            origin = replace(found.place, variables=found.origin.variables)
+            faults[key] = Fault(origin, (*above, *key), problem, advice)
     return list(faults.values())
 
 

@@ -32,6 +32,18 @@ def _layout(value: Any) -> Any:
     return value
 
 
+def _compression(value: Any) -> Any:
+    """Other programs' yes and no, as `BACKUP_COMPRESSION=true`."""
+    spoken = str(value).lower() if isinstance(value, bool | str) else ""
+    return {"true": "zstd", "false": "none"}.get(spoken, value)
+
+
+def _some_time(span: str) -> str:
+    if not any(digit in span for digit in "123456789"):
+        raise ValueError(f"'{span}' is no time at all; write at least one hour, or leave the key out")
+    return span
+
+
 def _time_zone(name: str) -> str:
     try:
         return ZoneInfo(name).key
@@ -82,7 +94,9 @@ Count = Annotated[int, Field(ge=0)] | Literal["unlimited"]
 """How many to keep: a number, or all."""
 
 Span = Annotated[
-    str, StringConstraints(pattern=r"^([0-9]{1,4}y)?([0-9]{1,5}m)?([0-9]{1,6}d)?([0-9]{1,6}h)?$", min_length=2)
+    str,
+    StringConstraints(pattern=r"^([0-9]{1,4}y)?([0-9]{1,5}m)?([0-9]{1,6}d)?([0-9]{1,6}h)?$", min_length=2),
+    AfterValidator(_some_time),
 ]
 """A length of time as restic writes it: `2y5m7d3h` is two years, five months, seven days and three hours."""
 
@@ -220,7 +234,11 @@ class RepositorySettings(_Settings):
         description="How folders are stored: as folders, or each in one archive. "
         "With `encrypt` always as archives: without this key as `tar`.",
     )
-    compression: Literal["none", "zstd", "gzip"] = Field("none", description="How single files are compressed.")
+    compression: Annotated[Literal["none", "zstd", "gzip"], BeforeValidator(_compression)] = Field(
+        "none",
+        description="How single files are compressed. What other programs call `true` and `false`, as in "
+        "`BACKUP_COMPRESSION=true`, is zstd and none.",
+    )
     compression_level: Annotated[int, Field(ge=1, le=22)] | None = Field(
         None,
         description="How hard to compress: 1 to 22 with zstd, 1 to 9 with gzip. Without it the program's own default.",
