@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoup.cli._session import session, verb
-from recoup.errors import ExitCode, UsageError
+from recoup.errors import ExitCode
 from recoup.model.names import shown
 
 if TYPE_CHECKING:
     from recoup.model.reports import VerifyReport
-    from recoup.repository._base import Subset
 
 
 @verb
@@ -27,9 +26,10 @@ def verify(
     It proves that the bytes are those that were stored. That they restore is what `drill` proves.
     """
     from recoup.cli import _figures, _tables
+    from recoup.repository import _subset
 
     now = session(context)
-    subset = parse_subset(read_data_subset)
+    subset = _subset.parsed(read_data_subset, secrets.randbits(32))
     if now.dry_run:
         names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
         now.result("plan", {"sets": names})
@@ -53,26 +53,3 @@ def verify(
     if read_data_subset != "100%":
         now.show("Only a part of the bytes was read; names and sizes of all files were compared.")
     return max(report.exit_code for report in reports)
-
-
-def parse_subset(text: str) -> "Subset":
-    """`2/7` or `5%`.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    from recoup.repository._base import Subset
-
-    number, slash, total = text.partition("/")
-    if slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
-        return Subset(int(number), int(total))
-    if text.endswith("%"):
-        try:
-            share = float(text[:-1]) / 100
-        except ValueError:
-            share = 0.0
-        if share == 1.0:
-            return Subset()
-        if 0 < share < 1:
-            return Subset(share=share, seed=secrets.randbits(32))
-    raise UsageError(f"{text!r} is no subset", "Write a slice such as 2/7, or a share such as 5%.")

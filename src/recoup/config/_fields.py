@@ -20,6 +20,7 @@ class Field:
         meaning: what it does.
         group: the schema of the group of keys that it holds, None when it holds none.
         named: whether the keys of that group are names that a person chooses.
+        listed: whether it is a list of such groups.
         choice: whether it is nothing or one of several groups of keys, so that no default of theirs can stand.
     """
 
@@ -30,6 +31,7 @@ class Field:
     meaning: str
     group: _schemas.Schema | None = None
     named: bool = False
+    listed: bool = False
     choice: bool = False
 
 
@@ -42,6 +44,7 @@ def of(root: _schemas.Schema, schema: _schemas.Schema) -> list[Field]:
 def _field(root: _schemas.Schema, key: str, wanted: _schemas.Schema, *, required: bool) -> Field:
     variants = [variant for variant in _schemas.variants(root, wanted) if variant.get("type") != "null"]
     groups = [variant for variant in variants if variant.get("type") == "object" and not _is_plain(root, variant)]
+    items = [] if groups else _items(root, variants)
     named = bool(groups) and isinstance(groups[0].get("additionalProperties"), Mapping)
     choice = bool(groups) and wanted.get("default", "") is None and _is_choice(root, groups[0])
     return Field(
@@ -50,10 +53,17 @@ def _field(root: _schemas.Schema, key: str, wanted: _schemas.Schema, *, required
         required=required,
         default="" if required or (groups and not choice) else _default(wanted),
         meaning=str(wanted.get("description", "")),
-        group=groups[0] if groups else None,
+        group=next(iter((*groups, *items)), None),
         named=named,
+        listed=bool(items),
         choice=choice,
     )
+
+
+def _items(root: _schemas.Schema, variants: list[_schemas.Schema]) -> list[_schemas.Schema]:
+    """The groups of keys that a list holds."""
+    held = (one for variant in variants for one in _schemas.variants(root, variant.get("items", {})))
+    return [one for one in held if "properties" in one]
 
 
 def _is_plain(root: _schemas.Schema, group: _schemas.Schema) -> bool:

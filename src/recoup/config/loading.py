@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from recoup.config import _faults, _keyed, _search, _secrets, _variables, _yaml
+from recoup.config import _faults, _keyed, _schedule, _search, _secrets, _variables, _yaml
 from recoup.config._faults import Fault
 from recoup.config._tree import DEFAULT, KeyPath, Node, Origin, child, merge, plain, put, walk
 from recoup.config.settings import Settings
@@ -167,6 +167,9 @@ class _Loading:
         for repository in settings.repositories.values() if settings else ():
             secrets.update(_secrets.of_model(repository))
         faults += _twins(child(tree, "repositories"), ("repositories",))
+        if settings is not None:
+            named = frozenset(found.entries if found else ())
+            faults += _schedule.faults(settings.schedule, child(tree, "schedule"), named, settings.repositories)
         faults.sort(key=lambda fault: (fault.origin.name, fault.origin.line, fault.origin.column))
         _faults.raise_all(faults, Masker(secrets))
         if settings is None:

@@ -82,6 +82,8 @@ def _group(whole: _schemas.Schema, field: _fields.Field, path: str, level: int =
     if field.named:
         path += ".<name>"
         group = next(_schemas.variants(whole, group["additionalProperties"]))
+    if field.listed:
+        path += "[]"
     fields = _fields.of(whole, group)
     yield f"{'#' * level} `{path}`\n"
     yield f"{field.meaning}\n"

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from recoup.config import _fields, _schemas
+from recoup.config._schedule import SAMPLE
 from recoup.config.schema import FILE_NAME, described
 
 _WIDTH = 100  # columns
@@ -20,6 +21,10 @@ _VALUES = {
     "sources.my-directory.wait.port": "6333",
 }
 """What the sample sets; all else is there as a comment with its default."""
+
+
+_EXAMPLES = {"schedule": SAMPLE}
+"""What stands for lists of groups of keys, as a comment; whose keys are in the reference."""
 
 
 def schema_lines(place: str = FILE_NAME) -> str:
@@ -91,7 +96,9 @@ def _entry(
     """
     yield from _comment(field.meaning, depth)
     indent = _INDENT * depth
-    if field.group is not None and not field.choice:
+    if field.listed:
+        yield from (f"{indent}# {line}" for line in _EXAMPLES.get(path, f"{field.key}: []").splitlines())
+    elif field.group is not None and not field.choice:
         yield from _commented_group(whole, field, path, depth, inert=inert)
     elif path in _VALUES or inert:
         yield f"{indent}{field.key}: {_VALUES.get(path, field.default)}"

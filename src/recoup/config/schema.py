@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from recoup.config import _secrets
-from recoup.config.settings import NAME_PATTERN, Settings
+from recoup.config._group import NAME_PATTERN
+from recoup.config.settings import Settings
 from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
 

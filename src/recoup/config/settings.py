@@ -3,15 +3,15 @@
 The sources are not here: each is read by its plug's own `Options` (`recoup.sources`).
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from recoup.config._group import Group, Name, TimeZone
+from recoup.config._schedule import ScheduleLine
 from recoup.errors import ConfigError
 from recoup.storage._object_options import ObjectOptions
 
@@ -44,16 +44,6 @@ def _some_time(span: str) -> str:
     return span
 
 
-def _time_zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        nearest = difflib.get_close_matches(name, available_timezones(), 1)
-        raise ValueError(
-            f"'{name}' is not a time zone" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
-        ) from None
-
-
 def _url(url: str) -> str:
     found = _URL.match(url)
     if not found:
@@ -78,18 +68,6 @@ def _object_url(url: str) -> str:
     return url
 
 
-class _Settings(BaseModel):
-    """What all settings have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
-
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-"""`recoup.model.names.SOURCE_NAME` as JSON schema spells it."""
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""A repository's name, by the same rule as a source's."""
-
 Count = Annotated[int, Field(ge=0)] | Literal["unlimited"]
 """How many to keep: a number, or all."""
 
@@ -101,7 +79,7 @@ Span = Annotated[
 """A length of time as restic writes it: `2y5m7d3h` is two years, five months, seven days and three hours."""
 
 
-class KeepSettings(_Settings):
+class KeepSettings(Group):
     """Which sets `prune` keeps; a set stays when any rule keeps it. With no rule at all everything stays."""
 
     last: Count | None = Field(None, description="The newest sets, this many.")
@@ -140,7 +118,7 @@ class KeepSettings(_Settings):
     )
 
 
-class GpgSettings(_Settings):
+class GpgSettings(Group):
     """Encryption by the program gpg: with a passphrase, or, with `recipients`, to public keys."""
 
     passphrase_file: Path | None = Field(
@@ -168,7 +146,7 @@ class GpgSettings(_Settings):
         return self
 
 
-class AgeSettings(_Settings):
+class AgeSettings(Group):
     """Encryption by age to public keys."""
 
     recipients: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
@@ -180,7 +158,7 @@ class AgeSettings(_Settings):
     )
 
 
-class EncryptSettings(_Settings):
+class EncryptSettings(Group):
     """How stored files are encrypted. Either `gpg` or `age`."""
 
     gpg: GpgSettings | None = Field(None, description="By gpg; `gpg --decrypt` opens each file.")
@@ -196,7 +174,7 @@ class EncryptSettings(_Settings):
 _PLAIN = ObjectOptions()
 
 
-class RepositorySettings(_Settings):
+class RepositorySettings(Group):
     """A place where backup sets are kept. Either `path` or `url`."""
 
     path: Path | None = Field(None, description="The repository's folder.")
@@ -251,7 +229,7 @@ class RepositorySettings(_Settings):
         description="With `encrypt`: encrypts manifests, too. Then `list`, `status` and `prune` need what opens them.",
     )
     keep: KeepSettings = Field(default_factory=KeepSettings, description="Which sets `prune` keeps.")
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+    time_zone: TimeZone = Field(
         "UTC",
         description="Time zone in which hours, days, weeks, months and years of `keep` begin, for example Europe/Berlin.",
     )
@@ -329,7 +307,7 @@ class RepositorySettings(_Settings):
         return self
 
 
-class EventSettings(_Settings):
+class EventSettings(Group):
     """Where the news of a run are written, besides the terminal."""
 
     jsonl: Path | None = Field(None, description="File to which each event is appended as one line of JSON.")
@@ -341,7 +319,7 @@ class EventSettings(_Settings):
     log: Path | None = Field(None, description="File to which plain log lines are appended.")
 
 
-class ExecutionSettings(_Settings):
+class ExecutionSettings(Group):
     """Settings of where independent pieces of work are done."""
 
     dask: Annotated[str, StringConstraints(pattern=r"^[a-z]+://[^@\s]+$")] | None = Field(
@@ -351,7 +329,7 @@ class ExecutionSettings(_Settings):
     )
 
 
-class Settings(_Settings):
+class Settings(Group):
     """All settings of a stack but its sources."""
 
     version: Literal[1] = Field(description="Version of this file's format.")
@@ -362,6 +340,9 @@ class Settings(_Settings):
         default_factory=dict, description="Where backup sets are kept, by name."
     )
     events: EventSettings = Field(default_factory=EventSettings, description="Where the news of a run are written.")
+    schedule: tuple[ScheduleLine, ...] = Field(
+        (), description="What `recoup daemon` and `recoup schedule tick` run, and when: a list of jobs."
+    )
     staging: Path | None = Field(
         None,
         description="Folder for copies made while a source is captured. Without it, a folder beside the repository, or, "

@@ -1,0 +1,187 @@
+"""The settings of `schedule:`, what they mean for the command line of a job, and what is wrong with them as a whole."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from recoup.config._durations import Duration
+from recoup.config._faults import Fault, unknown_word
+from recoup.config._group import Group, Name, TimeZone
+from recoup.config._tree import Node, child
+from recoup.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from recoup.config.settings import RepositorySettings
+
+SAMPLE = """\
+schedule:
+  - {run: backup, cron: "0 2 * * *"}
+  - {run: prune, cron: "30 4 * * *"}
+  - {run: drill, cron: "0 5 * * 0", jitter: 10m}
+  - {run: verify, cron: "0 6 1 * *", read_data_subset: 10%}
+"""
+"""A schedule to begin with."""
+
+_SHORTEST = timedelta(minutes=1)
+
+_ONLY_FOR = {
+    "sources": ("backup", "prune", "drill"),
+    "repository": ("prune", "verify", "drill", "copy", "status"),
+    "to": ("backup", "copy"),
+    "read_data_subset": ("verify",),
+    "full": ("drill",),
+}
+"""Which verbs know a key; the others are for all."""
+
+
+def _cron(text: str) -> str:
+    from recoup.scheduler.cron import checked
+
+    try:
+        return checked(text)
+    except ConfigError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _long_enough(every: timedelta) -> timedelta:
+    if every < _SHORTEST:
+        raise ValueError("it is shorter than a minute; write at least 1m")
+    return every
+
+
+def _subset(text: str) -> str:
+    from recoup.repository import _subset as subsets
+
+    try:
+        subsets.parsed(text)
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+    return text
+
+
+class ScheduleLine(Group):
+    """One job of the schedule."""
+
+    run: Literal["backup", "prune", "verify", "drill", "copy", "status"] = Field(
+        description="The verb. `status` looks for what is wrong and sends notices."
+    )
+    name: Name | None = Field(
+        None,
+        description="The job's name, by which it is remembered. Without it, the verb and the sources, as in `backup-db`.",
+    )
+    cron: Annotated[str, AfterValidator(_cron)] | None = Field(
+        None,
+        description='When, as cron says it: minute, hour, day, month and day of the week, as in `"0 2 * * *"`; '
+        "or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
+    )
+    every: Annotated[Duration, AfterValidator(_long_enough)] | None = Field(
+        None,
+        description="How often, instead of `cron`: first when the schedule first sees the line, then in this distance.",
+    )
+    timezone: TimeZone | None = Field(
+        None, description="Time zone of `cron`, for example Europe/Berlin. Without it, that of the machine."
+    )
+    jitter: Duration = Field(
+        "0s",
+        validate_default=True,
+        description="At most how much later it runs, so that many machines do not begin at once; the same on each run.",
+    )
+    catch_up: bool = Field(
+        True, description="Whether a time that was missed (machine off or asleep, run killed) is made up for, once."
+    )
+    sources: tuple[Name, ...] = Field((), description="With backup, prune and drill: only these sources.")
+    to: tuple[Name, ...] = Field(
+        (), description="With backup: into these repositories. With copy: the one that gets the sets."
+    )
+    repository: Name | None = Field(
+        None,
+        description="With prune, verify, drill, copy and status: the repository to work on; with copy the one to read.",
+    )
+    read_data_subset: Annotated[str, AfterValidator(_subset)] | None = Field(
+        None, description="With verify: which part of the bytes is read, as `10%` or `2/7`."
+    )
+    full: bool = Field(False, description="With drill: everything, as after the loss of the machine.")
+
+    @property
+    def label(self) -> str:
+        """The job's name, given or made."""
+        return self.name or "-".join((self.run, *self.sources))
+
+    @model_validator(mode="after")
+    def _one_time(self) -> "ScheduleLine":
+        if self.cron is not None and self.every is not None:
+            raise ValueError("`cron` and `every` are both given; keep one of them")
+        if self.cron is None and self.every is None:
+            raise ValueError('it says no time; add `cron: "0 2 * * *"` or `every: 6h`')
+        if self.timezone is not None and self.cron is None:
+            raise ValueError("`timezone` has no meaning with `every`; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_verb(self) -> "ScheduleLine":
+        for key, verbs in _ONLY_FOR.items():
+            if getattr(self, key) and self.run not in verbs:
+                raise ValueError(f"`{key}` has no meaning with `run: {self.run}`; it goes with {', '.join(verbs)}")
+        if self.run == "copy" and len(self.to) != 1:
+            raise ValueError("`run: copy` needs one repository that gets the sets; add `to: [NAME]`")
+        if self.full and self.sources:
+            raise ValueError("`full` is everything; remove `sources`")
+        return self
+
+    def arguments(self) -> list[str]:
+        """What stands behind `recoup` and the configuration's own options to run the job by hand."""
+        found = [self.run]
+        if self.sources:
+            found += ["--source", ",".join(self.sources)]
+        if self.to:
+            found += ["--to", ",".join(self.to)]
+        if self.repository is not None:
+            found += ["--repository", self.repository]
+        if self.read_data_subset is not None:
+            found += ["--read-data-subset", self.read_data_subset]
+        if self.full:
+            found.append("--full")
+        return [*found, "--yes"] if self.run == "prune" else found
+
+
+def faults(
+    lines: tuple[ScheduleLine, ...],
+    found: Node | None,
+    sources: frozenset[str],
+    repositories: "Mapping[str, RepositorySettings]",
+) -> Iterator[Fault]:
+    """What is wrong with lines that are right one by one.
+
+    Args:
+        lines: they.
+        found: the node of `schedule`.
+        sources: names of all sources, also of those that have mistakes of their own.
+        repositories: the repositories.
+    """
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        node = child(found, number) if found else None
+        if node is None:
+            continue
+        yield from _unknown(node, ("schedule", number, "sources"), line.sources, sources)
+        yield from _unknown(node, ("schedule", number, "to"), line.to, repositories)
+        wanted = () if line.repository is None else (line.repository,)
+        yield from _unknown(node, ("schedule", number, "repository"), wanted, repositories)
+        if line.label in first:
+            problem = f"is called `{line.label}`, as is `schedule.{first[line.label]}`"
+            yield Fault(node.place, ("schedule", number), problem, "Give one of them another `name`.")
+        first.setdefault(line.label, number)
+
+
+def _unknown(
+    node: Node, path: tuple[str | int, ...], wanted: tuple[str, ...], known: "frozenset[str] | Mapping[str, object]"
+) -> Iterator[Fault]:
+    what = "source" if path[-1] == "sources" else "repository"
+    key = child(node, str(path[-1]))
+    for name in wanted:
+        if name not in known and (name, path[-1]) != ("all", "to"):
+            place = key.place if key else node.place
+            advice = unknown_word(name, sorted(known)) if known else f"There is no {what} at all."
+            yield Fault(place, path, f"names the {what} `{name}`, which is not configured", advice)
