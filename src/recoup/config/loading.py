@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from recoup.config import _faults, _keyed, _schedule, _search, _secrets, _variables, _yaml
+from recoup.config import _faults, _keyed, _schedule, _search, _secrets, _variables, _watch, _yaml
 from recoup.config._faults import Fault
 from recoup.config._tree import DEFAULT, KeyPath, Node, Origin, child, merge, plain, put, walk
 from recoup.config.settings import Settings
@@ -170,6 +170,7 @@ class _Loading:
         if settings is not None:
             named = frozenset(found.entries if found else ())
             faults += _schedule.faults(settings.schedule, child(tree, "schedule"), named, settings.repositories)
+            faults += _watch.faults(settings.watch, child(tree, "watch"), named)
         faults.sort(key=lambda fault: (fault.origin.name, fault.origin.line, fault.origin.column))
         _faults.raise_all(faults, Masker(secrets))
         if settings is None:

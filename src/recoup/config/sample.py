@@ -10,7 +10,7 @@ from recoup.config.schema import FILE_NAME, described
 _WIDTH = 100  # columns
 _INDENT = "  "
 
-_NAMES = {"repositories": "local"}
+_NAMES = {"repositories": "local", "watch.sources": "my-files"}
 _VALUES = {
     "version": "1",
     "stack": "my-stack",

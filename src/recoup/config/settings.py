@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from recoup.config._group import Group, Name, TimeZone
 from recoup.config._schedule import ScheduleLine
+from recoup.config._watch import WatchSettings
 from recoup.errors import ConfigError
 from recoup.storage._object_options import ObjectOptions
 
@@ -342,6 +343,9 @@ class Settings(Group):
     events: EventSettings = Field(default_factory=EventSettings, description="Where the news of a run are written.")
     schedule: tuple[ScheduleLine, ...] = Field(
         (), description="What `recoup daemon` and `recoup schedule tick` run, and when: a list of jobs."
+    )
+    watch: WatchSettings = Field(
+        default_factory=WatchSettings, description="From when on `recoup status` calls something a problem."
     )
     staging: Path | None = Field(
         None,
