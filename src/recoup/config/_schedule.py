@@ -1,8 +1,9 @@
 """The settings of `schedule:`, what they mean for the command line of a job, and what is wrong with them as a whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -11,9 +12,11 @@ from recoup.config._faults import Fault, unknown_word
 from recoup.config._group import Group, Name, TimeZone
 from recoup.config._tree import Node, child
 from recoup.errors import ConfigError, UsageError
+from recoup.system.clock import local_zone
 
 if TYPE_CHECKING:
     from recoup.config.settings import RepositorySettings
+    from recoup.scheduler._jobs import Job
 
 SAMPLE = """\
 schedule:
@@ -25,6 +28,9 @@ schedule:
 """A schedule to begin with."""
 
 _SHORTEST = timedelta(minutes=1)
+
+_ALWAYS = {"prune": ("--yes",)}
+"""What a verb needs where nobody can be asked."""
 
 _ONLY_FOR = {
     "sources": ("backup", "prune", "drill"),
@@ -130,9 +136,10 @@ class ScheduleLine(Group):
             raise ValueError("`full` is everything; remove `sources`")
         return self
 
-    def arguments(self) -> list[str]:
+    @property
+    def arguments(self) -> tuple[str, ...]:
         """What stands behind `recoup` and the configuration's own options to run the job by hand."""
-        found = [self.run]
+        found = [self.run, *_ALWAYS.get(self.run, ())]
         if self.sources:
             found += ["--source", ",".join(self.sources)]
         if self.to:
@@ -141,9 +148,34 @@ class ScheduleLine(Group):
             found += ["--repository", self.repository]
         if self.read_data_subset is not None:
             found += ["--read-data-subset", self.read_data_subset]
-        if self.full:
-            found.append("--full")
-        return [*found, "--yes"] if self.run == "prune" else found
+        return (*found, "--full") if self.full else tuple(found)
+
+
+def jobs(lines: Sequence[ScheduleLine], stack: str, host: str) -> "tuple[Job, ...]":
+    """The jobs of a schedule.
+
+    Args:
+        lines: its lines.
+        stack: the stack's name.
+        host: this machine's name: each machine has a jitter of its own.
+    """
+    from recoup.scheduler._jobs import Job
+    from recoup.scheduler.cron import jitter
+
+    here = local_zone()
+    return tuple(
+        Job(
+            name=line.label,
+            arguments=line.arguments,
+            cron=line.cron or "",
+            zone=ZoneInfo(line.timezone) if line.timezone else here,
+            every=line.every,
+            jitter=jitter(line.jitter, host, stack, line.label),
+            catch_up=line.catch_up,
+            sources=line.sources,
+        )
+        for line in lines
+    )
 
 
 def faults(

@@ -1,7 +1,8 @@
 """The only place that reads the clock. Everybody else is handed a `Clock`."""
 
+import contextlib
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
 
@@ -49,3 +50,15 @@ def local_zone_name() -> str:
     if "/zoneinfo/" in target:
         return target.split("/zoneinfo/", 1)[1].removeprefix("posix/").removeprefix("Etc/")
     return datetime.now(UTC).astimezone().strftime("%z") or "UTC"
+
+
+def local_zone() -> tzinfo:
+    """The host's time zone: by its name, else by the system's own file of it, else by its present UTC offset."""
+    from pathlib import Path
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo(local_zone_name())
+    with contextlib.suppress(ValueError, OSError), Path("/etc/localtime").open("rb") as file:
+        return ZoneInfo.from_file(file, "local")
+    return datetime.now(UTC).astimezone().tzinfo or UTC

@@ -7,10 +7,12 @@ closing *any* descriptor of a file drops the POSIX locks of the whole process on
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,6 +181,59 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
     """
     with child(function, *arguments) as process:
         return process.answer()
+
+
+class Beside:
+    """A program that runs beside us in a session of its own: Ctrl-C in our terminal does not reach it, and it outlives us when we
+    are killed. It reads nothing and writes where we do.
+
+    Args:
+        command: argument list.
+        descriptors: those that it inherits, by the same numbers.
+
+    Raises:
+        ChildFailedError: it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
+            )
+        except OSError as error:
+            raise ChildFailedError(f"{command[0]} cannot be started ({error.strerror}).") from None
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """What it returned, negative the number of the signal that ended it; None while it runs."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        if self.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends it at once, with all that is in its session."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+def reap(own: Collection[int]) -> None:
+    """Takes the exit codes of children that nobody waits for: as the first process of a container we inherit what others leave.
+
+    Args:
+        own: ids of children whose codes somebody waits for.
+    """
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, flags)) is not None and found.si_pid not in own:
+            os.waitpid(found.si_pid, 0)
 
 
 def output_of(command: Sequence[str], timeout: float = 30.0) -> str:
