@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from recoup.repository._base import Repository
     from recoup.repository.plain.repository import PlainRepository
     from recoup.repository.sealing._base import Sealing
+    from recoup.retention import Rules
+    from recoup.scheduler._jobs import Job
     from recoup.sources._base import Source, SourceOptions
     from recoup.storage._base import Storage
 
@@ -92,6 +94,28 @@ class OpenedStack:
         """Names of the configured sources."""
         return tuple(self._loaded.sources)
 
+    @property
+    def remembered_as(self) -> str:
+        """Under which name this machine remembers what became of runs; empty without a configuration."""
+        return self.settings.stack if self._loaded.files else ""
+
+    @property
+    def chosen_repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that verbs work on."""
+        return tuple(self._repository_names)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The configuration files that were read, the weakest first."""
+        return self._loaded.files
+
+    @cached_property
+    def jobs(self) -> "tuple[Job, ...]":
+        """The jobs of `schedule`, in the order of its lines."""
+        from recoup.config._schedule import jobs
+
+        return jobs(self.settings.schedule, self.settings.stack, self._host.name)
+
     def sources_of_kind(self, kind: str) -> "Mapping[str, SourceOptions]":
         """The settings of the configured sources of a kind, by name."""
         return {name: options for name, options in self._loaded.sources.items() if options.kind == kind}
@@ -154,6 +178,13 @@ class OpenedStack:
         if place.partition("://")[0] in OBJECT_SCHEMES:
             return RepositorySettings(url=place)
         return RepositorySettings(path=checked_destination(place, self._cwd))
+
+    def _rules_of(self, name: str) -> "Rules":
+        """What a repository's prune goes by."""
+        from recoup.retention import rules
+
+        settings = self._settings_of(name)
+        return rules(settings.keep.model_dump(), settings.time_zone)
 
     def _opener(self, name: str) -> "Callable[[], Repository]":
         return lambda: self._open(name)
@@ -333,6 +364,11 @@ class OpenedStack:
                 self._listener(news)
 
             yield emit
+
+    def tell(self, event: Event) -> None:
+        """Tells an event that no verb of this stack has to the caller and to the configured files."""
+        with self._emitting() as emit:
+            emit(event)
 
     def _unrecorded(self, error: OSError) -> Event:
         where = f" {error.filename}" if error.filename else ""
