@@ -54,12 +54,21 @@ class Session(Globals):
     def stack(self) -> "Stack":
         """The configured stack."""
         if self._stack is None:
-            from recoup.app import open_stack
-
-            self._stack = open_stack(self.config, self.overrides, self.repository, emit=self.tell)
-            for warning in self._stack.warnings:
-                self.say(f"Warning: {warning}")
+            self._stack = self.opened()
         return self._stack
+
+    def opened(self) -> "Stack":
+        """The configured stack, its configuration read anew."""
+        from recoup.app import open_stack
+
+        found = open_stack(self.config, self.overrides, self.repository, emit=self.tell)
+        for warning in found.warnings:
+            self.say(found.masker(f"Warning: {warning}"))
+        return found
+
+    def take(self, stack: "Stack") -> None:
+        """Takes a stack that `opened` gave for the configured one from now on."""
+        self._stack = stack
 
     def tell(self, news: "News") -> None:
         """Takes news while `news` shows them."""
@@ -67,11 +76,12 @@ class Session(Globals):
             emit(news)
 
     @contextlib.contextmanager
-    def news(self, masker: "Masker | None" = None) -> Iterator[None]:
+    def news(self, masker: "Masker | None" = None, *, talkative: bool = False) -> Iterator[None]:
         """Shows what happens meanwhile: bars or lines on stderr, JSON with --log-json, lines in --log-file.
 
         Args:
             masker: for verbs that need no stack; else that of the stack.
+            talkative: shows a terminal what else goes into files only.
         """
         from recoup.model.events import Level
         from recoup.sinks import console, log
@@ -81,7 +91,9 @@ class Session(Globals):
         if self.log_file is not None:
             sinks.append(self._lenient(log.connect(log.Options(self.log_file), masker)))
         if not self.log_json:
-            level = Level.DEBUG if self.verbose else Level.WARNING if self.err.is_terminal else Level.INFO
+            level = (
+                Level.DEBUG if self.verbose else Level.WARNING if self.err.is_terminal and not talkative else Level.INFO
+            )
             level = Level.ERROR if self.quiet else level
             options = console.Options(sys.stderr, level, progress=not self.quiet, color=not self.no_color)
             sinks.append(console.connect(options, masker))

@@ -57,6 +57,8 @@ VERBS = (
     Verb("unlock", "unlock:unlock", "Remove the locks of runs that are certainly dead."),
     Verb("recover", "recover:recover", "Put right what killed runs left: restores half done, services left stopped."),
     Verb("status", "status:status", "Say how old each source's newest good copy is, and whether it is proven."),
+    Verb("schedule", "schedule:app", "Show what runs when, run what is due, or have cron or systemd call it."),
+    Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
     Verb("key", "key:app", "Prove the keys of encrypted repositories."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),

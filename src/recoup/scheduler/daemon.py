@@ -63,19 +63,21 @@ class Daemon:
             StateError: what was done cannot be remembered, and the loop is strict.
         """
         self._loop.begin()
-        self._service.ready("waiting for the next job")
+        self._service.ready()
+        if not until_done:
+            self._tell("schedule_started", "the schedule runs; SIGTERM ends it, SIGHUP loads it again")
         told = False
         try:
             while not told:
                 pause = self._loop.step()
-                self._service.alive()
+                self._service.alive(self._loop.outlook)
                 if until_done and not self._loop.waiting:
                     return False
                 told = self._taken(signals.wait(min(pause, self._longest)))
             return True
         finally:
             self._service.stopping()
-            self._end(signals)
+            self._end(signals, until_done=until_done)
 
     @property
     def _longest(self) -> float:
@@ -99,9 +101,9 @@ class Daemon:
         else:
             self._loop.reload(jobs)
             self._tell("schedule_loaded", f"the schedule was loaded again; it has {_counted(jobs)}", jobs=len(jobs))
-        self._service.ready("waiting for the next job")
+        self._service.ready()
 
-    def _end(self, signals: Waker) -> None:
+    def _end(self, signals: Waker, *, until_done: bool) -> None:
         """Lets the running job end; kills it when the grace is over, or when it is asked once more."""
         self._loop.stop()
         self._loop.step()
@@ -113,8 +115,10 @@ class Daemon:
             if left <= 0 or signals.wait(max(0.0, min(left, BEAT))) & _STOP:
                 self._loop.kill()
                 end = self._clock.monotonic() + 1.0
-            self._service.alive()
+            self._service.alive(self._loop.outlook)
             self._loop.step()
+        if not until_done:
+            self._tell("schedule_ended", "the schedule has ended")
 
     def _tell(self, name: str, message: str, level: Level = Level.INFO, **fields: object) -> None:
         self._emit(Event(name, self._clock.now(), message, level, fields=fields))

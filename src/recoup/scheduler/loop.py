@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from recoup.errors import RecoupError
+from recoup.errors import ExitCode, RecoupError
 from recoup.model.events import Emit, Event, Level
 from recoup.scheduler import _jobs
 from recoup.scheduler._jobs import Job, Missed, Row
@@ -147,6 +147,21 @@ class Loop:
     def waiting(self) -> bool:
         """Whether a job runs or waits for its turn."""
         return self._run is not None or any(row.pending for row in self._rows.values() if row.name in self._jobs)
+
+    @property
+    def outlook(self) -> str:
+        """What it does or waits for, in a few words."""
+        if self._run is not None:
+            return f"{self._run[0]} runs"
+        following = [(due, job.name) for job in self._jobs.values() if (due := self._due(job)) is not None]
+        if not following:
+            return "no job has a time to come"
+        due, name = min(following)
+        return f"next is {name}, {due:%Y-%m-%d %H:%M} UTC"
+
+    def _due(self, job: Job) -> datetime | None:
+        row = self._rows.get(job.name)
+        return None if row is None else row.pending or self._next(job, row)
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
@@ -306,7 +321,7 @@ class Loop:
         self._emit(Event(name, self._clock.now(), message, level, fields=fields))
 
 
-def worst(codes: Iterable[int]) -> int:
-    """What a process returns that ran several jobs: the first code that is not 0; a signal's number as shells say it."""
+def worst(codes: Iterable[int]) -> ExitCode:
+    """What a process returns that ran several jobs: the first code that is not 0; 1 for a signal or an unknown one."""
     code = next((code for code in codes if code != 0), 0)
-    return code if code >= 0 else 128 - code
+    return ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED

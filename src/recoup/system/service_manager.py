@@ -16,13 +16,14 @@ class ServiceManager:
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._said = ""
         self._address = environ.get("NOTIFY_SOCKET", "")
         self.watchdog: float | None = _watchdog(environ) if self._address else None
         """Seconds within which it wants to hear `alive`; None when it does not watch."""
 
-    def ready(self, status: str) -> None:
+    def ready(self) -> None:
         """The service does its work (again)."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._tell("READY=1")
 
     def reloading(self) -> None:
         """The configuration is read again; `ready` ends it."""
@@ -32,10 +33,17 @@ class ServiceManager:
         """The service ends."""
         self._tell("STOPPING=1")
 
-    def alive(self) -> None:
-        """The watchdog's sign of life."""
+    def alive(self, status: str) -> None:
+        """A sign of life, for the watchdog where there is one.
+
+        Args:
+            status: what the service does, one line.
+        """
         if self.watchdog is not None:
             self._tell("WATCHDOG=1")
+        if status != self._said:
+            self._said = status
+            self._tell(f"STATUS={status}")
 
     def _tell(self, text: str) -> None:
         if not self._address:
