@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
     from recoup.scheduler._jobs import Job
+    from recoup.sinks._telling import Telling
     from recoup.sources._base import Source, SourceOptions
     from recoup.storage._base import Storage
 
@@ -72,6 +73,7 @@ class OpenedStack:
         self.masker = Masker(loaded.secrets)
         self._host = this_host()
         self._repositories: dict[str, PlainRepository] = {}
+        self._telling: Telling | None = None
         self.unread: tuple[str, ...] = ()
         """Repositories that could not be read when sets were last looked for, with the reasons."""
 
@@ -351,7 +353,7 @@ class OpenedStack:
         """Where news go: to the caller, and to the configured files."""
         from recoup.sinks._opening import opened
 
-        events, base = self.settings.events, self._loaded.base
+        events, base, telling = self.settings.events, self._loaded.base, self._telling
         with opened(events.jsonl, events.format, events.log, base, self.masker) as sinks:
 
             def emit(news: News) -> None:
@@ -361,6 +363,8 @@ class OpenedStack:
                     except OSError as error:  # a full disk, say: the work itself goes on
                         sinks.remove(sink)
                         self._listener(self._unrecorded(error))
+                if telling is not None:
+                    telling(news)
                 self._listener(news)
 
             yield emit

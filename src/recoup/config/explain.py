@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from recoup.config import _secrets, _yaml
 from recoup.config._tree import KeyPath, Origin
 from recoup.config.loading import Loaded
@@ -22,8 +24,14 @@ def effective_values(loaded: Loaded) -> dict[str, Any]:
     settings = loaded.settings.model_dump(mode="json")
     sources = {name: options.model_dump(mode="json") for name, options in loaded.sources.items()}
     first = {key: settings.pop(key) for key in ("version", "stack")}
-    masked: dict[str, Any] = _masked({**first, "sources": sources, **settings}, Masker(loaded.secrets), "")
+    notify = [{"name": name, **_without_name(options)} for name, options in loaded.notify.items()]
+    values = {**first, "sources": sources, **settings, "notify": notify}
+    masked: dict[str, Any] = _masked(values, Masker(loaded.secrets), "")
     return masked
+
+
+def _without_name(options: BaseModel) -> dict[str, Any]:
+    return {key: value for key, value in options.model_dump(mode="json").items() if key != "name"}
 
 
 def _masked(value: Any, mask: Masker, key: str) -> Any:

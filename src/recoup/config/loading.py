@@ -1,14 +1,14 @@
 """From files, variables and options to checked settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from recoup.config import _faults, _keyed, _schedule, _search, _secrets, _variables, _watch, _yaml
+from recoup.config import _faults, _keyed, _notify, _schedule, _search, _secrets, _variables, _watch, _yaml
 from recoup.config._faults import Fault
 from recoup.config._tree import DEFAULT, KeyPath, Node, Origin, child, merge, plain, put, walk
 from recoup.config.settings import Settings
@@ -19,11 +19,13 @@ from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
 
 if TYPE_CHECKING:
+    from recoup.sinks._notifying import NotifyOptions
     from recoup.sources._base import SourceOptions
 
 _ROOM = "recoup.sources"
 _TEXT_WANTED = {"string_type", "path_type", "string_sub_type"}  # pydantic's names for "this must be a text"
 _HOME_KEYS = {"path", "recipients", "staging", "jsonl", "log", "env_file"}
+_BY_PLUGS = ("sources", "notify")  # keys that are read by plugs
 _ENDINGS = (_secrets.FILE_SUFFIX, _secrets.COMMAND_SUFFIX)
 
 M = TypeVar("M", bound=BaseModel)
@@ -41,6 +43,7 @@ class Loaded:
         origins: where each value was set; what is not here has its default.
         secrets: everything that must never be shown.
         warnings: sentences that a person should read.
+        notify: whom to tell of runs and conditions, by name.
     """
 
     settings: Settings
@@ -50,6 +53,7 @@ class Loaded:
     origins: Mapping[KeyPath, Origin]
     secrets: frozenset[str]
     warnings: tuple[str, ...]
+    notify: "Mapping[str, NotifyOptions]" = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin:
         """Where the value at a key path was set."""
@@ -162,8 +166,9 @@ class _Loading:
             if options is not None:
                 sources[name] = options
         tree = self._storages(tree, secrets, warnings)
-        rest = tree.with_entries({key: entry for key, entry in tree.entries.items() if key != "sources"})
-        settings = _validated(Settings, rest, (), faults, extra_keys=("sources",))
+        notify = self._notify(child(tree, "notify"), secrets, warnings, faults)
+        rest = tree.with_entries({key: entry for key, entry in tree.entries.items() if key not in _BY_PLUGS})
+        settings = _validated(Settings, rest, (), faults, extra_keys=_BY_PLUGS)
         for repository in settings.repositories.values() if settings else ():
             secrets.update(_secrets.of_model(repository))
         faults += _twins(child(tree, "repositories"), ("repositories",))
@@ -189,6 +194,7 @@ class _Loading:
             origins,
             frozenset(secrets - {""}),
             tuple(map(Masker(secrets), warnings)),
+            notify,
         )
 
     def _storages(self, tree: Node, secrets: set[str], warnings: list[str]) -> Node:
@@ -203,6 +209,22 @@ class _Loading:
                 warnings.extend(resolved.warnings)
                 tree = put(tree, path, resolved.node)
         return tree
+
+    def _notify(
+        self, found: Node | None, secrets: set[str], warnings: list[str], faults: list[Fault]
+    ) -> "dict[str, NotifyOptions]":
+        options: list[NotifyOptions] = []
+        for index, node, plug in _notify.entries(found, faults):
+            path: KeyPath = ("notify", index)
+            resolved = _secrets.resolve(plug.Options, node, self.base, path)
+            secrets.update(resolved.secrets)
+            warnings.extend(resolved.warnings)
+            one: NotifyOptions | None = _validated(plug.Options, resolved.node, path, faults)
+            if one is not None:
+                secrets.update(one.secrets())
+                options.append(one)
+        faults += _notify.twins(options, found)
+        return _notify.named(options)
 
     def _source(
         self, name: str, node: Node, secrets: set[str], warnings: list[str], faults: list[Fault]

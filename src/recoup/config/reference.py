@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from recoup.config import _fields, _schemas
+from recoup.config import _fields, _notify, _schemas
 from recoup.config.schema import described
 
 _INTRODUCTION = """\
@@ -57,23 +57,26 @@ def reference() -> str:
     blocks = [_INTRODUCTION, "## Top level\n", _table(_fields.of(whole, whole))]
     for field in _fields.of(whole, whole):
         if field.key == "sources":
-            blocks += _sources(whole)
+            blocks += _by_kind(whole, "sources.<name>", "What is backed up.", "source-")
+        elif field.key == "notify":
+            blocks += _by_kind(whole, "notify[]", _notify.DESCRIPTION.partition(":")[0] + ".", "notify-")
         elif field.group is not None:
             blocks += _group(whole, field, field.key)
     return "\n".join(blocks)
 
 
-def _sources(whole: _schemas.Schema) -> Iterator[str]:
-    kinds = [name for name in whole["$defs"] if name.startswith("source-")]
-    yield "## `sources.<name>`\n"
-    yield "What is backed up. `kind` says which keys there are besides.\n"
+def _by_kind(whole: _schemas.Schema, path: str, meaning: str, prefix: str) -> Iterator[str]:
+    """The sections of what is read by plugs."""
+    kinds = [name for name in whole["$defs"] if name.startswith(prefix)]
+    yield f"## `{path}`\n"
+    yield f"{meaning} `kind` says which keys there are besides.\n"
     for name in kinds:
-        yield f"### `kind: {name.removeprefix('source-')}`\n"
+        yield f"### `kind: {name.removeprefix(prefix)}`\n"
         fields = _fields.of(whole, whole["$defs"][name])
         yield _table(fields)
         for below in fields:
             if below.group is not None:
-                yield from _group(whole, below, f"sources.<name>.{below.key}", level=4)
+                yield from _group(whole, below, f"{path}.{below.key}", level=4)
 
 
 def _group(whole: _schemas.Schema, field: _fields.Field, path: str, level: int = 2) -> Iterator[str]:

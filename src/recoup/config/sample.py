@@ -3,8 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from recoup.config import _fields, _schemas
-from recoup.config._schedule import SAMPLE
+from recoup.config import _fields, _notify, _schedule, _schemas
 from recoup.config.schema import FILE_NAME, described
 
 _WIDTH = 100  # columns
@@ -23,7 +22,7 @@ _VALUES = {
 """What the sample sets; all else is there as a comment with its default."""
 
 
-_EXAMPLES = {"schedule": SAMPLE}
+_EXAMPLES = {"schedule": _schedule.SAMPLE, "notify": _notify.SAMPLE}
 """What stands for lists of groups of keys, as a comment; whose keys are in the reference."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from recoup.config import _secrets
+from recoup.config import _notify, _secrets
 from recoup.config._group import NAME_PATTERN
 from recoup.config.settings import Settings
 from recoup.storage._object_options import ObjectOptions
@@ -34,7 +34,7 @@ def described() -> dict[str, Any]:
     references = {}
     for kind in plugs.kinds("recoup.sources"):
         options = plugs.load("recoup.sources", kind).Options
-        definitions[f"source-{kind}"] = _of_source(options, kind, definitions)
+        definitions[f"source-{kind}"] = _of_plug(options, kind, "source", definitions)
         references[kind] = f"#/$defs/source-{kind}"
     sources = {
         "type": "object",
@@ -48,11 +48,26 @@ def described() -> dict[str, Any]:
     }
     properties = whole["properties"]
     first = {key: properties[key] for key in ("version", "stack")}
-    return {**whole, "title": "recoup.yaml", "properties": {**first, "sources": sources, **properties}}
+    last = {"notify": _notified(definitions)}
+    return {**whole, "title": "recoup.yaml", "properties": {**first, "sources": sources, **properties, **last}}
 
 
-def _of_source(options: type[BaseModel], kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one kind of source; what it refers to goes to `definitions` under names of its own."""
+def _notified(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of `notify`; those of its kinds go to `definitions`."""
+    references = {}
+    for kind in _notify.kinds():
+        options = plugs.load(_notify.ROOM, kind).Options
+        definitions[f"notify-{kind}"] = _of_plug(options, kind, "entry", definitions)
+        references[kind] = f"#/$defs/notify-{kind}"
+    entry = {
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "kind", "mapping": references},
+    }
+    return {"type": "array", "description": _notify.DESCRIPTION, "items": entry, "default": []}
+
+
+def _of_plug(options: type[BaseModel], kind: str, what: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one kind of source or entry; what it refers to goes to `definitions` under names of its own."""
     prefix = f"{kind}-"
     own = options.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     definitions.update({prefix + name: definition for name, definition in own.pop("$defs", {}).items()})
@@ -61,7 +76,7 @@ def _of_source(options: type[BaseModel], kind: str, definitions: dict[str, Any])
     properties.update(_elsewhere(options))
     elsewhere = set(_secrets.secret_fields(options))
     required = [name for name in own.get("required", []) if name not in elsewhere and name != "kind"]
-    return {**own, "title": f"source of kind {kind}", "required": ["kind", *required]}
+    return {**own, "title": f"{what} of kind {kind}", "required": ["kind", *required]}
 
 
 def _elsewhere(options: type[BaseModel]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """From settings to sinks."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from recoup.model.secrets import Masker
 from recoup.sinks import jsonl, log
 from recoup.sinks._base import Sink
+from recoup.sinks._notifying import NotifyOptions
+from recoup.sinks._telling import Receiver
+from recoup.system.plugs import load
 
 
 @contextlib.contextmanager
@@ -32,3 +36,24 @@ def opened(
         for sink in sinks:
             stack.callback(sink.close)
         yield sinks
+
+
+def receivers(
+    entries: Mapping[str, NotifyOptions], base: Path, masker: Masker, *, allow_remote: bool
+) -> tuple[Receiver, ...]:
+    """The entries of `notify`, to be connected when something is told.
+
+    Args:
+        entries: by name.
+        base: folder of the configuration file.
+        masker: takes secrets out.
+        allow_remote: whether other machines may be contacted.
+    """
+
+    def connected(options: NotifyOptions) -> Sink:
+        options.require_allowed(allow_remote=allow_remote)
+        sink: Sink = load("recoup.sinks", options.kind).connect(options, masker)
+        return sink
+
+    here = {name: options.beside(base) for name, options in entries.items()}
+    return tuple(Receiver(name, options, functools.partial(connected, options)) for name, options in here.items())

@@ -1,0 +1,67 @@
+"""Telling of a stack's runs to whom `notify` names."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from recoup._opened import OpenedStack
+from recoup.errors import ExitCode
+from recoup.model.events import Event, Level
+
+if TYPE_CHECKING:
+    from recoup.model.outcomes import Outcome
+    from recoup.sinks._measures import Measure
+    from recoup.sinks._telling import Receiver
+
+
+class StackWithNotices(OpenedStack):
+    """A configured stack that tells of its runs."""
+
+    @property
+    def receivers(self) -> "tuple[Receiver, ...]":
+        """Whom `notify` names."""
+        from recoup.sinks._opening import receivers
+
+        allowed = self.settings.allow_remote
+        return receivers(self._loaded.notify, self._loaded.base, self.masker, allow_remote=allowed)
+
+    def begin_telling(self, verb: str, sources: Sequence[str] | None = None) -> None:
+        """Tells the receivers that a run begins, and from now on what happens in it. `end_telling` ends it.
+
+        Args:
+            verb: the verb that runs.
+            sources: names of the sources that it is asked for; None for all.
+        """
+        from recoup.sinks._telling import Subject, Telling
+
+        if not self.remembered_as:
+            return  # without a configuration there is nobody to tell, and nothing to remember it under
+        names = self.source_names if sources is None else sources
+        subject = Subject(self.settings.stack, self._host.name, verb, tuple(names), all=sources is None)
+        self._telling = Telling(subject, self.receivers, self.masker, self._clock)
+        self._telling.begin()
+
+    def end_telling(self, outcome: "Outcome", state: "Sequence[Measure]" = (), *, whole: bool = False) -> None:
+        """Tells the receivers how the run ended, and of conditions that it changed. Whom that does not reach is said.
+
+        Args:
+            outcome: how it ended.
+            state: what it found of sources and repositories, for Prometheus.
+            whole: whether that is all that there is to say of them.
+        """
+        from recoup.sinks._telling import AT_THE_END, WHEN_STOPPED
+
+        telling, self._telling = self._telling, None
+        if telling is None:
+            return
+        limit = WHEN_STOPPED if outcome.exit_code == ExitCode.INTERRUPTED else AT_THE_END
+        failures = telling.end(outcome, state, whole=whole, limit=limit)
+        with self._emitting() as emit:
+            for name, reason in failures.items():
+                emit(self._untold(name, reason))
+
+    def _untold(self, name: str, reason: str) -> Event:
+        now, reason = self._clock.now(), self.masker(reason)
+        if not name:
+            return Event("notices_not_remembered", now, f"notices may be sent twice: {reason}", Level.WARNING)
+        sentence = f"notices did not reach {name}: {reason}"
+        return Event("notice_failed", now, sentence, Level.WARNING, fields={"receiver": name, "error": reason})
