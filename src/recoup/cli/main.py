@@ -59,9 +59,15 @@ VERBS = (
     Verb("status", "status:status", "Say how old each source's newest good copy is, and whether it is proven."),
     Verb("schedule", "schedule:app", "Show what runs when, run what is due, or have cron or systemd call it."),
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
+    Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
     Verb("key", "key:app", "Prove the keys of encrypted repositories."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),
+    Verb(
+        "uninstall",
+        "uninstall:uninstall",
+        "Take away schedule, scripts and what is remembered; on request the backups.",
+    ),
     Verb("version", "version:version", "Print the versions of Recoup and of the formats that it writes."),
 )
 

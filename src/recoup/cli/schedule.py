@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from recoup.cli import _schedule_installing
 from recoup.cli._options import seconds
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode, LockedError
@@ -86,3 +87,7 @@ def _due(now: Session) -> ExitCode:
             now.result("due", known)
             now.show(f"{known.name} is due since {known.next_due:%Y-%m-%d %H:%M} UTC.")
     return ExitCode.OK
+
+
+app.command("install")(_schedule_installing.install)
+app.command("remove")(_schedule_installing.remove)
