@@ -34,7 +34,7 @@ class Listener(Protocol):
 
 def explain(now: Listener, error: BaseException) -> ExitCode:
     """Says what happened and what to do, on stderr and, with --json, as a line of type `error` on stdout."""
-    told = _as_told(error)
+    told = as_told(error)
     message, hint = now.masker(told.message), now.masker(told.hint)
     try:
         now.result("error", {"message": message, "hint": hint, "exit_code": int(told.exit_code)})
@@ -51,7 +51,7 @@ def explain(now: Listener, error: BaseException) -> ExitCode:
     return told.exit_code
 
 
-def _as_told(error: BaseException) -> RecoupError:
+def as_told(error: BaseException) -> RecoupError:
     """Any error as one that speaks to a person."""
     if isinstance(error, RecoupError):
         return error

@@ -1,0 +1,80 @@
+"""Telling whom `notify` names of the runs of verbs."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from recoup.cli._faults import as_told
+from recoup.cli._session import Session
+
+if TYPE_CHECKING:
+    from recoup.model.outcomes import Outcome
+    from recoup.sinks._measures import Measure
+
+
+class Run:
+    """A run that is told of: `ended` says how it ended; an error says it by itself."""
+
+    outcome: "Outcome | None" = None
+    state: "Sequence[Measure]" = ()
+    whole: bool = False
+
+    def ended(self, outcome: "Outcome", state: "Sequence[Measure]" = (), *, whole: bool = False) -> None:
+        """Notes how it ended.
+
+        Args:
+            outcome: how.
+            state: what it found of sources and repositories, for Prometheus.
+            whole: whether that is all that there is to say of them.
+        """
+        self.outcome, self.state, self.whole = outcome, state, whole
+
+
+@contextlib.contextmanager
+def running(
+    now: Session, verb: str, sources: Sequence[str] | None = None, repositories: Sequence[str] | None = None
+) -> Iterator[Run]:
+    """A run of a verb, its planning included, told to whom `notify` names. A dry run is told to nobody.
+
+    Args:
+        now: the session.
+        verb: the verb.
+        sources: names of the sources that it is asked for; None for all.
+        repositories: names of the repositories that it is to write to; None for those chosen.
+    """
+    run = Run()
+    if now.dry_run:
+        yield run
+        return
+    now.stack.begin_telling(verb, sources)
+    try:
+        yield run
+    except BaseException as error:
+        run.ended(_stopped(now, verb, _scope(now, verb, sources, repositories), error))
+        raise
+    finally:
+        if run.outcome is not None:
+            with now.news():
+                now.stack.end_telling(run.outcome, run.state, whole=run.whole)
+
+
+def _scope(
+    now: Session, verb: str, sources: Sequence[str] | None, repositories: Sequence[str] | None
+) -> frozenset[str]:
+    """What a run deals with: of sources only where it is asked for some, of repositories where it is not the nearest's turn."""
+    from recoup.model.outcomes import scope_of
+
+    names = now.stack.source_names if sources is None else sources
+    places = now.stack.chosen_repositories if repositories in (None, ["all"]) else repositories
+    return scope_of(names if verb in ("backup", "drill") else (), places if verb != "drill" and places else ())
+
+
+def _stopped(now: Session, verb: str, scope: frozenset[str], error: BaseException) -> "Outcome":
+    from recoup.model.outcomes import stopped
+
+    if isinstance(error, typer.Exit):
+        return stopped(verb, scope, error.exit_code, "somebody said no")
+    told = as_told(error)
+    return stopped(verb, scope, int(told.exit_code), now.masker(told.message), now.masker(told.hint))
