@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recoup._opened import OpenedStack
+from recoup._watched import WatchedStack
 from recoup.errors import (
     NoSuchSetError,
     RecoupError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 
 
-class StackWithSets(OpenedStack):
+class StackWithSets(WatchedStack):
     """A configured stack that knows its sets."""
 
     def sets(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from recoup._jobs import StackWithJobs
 from recoup._opened import is_place
+from recoup._told import StackWithNotices
 from recoup.errors import (
     ConfigError,
     NoRepositoryError,
@@ -29,6 +30,7 @@ from recoup.errors import (
 )
 from recoup.model.events import Emit, Event, Level, ignore
 from recoup.model.names import SetName
+from recoup.operations._remembering import remembers
 from recoup.system.atomicfile import make_private_folder
 from recoup.system.clock import Clock, SystemClock, local_zone_name
 from recoup.system.destinations import checked_destination
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
         RepairReport,
         RestoreReport,
         SetInfo,
-        StatusReport,
         StoredCopy,
         VerifyReport,
     )
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from recoup.operations.backup import Run as BackupRun
     from recoup.operations.backup import Target as BackupTarget
     from recoup.operations.copy import Plan as CopyPlan
-    from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.drill import Plan as DrillPlan
     from recoup.operations.nearest import Locked
     from recoup.operations.prune import PrunePlan
@@ -66,13 +66,11 @@ if TYPE_CHECKING:
     from recoup.operations.repair import Row as RepairRow
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
-    from recoup.operations.status import RepositoryState
     from recoup.operations.verify import Examiner
     from recoup.repository._base import KeyProof, Lock, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
     from recoup.sources._base import Source
-    from recoup.storage._base import Storage
     from recoup.system.unpacking import Overwrite
 
 PRUNE_WAIT = 60.0
@@ -145,7 +143,7 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack(StackWithJobs):
+class Stack(StackWithJobs, StackWithNotices):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -198,6 +196,7 @@ class Stack(StackWithJobs):
             {name: self._settings_of(name).free_space_factor for name in names},
         )
 
+    @remembers("backup")
     def backup(
         self,
         plan: "BackupPlan | None" = None,
@@ -304,6 +303,7 @@ class Stack(StackWithJobs):
             emit=emit,
             mask=self.masker,
             send=send,
+            shrink={name: self._shrink_of(name) for name in self.source_names},
         )
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -316,48 +316,9 @@ class Stack(StackWithJobs):
         """
         return self._resolve(text)
 
-    def status(self) -> "StatusReport":
-        """How old the newest good copy of each source is, in every configured repository (or the chosen one)."""
-        from recoup.operations import status
-
-        states = [self._state_of(name) for name in self._nearest]
-        if (failed := [state.failure for state in states if state.failure]) and len(failed) == len(states):
-            raise failed[0]
-        return status.report(states, self.source_names, self._clock.now())
-
-    def _state_of(self, name: str) -> "RepositoryState":
-        """What a repository holds; one that cannot be read is told, and the others are looked at all the same."""
-        from recoup.operations import selection, status
-
-        try:
-            repository = self._at(name)
-            repository.check()
-            found = selection.listing(repository, self._clock.now())
-            return status.RepositoryState(name, tuple(found), repository.free_bytes())
-        except RecoupError as error:
-            return status.RepositoryState(name, failure=error)
-
-    def doctor(self) -> "DoctorReport":
-        """What would stop a backup, and how to mend it; changes nothing."""
-        from recoup.operations import doctor
-
-        live = {name: self._source(name, Path(tempfile.gettempdir())) for name in self.source_names}
-        names = self._repository_names
-        openers = {name: self._opener(name) for name in names}
-        factors = {name: self._settings_of(name).free_space_factor for name in names}
-        return doctor.run(live, openers, factors, self.warnings)
-
-    def doctor_storage(self) -> "DoctorReport":
-        """What the repositories' storages can and cannot do; tried with objects that are removed again."""
-        from recoup.operations import doctor
-
-        def connecting(name: str) -> "Callable[[], Storage]":
-            return lambda: self._storage_of(self._settings_of(name))
-
-        return doctor.probe({name: connecting(name) for name in self._repository_names})
-
     # --- verify and drill -------------------------------------------------------------------------------------------
 
+    @remembers("verify")
     def verify(
         self, text: str | None = None, subset: "Subset | None" = None, *, wait_lock: float = 0.0
     ) -> "list[VerifyReport]":
@@ -440,6 +401,7 @@ class Stack(StackWithJobs):
         plan = drill.plan(manifest, sources)
         return replace(plan, repository=info.repository, others=tuple(others))
 
+    @remembers("drill")
     def drill(
         self,
         plan: "DrillPlan | None" = None,
@@ -577,6 +539,7 @@ class Stack(StackWithJobs):
         _, info, others = self._whole_copy(nearest.copies(named, infos, self._nearest))
         return replace(plan, repository=info.repository, others=tuple(others))
 
+    @remembers("drill")
     def drill_recovery(
         self,
         plan: "RecoveryPlan | None" = None,
@@ -858,6 +821,7 @@ class Stack(StackWithJobs):
         factor = self._settings_of(to).free_space_factor
         return copy.plan(infos, left.repository, right.repository, factor, self._clock)
 
+    @remembers("copy")
     def copy(
         self,
         plan: "CopyPlan | None" = None,
@@ -947,19 +911,23 @@ class Stack(StackWithJobs):
 
     # --- retention --------------------------------------------------------------------------------------------------
 
-    def plan_prune(self, tags: Mapping[str, str] | None = None, sources: Sequence[str] = ()) -> "PrunePlan":
+    def plan_prune(
+        self, tags: Mapping[str, str] | None = None, sources: Sequence[str] = (), *, free: int = 0
+    ) -> "PrunePlan":
         """What a prune would remove, with the reasons; changes nothing.
 
         Args:
             tags: judge and remove only sets that have all of these tags; the others stay.
             sources: judge and remove only sets that were asked for all of these sources; the others stay.
+            free: bytes that are needed at once: the oldest sets go until they take as much, whatever the rules keep.
         """
         from recoup.operations import prune, selection
 
         self.repository.check()
         filters = selection.Filter(tags=dict(tags or {}), sources=tuple(sources))
-        return prune.plan(self.repository, self._rules, self._clock.now(), filters)
+        return prune.plan(self.repository, self._rules, self._clock.now(), filters, wanted_bytes=free)
 
+    @remembers("prune")
     def prune(self, plan: "PrunePlan | None" = None, *, wait_lock: float = 0.0) -> "PruneReport":
         """Removes the sets that no rule keeps.
 
@@ -1128,7 +1096,9 @@ class Stack(StackWithJobs):
         Args:
             repository: a configured one's name, or a path or URL.
         """
-        return Stack(self._loaded, repository, self._listener, self._cwd, self._clock)
+        chosen = Stack(self._loaded, repository, self._listener, self._cwd, self._clock)
+        chosen._telling = self._telling  # noqa: SLF001 - another one of us: what happens there is part of the same run
+        return chosen
 
     @property
     def _repository_settings(self) -> "RepositorySettings":
@@ -1140,7 +1110,4 @@ class Stack(StackWithJobs):
 
     @property
     def _rules(self) -> "Rules":
-        from recoup.retention import rules
-
-        settings = self._repository_settings
-        return rules(settings.keep.model_dump(), settings.time_zone)
+        return self._rules_of(self._repository_names[0])

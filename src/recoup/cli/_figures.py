@@ -1,6 +1,11 @@
 """Sizes, ages and counts for people."""
 
+import re
+
+from recoup.errors import UsageError
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)([KMGT]?)(i?B)?", re.IGNORECASE)
 
 
 def size(count: float | None) -> str:
@@ -37,3 +42,21 @@ def duration(seconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 set`, `2 sets`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def bytes_of(text: str, option: str) -> int:
+    """A size that a person typed. As with GNU's tools, `20G` and `20GiB` are binary, and `20GB` is decimal.
+
+    Args:
+        text: a number, and a unit of K, M, G or T.
+        option: what it was given to, for the error.
+
+    Raises:
+        UsageError: it is no size, or nothing.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    base = 1000 if found and (found[3] or "").upper() == "B" else 1024
+    size = int(float(found[1]) * base ** ("KMGT".index(found[2].upper()) + 1 if found[2] else 0)) if found else 0
+    if not size:
+        raise UsageError(f"{option} {text!r} is no size", "Write a number with a unit, as in 20G or 500MB.")
+    return size

@@ -11,7 +11,7 @@ def plain(value: Any) -> Any:
     """A frozen value as JSON types; times as ISO 8601, with the properties that people read added by name."""
     if is_dataclass(value) and not isinstance(value, type):
         found = {f.name: plain(getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")}
-        for name in ("exit_code", "passed", "spread_ms", "rto_seconds", "rpo_seconds"):
+        for name in ("exit_code", "passed", "spread_ms", "rto_seconds", "rpo_seconds", "change", "days_until_full"):
             if isinstance(getattr(type(value), name, None), property):
                 found[name] = plain(getattr(value, name))
         return found

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         DrillReport,
         RepairReport,
         RestoreReport,
-        StatusReport,
         VerifyReport,
     )
     from recoup.operations import backup, copy, doctor, repair, restore
@@ -264,16 +263,6 @@ def prune_plan(plan: "PrunePlan", now: datetime) -> Table:
         table.add_row(
             *_cells((row.set, old, size(row.bytes), word("keep" if row.keep else "remove"), ", ".join(row.reasons)))
         )
-    return table
-
-
-def status_report(report: "StatusReport") -> Table:
-    """`status`."""
-    table = _table("Source", "Repository", "Newest good set", "Age", "Proven", "Remark", fold=("Repository", "Remark"))
-    for row in report.rows:
-        proven = "yes" if row.proven else "no"
-        remark = Text(row.problem, style="yellow") if row.problem else Text("ok", style="green")
-        table.add_row(*_cells((row.source, row.repository, row.set or "none", age(row.age_seconds), proven, remark)))
     return table
 
 

@@ -19,31 +19,50 @@ def prune(
         str | None,
         typer.Option("--source", metavar="A,B", help="Judge only sets asked for these sources; the others stay."),
     ] = None,
+    free: Annotated[
+        str | None,
+        typer.Option(
+            "--free",
+            metavar="SIZE",
+            help="Make room at once: remove sets that take this much (20G, 500MB), first what no rule keeps, then the "
+            "oldest. They go for good, and the trash is emptied.",
+        ),
+    ] = None,
 ) -> ExitCode:
     """Remove the sets that no rule of `keep` keeps. Shows every set with the reasons; -n only shows.
 
-    Never removed: the newest complete set, each source's newest good copy, and pinned sets.
+    Never removed: the newest complete set, each source's newest good copy, and pinned sets. When --free cannot be reached
+    without these, nothing is removed, and the exit code is 13.
     """
     from recoup.cli import _figures, _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
     from recoup.system.clock import SystemClock
 
     now = session(context)
-    plan = now.stack.plan_prune(pairs(tag or (), "--tag"), names(source) or ())
-    for row in plan.rows:
-        now.result("verdict", row)
-    now.show(_tables.prune_plan(plan, SystemClock().now()))
-    for sentence in plan.notes:
-        now.show(sentence)
-    removing = [row for row in plan.rows if not row.keep]
-    if not removing:
-        now.show("Nothing to remove.")
-    if now.dry_run:
-        return ExitCode.OK
-    if removing:
-        now.confirm(f"Remove {_figures.counted(len(removing), 'set')}, {_figures.size(plan.freed_bytes)}?")
-    with now.news():
-        report = now.stack.prune(plan, wait_lock=now.wait_lock)
+    with running(now, "prune") as run:
+        wanted = 0 if free is None else _figures.bytes_of(free, "--free")
+        plan = now.stack.plan_prune(pairs(tag or (), "--tag"), names(source) or (), free=wanted)
+        for row in plan.rows:
+            now.result("verdict", row)
+        now.show(_tables.prune_plan(plan, SystemClock().now()))
+        for sentence in plan.notes:
+            now.show(sentence)
+        plan.require_enough()
+        removing = [row for row in plan.rows if not row.keep]
+        if not removing:
+            now.show("Nothing to remove.")
+        if now.dry_run:
+            return ExitCode.OK
+        if removing:
+            now.confirm(f"Remove {_figures.counted(len(removing), 'set')}, {_figures.size(plan.freed_bytes)}?")
+        with now.news():
+            report = now.stack.prune(plan, wait_lock=now.wait_lock)
+        run.ended(outcomes.of_prune(now.stack.chosen_repositories, everything=not (tag or source or free)))
     now.result("prune", report)
     if report.removed:
         now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
-    return ExitCode.OK
+    if report.exit_code:
+        gained = _figures.size(report.gained_bytes)
+        now.show(f"Only {gained} more are free than before: sets share files (store_once), or others fill the disk.")
+    return report.exit_code

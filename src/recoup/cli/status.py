@@ -1,20 +1,58 @@
 """`recoup status`: how safe the stack is now."""
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from recoup.cli._session import session, verb
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from recoup.cli._session import Session
 
 
 @verb
-def status(context: typer.Context) -> ExitCode:
-    """Say how old each source's newest good copy is, and whether it is proven."""
-    from recoup.cli import _figures, _tables
+def status(
+    context: typer.Context,
+    nagios: Annotated[
+        bool,
+        typer.Option(
+            "--nagios",
+            help="Print one line with measures for Nagios, Icinga and the like; exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
+        ),
+    ] = False,
+) -> ExitCode:
+    """Say how old each source's newest good copy is, whether it is proven, and what is wrong.
 
+    Exit code 0 when nothing is wrong, 3 when something is, 1 when nothing is held at all.
+    """
     now = session(context)
+    if nagios:
+        raise typer.Exit(_for_nagios(now))
+    from recoup.cli import _status_report
+    from recoup.system.clock import SystemClock
+
     report = now.stack.status()
     now.result("status", report)
-    now.show(_tables.status_report(report))
-    newest = f"newest {report.newest} ({report.newest_outcome})" if report.newest else "none yet"
-    now.show(f"{_figures.counted(report.sets, 'set')}, {newest}.")
+    moment = SystemClock().now()
+    now.show(_status_report.table(report, moment))
+    for problem in report.problems:
+        now.show(_status_report.problem_line(problem))
+    for line in _status_report.lines(report, moment):
+        now.show(line)
     return report.exit_code
+
+
+def _for_nagios(now: "Session") -> int:
+    """Prints for Nagios and returns its exit code; whatever goes wrong is a line and a code, too."""
+    from recoup.cli import _nagios
+
+    if now.json:
+        raise UsageError("--nagios and --json are two forms of the same thing", "Leave one of them out.")
+    try:
+        report = now.stack.status()
+        code, text = _nagios.state(report), _nagios.text(report)
+    except Exception as error:  # noqa: BLE001 - a plugin that fails has to say UNKNOWN
+        code, text = _nagios.of_error(error)
+    now.write(f"{now.masker(text)}\n")
+    return code

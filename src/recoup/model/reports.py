@@ -456,12 +456,29 @@ class PutRight:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """The result of pruning: which sets were removed."""
+    """The result of pruning.
+
+    Attributes:
+        removed: names of the sets that were removed.
+        kept: names of those that stay.
+        freed_bytes: what the removed ones took.
+        seconds: how long it took.
+        wanted_bytes: what was asked to be freed at once; 0 for a prune by the rules alone.
+        gained_bytes: by how much the free space grew; None where unknown, and for a prune by the rules alone.
+    """
 
     removed: tuple[str, ...]
     kept: tuple[str, ...]
     freed_bytes: int
     seconds: float
+    wanted_bytes: int = 0
+    gained_bytes: int | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0; 3 when less space was gained than was asked for."""
+        gained = self.freed_bytes if self.gained_bytes is None else self.gained_bytes
+        return ExitCode.INCOMPLETE if self.wanted_bytes and gained < self.wanted_bytes else ExitCode.OK
 
 
 @dataclass(frozen=True)
@@ -483,6 +500,16 @@ class Problem:
     source: str
     sentence: str
     hint: str = ""
+
+    @property
+    def about(self) -> str:
+        """What it is about, for people: `cache in local`; empty when it is about the stack."""
+        return " in ".join(filter(None, (self.source, self.repository)))
+
+    @property
+    def text(self) -> str:
+        """The sentence with what it is about."""
+        return f"{self.about}: {self.sentence}" if self.about else self.sentence
 
 
 @dataclass(frozen=True)

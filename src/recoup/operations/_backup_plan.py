@@ -122,6 +122,7 @@ class Run:
         mask: takes secrets out of a text.
         refused: filled while it runs: names of the sources that refused for safety.
         send: gives workers what they are to take; None where this machine takes everything.
+        shrink: by source, the share of the usual size below which its copy is suspicious.
     """
 
     stack: str
@@ -134,6 +135,7 @@ class Run:
     mask: Masker
     refused: set[str] = field(default_factory=set)
     send: Send | None = None
+    shrink: Mapping[str, float] = field(default_factory=dict)
 
 
 def targets(repositories: Mapping[str, Repository], factors: Mapping[str, float]) -> list[Target]:

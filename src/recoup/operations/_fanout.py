@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +30,18 @@ class _Abortable(Protocol):
     def abort(self) -> None: ...
 
 
+class Judging(Protocol):
+    """What judges the sizes of sources in one repository."""
+
+    def judge(self, records: Mapping[str, SourceRecord]) -> dict[str, SourceRecord]:
+        """The records, those of sources that hold too little suspicious."""
+        ...
+
+
+Gates = Callable[[Repository], Judging]
+"""Makes it for a repository."""
+
+
 class Branch:
     """One of the repositories that a backup feeds.
 
@@ -37,6 +49,7 @@ class Branch:
         repository: which.
         needed_bytes: what a set will take there, the safety factor included.
         wait_lock: seconds to wait for its lock.
+        gates: makes what judges the sizes of sources by what is usual in a repository; None where nothing does.
 
     Attributes:
         failure: why nothing of this run is there; None while all is well.
@@ -44,8 +57,9 @@ class Branch:
         refused: sources that it does not take, with the reason.
     """
 
-    def __init__(self, repository: Repository, wait_lock: float = 0.0) -> None:
-        self.repository, self._wait = repository, wait_lock
+    def __init__(self, repository: Repository, wait_lock: float = 0.0, gates: "Gates | None" = None) -> None:
+        self.repository, self._wait, self._gates = repository, wait_lock, gates
+        self._gate: Judging | None = None
         self.failure: RecoupError | None = None
         self.manifest: Manifest | None = None
         self.refused: dict[str, RefusedError] = {}
@@ -70,6 +84,7 @@ class Branch:
         try:
             self._context.enter_context(self.repository.lock("backup", "backup", stack, self._wait))
             demand(self.repository)
+            self._gate = self._gates(self.repository) if self._gates else None
             self._writer = self._context.enter_context(self.repository.begin(moment, stack))
         except (RecoupError, OSError) as error:
             self.fail(error)
@@ -117,6 +132,7 @@ class Branch:
         sources = {name: self._record(name, record) for name, record in manifest.sources.items()}
         if self.refused and not any(record.parts for record in sources.values()):
             raise next(iter(self.refused.values()))
+        sources = self._gate.judge(sources) if self._gate else sources
         own = replace(manifest, name=str(self.writer.name), sources=sources, outcome=outcome_of(sources))
         self.writer.commit(own)
         self.manifest = replace(own, name=str(self.writer.name))

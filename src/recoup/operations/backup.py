@@ -1,5 +1,6 @@
 """Backup: freeze every source first, read afterwards, write the manifest last."""
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,11 @@ from recoup.operations._backup_plan import Plan, Row, Run, Target, plan, targets
 from recoup.operations._cutting import capture_all, sentence
 from recoup.operations._fanout import Branch, FanOut, NobodyLeftError
 from recoup.operations._pump import storage_error
+from recoup.operations._shrinking import Gate
 from recoup.repository._base import Repository, SetWriter
 from recoup.sources._base import Source
+
+_WHOLE = {"complete", "suspicious"}
 
 __all__ = ["Plan", "Row", "Run", "Target", "plan", "run", "run_several", "targets"]
 
@@ -31,8 +35,9 @@ def run(plan: Plan, sources: Mapping[str, Source], repository: Repository, run: 
     """
     _require_space(repository, plan.total_bytes, plan.needed_bytes, plan.free_bytes)
     begun, started = run.clock.monotonic(), run.clock.now()
+    gate = Gate(repository, run, [row.source for row in plan.rows])
     with repository.begin(started, run.stack) as writer:
-        cut = _taken(plan, sources, writer, started, run)
+        cut = _taken(plan, sources, writer, started, run, gate)
         if cut.manifest is None:
             return _nothing(cut, repository.name, run.clock.monotonic() - begun, run)
         try:
@@ -63,7 +68,8 @@ def run_several(
         What became of it, repository by repository.
     """
     begun, started = run.clock.monotonic(), run.clock.now()
-    branches = [Branch(repository, wait_lock) for repository in repositories]
+    gates = functools.partial(Gate, run=run, sources=[row.source for row in plan.rows])
+    branches = [Branch(repository, wait_lock, gates) for repository in repositories]
     cut = _Cut(None, {})
     try:
         with FanOut(branches, _room(plan), _telling(run)).begin(started, run.stack) as writer:
@@ -148,8 +154,17 @@ class _Cut:
     errors: Mapping[str, str]
 
 
-def _taken(plan: Plan, sources: Mapping[str, Source], writer: SetWriter, started: datetime, run: Run) -> _Cut:
-    records = capture_all(plan, sources, writer, run)
+def _taken(
+    plan: Plan,
+    sources: Mapping[str, Source],
+    writer: SetWriter,
+    started: datetime,
+    run: Run,
+    gate: Gate | None = None,
+) -> _Cut:
+    """Captures all sources; of several repositories each has a gate of its own."""
+    captured = capture_all(plan, sources, writer, run)
+    records = gate.judge(captured) if gate is not None else captured
     errors = {name: record.error for name, record in records.items() if record.error}
     if not any(record.parts for record in records.values()) and not _empty_on_purpose(records):
         return _Cut(None, errors)
@@ -164,8 +179,8 @@ def _nothing(cut: _Cut, repository: str, seconds: float, run: Run) -> BackupRepo
 
 def _empty_on_purpose(records: Mapping[str, SourceRecord]) -> bool:
     """True when every source that is there was captured whole and is empty by permission."""
-    outcomes = [record.outcome for record in records.values()]
-    return "complete" in outcomes and all(outcome in ("complete", "absent") for outcome in outcomes)
+    outcomes = {record.outcome for record in records.values()}
+    return bool(outcomes & _WHOLE) and outcomes <= {*_WHOLE, "absent"}
 
 
 def _manifest(plan: Plan, records: Mapping[str, SourceRecord], name: SetName, started: datetime, run: Run) -> Manifest:

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from recoup.errors import RefusedError
 from recoup.model.artefact import Artefact
 from recoup.model.events import Emit, Event, Level
 from recoup.model.names import SetName
 from recoup.model.reports import PruneReport, SetInfo
 from recoup.operations import foreign
+from recoup.operations._freeing import freeing
 from recoup.operations.selection import Filter, holds, is_good, listing
 from recoup.repository._base import Repository, locked
 from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge, protections
@@ -58,12 +60,14 @@ class PrunePlan:
         rules: what it goes by.
         filters: which sets it looks at; the others stay.
         notes: what a person has to know, one sentence each.
+        wanted_bytes: what was asked to be freed at once; 0 for a prune by the rules alone.
     """
 
     rows: tuple[Row, ...]
     rules: Rules
     filters: Filter
     notes: tuple[str, ...]
+    wanted_bytes: int = 0
 
     @property
     def removed(self) -> tuple[Row, ...]:
@@ -80,12 +84,32 @@ class PrunePlan:
         """What the sets that would go take in the repository."""
         return sum(row.bytes for row in self.removed)
 
+    def require_enough(self) -> None:
+        """Demands that what was asked to be freed can be.
+
+        Raises:
+            RefusedError: it cannot, without sets that are never removed.
+        """
+        if self.freed_bytes < self.wanted_bytes:
+            raise RefusedError(
+                f"{self.wanted_bytes:,} bytes cannot be freed: all sets that may go take {self.freed_bytes:,}. "
+                "Nothing was removed",
+                "Ask for less, unpin sets, or make the disk larger; the newest good copy of each source always stays.",
+            )
+
 
 _ALL = Filter()
+_LOOKS = 5
 
 
 def plan(
-    repository: Repository, rules: Rules, now: datetime, filters: Filter = _ALL, *, copies: bool = True
+    repository: Repository,
+    rules: Rules,
+    now: datetime,
+    filters: Filter = _ALL,
+    *,
+    copies: bool = True,
+    wanted_bytes: int = 0,
 ) -> PrunePlan:
     """Judges all sets; changes nothing.
 
@@ -95,14 +119,20 @@ def plan(
         now: the present moment.
         filters: judge and remove only sets that match; rules count only these, and the others stay.
         copies: whether copies of manifests will do, since nothing is removed.
+        wanted_bytes: what has to be freed at once, whatever the rules keep; 0 for a prune by the rules alone.
     """
     infos = listing(repository, now, copies=copies)
-    verdicts = judge((_candidate(info, filters) for info in infos), rules, now)
+    candidates = [_candidate(info, filters) for info in infos]
+    verdicts: Iterable[Verdict] = judge(candidates, rules, now)
+    if wanted_bytes:
+        verdicts = freeing(candidates, rules, now, wanted_bytes, lambda name: repository.locked_until(name) is not None)
     shown = {info.name: info for info in infos}
     judged = (_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
     rows = tuple(row if row.keep else _unless_locked(row, repository) for row in judged)
-    adopted = () if filters else tuple(_foreign_row(one, now) for one in foreign.judged(repository, infos, rules, now))
-    return PrunePlan((*rows, *adopted), rules, filters, (*_notes(rows, rules, now), *_foreign_notes(adopted)))
+    apart = bool(filters) or bool(wanted_bytes)
+    adopted = () if apart else tuple(_foreign_row(one, now) for one in foreign.judged(repository, infos, rules, now))
+    notes = (*_notes(rows, rules, now), *_foreign_notes(adopted), *_freeing_notes(repository, wanted_bytes))
+    return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes)
 
 
 def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
@@ -183,6 +213,13 @@ def _foreign_notes(rows: Sequence[Row]) -> Iterable[str]:
         yield "what another tool put there (adopt: true) is removed at once: it cannot be taken back"
 
 
+def _freeing_notes(repository: Repository, wanted_bytes: int) -> Iterable[str]:
+    if wanted_bytes:
+        yield "what goes to make room goes for good, whatever trash_days says"
+    if wanted_bytes and (trashed := repository.trashed()):
+        yield f"the trash is emptied, too: {', '.join(map(str, trashed))}"
+
+
 def _notes(rows: Sequence[Row], rules: Rules, now: datetime) -> Iterable[str]:
     if not rules:
         yield NO_RULES
@@ -211,14 +248,16 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
     Raises:
         StorageError, OSError: a set could not be removed; a next prune finishes it.
     """
-    began = clock.monotonic()
+    began, free = clock.monotonic(), repository.free_bytes()
     fresh = _judged_again(plan, repository, clock)
+    fresh.require_enough()
     going = {row.set for row in fresh.removed} & {row.set for row in plan.removed}
     spared = [row for row in fresh.rows if row.keep and row.set in {row.set for row in plan.removed}]
     for row in spared:
         message = f"{row.set} stays after all: {', '.join(row.reasons)}"
         emit(Event("prune_spared", clock.now(), message, Level.WARNING, row.set, {"reasons": list(row.reasons)}))
     removed = [row for row in fresh.rows if row.set in going]
+    trash_days = 0.0 if plan.wanted_bytes else trash_days
     repository.delete([_parsed(row.set) for row in removed if row.artefact is None], keep_days=trash_days)
     foreign.remove(repository, [row.artefact for row in removed if row.artefact is not None])
     report = PruneReport(
@@ -226,6 +265,8 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
         kept=tuple(row.set for row in fresh.rows if row.set not in going),
         freed_bytes=sum(row.bytes for row in fresh.rows if row.set in going),
         seconds=clock.monotonic() - began,
+        wanted_bytes=plan.wanted_bytes,
+        gained_bytes=_gained(free, repository, plan.wanted_bytes, clock),
     )
     if fresh.locked:
         emit(_kept_by_force(fresh.locked, clock.now()))
@@ -234,7 +275,21 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
 
 
 def _judged_again(earlier: PrunePlan, repository: Repository, clock: Clock) -> PrunePlan:
-    return plan(repository, earlier.rules, clock.now(), earlier.filters, copies=False)
+    return plan(
+        repository, earlier.rules, clock.now(), earlier.filters, copies=False, wanted_bytes=earlier.wanted_bytes
+    )
+
+
+def _gained(before: int | None, repository: Repository, wanted: int, clock: Clock) -> int | None:
+    """Bytes by which the free space grew; some file systems need moments to give them back. Sets may share files."""
+    for again in range(_LOOKS if wanted else 0):
+        after = repository.free_bytes()
+        if before is None or after is None:
+            return None
+        if after - before >= wanted or again == _LOOKS - 1:
+            return after - before
+        clock.sleep(1.0)
+    return None
 
 
 def _kept_by_force(rows: Sequence[Row], now: datetime) -> Event:

@@ -1,7 +1,7 @@
 """Selection: what sets there are, and which one a person means."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -32,6 +32,19 @@ def listing(repository: Repository, now: datetime, *, copies: bool = True) -> li
     overview = repository.overview(copies=copies)
     infos = (_info(repository.name, overview, name, now) for name in sorted(overview.names))
     return [info for info in infos if info is not None]
+
+
+def newest_first(repository: Repository, now: datetime) -> Iterator[SetInfo]:
+    """The sets of a repository, the newest first; each is read when it is asked for.
+
+    Args:
+        repository: where to look.
+        now: the present moment; pins end.
+    """
+    overview = repository.overview()
+    for name in sorted(overview.names, reverse=True):
+        if (info := _info(repository.name, overview, name, now)) is not None:
+            yield info
 
 
 def _info(repository: str, overview: Overview, name: SetName, now: datetime) -> SetInfo | None:

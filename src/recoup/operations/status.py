@@ -1,14 +1,22 @@
-"""Status: how old is the newest good holding of each source, and is it proven?"""
+"""Status: how old the newest good holding of each source is, whether it is proven, and what is wrong."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from recoup.errors import RecoupError
 from recoup.model.names import SetName
-from recoup.model.reports import Problem, RepositoryStatus, SetInfo, StatusReport, StatusRow
+from recoup.model.reports import Problem, RepositoryStatus, SetInfo, StatusReport, StatusRow, VerbRun
+from recoup.model.schedule import JobState
+from recoup.operations import _conditions
+from recoup.operations._conditions import Known, Limits
+from recoup.operations._growth import Stored, growth
+from recoup.operations._shrinking import REMEMBERED
 from recoup.operations.selection import holds, sources_of
+from recoup.retention import Group, Rules
+
+__all__ = ["Known", "Limits", "RepositoryState", "newest", "report", "rows"]
 
 
 @dataclass(frozen=True)
@@ -20,52 +28,101 @@ class RepositoryState:
         infos: its sets.
         free_bytes: what it has left; None where unknown.
         failure: why it cannot be read; None when it can.
+        rules: what prune goes by there; None where nobody prunes.
+        running: whether a backup is running there now.
     """
 
     repository: str
     infos: tuple[SetInfo, ...] = ()
     free_bytes: int | None = None
     failure: RecoupError | None = None
+    rules: Rules | None = None
+    running: bool = False
 
 
-def report(states: Sequence[RepositoryState], configured: Sequence[str], now: datetime) -> StatusReport:
+def report(
+    states: Sequence[RepositoryState],
+    configured: Sequence[str],
+    now: datetime,
+    limits: Limits | None = None,
+    known: Known | None = None,
+    further: Sequence[Problem] = (),
+) -> StatusReport:
     """The state of a stack's backups from that of its repositories. Pure.
 
     Args:
         states: one for each repository.
         configured: names of the configured sources; without any, those that the sets have.
         now: the present moment.
+        limits: from when on something is a problem.
+        known: what this machine remembers.
+        further: problems that others have found.
     """
+    limits, known = limits or Limits(), _ours(known or Known(), states, configured)
     found, problems = list[StatusRow](), list[Problem]()
-    for state in states:
+    repositories = tuple(_repository(state, now) for state in states)
+    for state, status in zip(states, repositories, strict=True):
         sources = configured or sources_of(state.infos, ())
-        if state.failure is None:
-            found += rows(state.repository, state.infos, sources, now)
-        else:
-            problem = f"the repository cannot be read: {state.failure}"
-            found += [StatusRow(state.repository, name, "", None, None, 0, None, problem) for name in sources or ("-",)]
-            key = f"unreadable:{state.repository}"
-            problems.append(Problem(key, "critical", state.repository, "", problem, state.failure.hint))
-    problems += [_of_row(row) for row in found if row.problem and f"unreadable:{row.repository}" not in _keys(problems)]
+        if state.failure is not None:
+            problem = _unreadable(state.repository, state.failure)
+            found += [_lost(state.repository, name, problem) for name in sources or ("-",)]
+            problems.append(problem)
+            continue
+        for row, wrong in _judged(state, sources, known.jobs, limits, now):
+            found.append(row)
+            problems += wrong
+        problems += _conditions.of_repository(status, state.infos, limits, now)
     infos = [info for state in states for info in state.infos]
+    problems += _conditions.of_stack(known, limits, infos, found, now)
+    problems = sorted((*problems, *further), key=lambda problem: problem.level != "critical")
     last = newest(infos)
     outcome = "" if last is None else last.manifest.outcome if last.manifest else "unreadable"
-    repositories = tuple(_repository(state) for state in states)
-    return StatusReport(tuple(found), len(infos), last.name if last else "", outcome, repositories, tuple(problems))
+    name = last.name if last else ""
+    return StatusReport(tuple(found), len(infos), name, outcome, repositories, tuple(problems), _last_runs(known.runs))
 
 
-def _keys(problems: Sequence[Problem]) -> set[str]:
-    return {problem.key for problem in problems}
+def _ours(known: Known, states: Sequence[RepositoryState], configured: Sequence[str]) -> Known:
+    """Without runs on repositories and sources that are no more, or are not looked at."""
+    repositories = {state.repository for state in states}
+    runs = (run for run in known.runs if repositories & {*run.repository.split(", ")})
+    return replace(known, runs=tuple(run for run in runs if not configured or {*run.sources} <= {*configured}))
 
 
-def _of_row(row: StatusRow) -> Problem:
-    level: Literal["warning", "critical"] = "warning" if row.set else "critical"
-    return Problem(f"source:{row.repository}:{row.source}", level, row.repository, row.source, row.problem)
+def _last_runs(runs: Sequence[VerbRun]) -> tuple[VerbRun, ...]:
+    last: dict[str, VerbRun] = {}
+    for run in runs:
+        last.setdefault(run.verb, run)
+    return tuple(last.values())
 
 
-def _repository(state: RepositoryState) -> RepositoryStatus:
+def _unreadable(repository: str, failure: RecoupError) -> Problem:
+    sentence = f"the repository cannot be read: {failure}"
+    return Problem(f"unreadable:{repository}", "critical", repository, "", sentence, failure.hint)
+
+
+def _lost(repository: str, source: str, problem: Problem) -> StatusRow:
+    return StatusRow(repository, source, "", None, None, 0, None, problem.sentence)
+
+
+# --- repositories -----------------------------------------------------------------------------------------------------
+
+
+def _repository(state: RepositoryState, now: datetime) -> RepositoryStatus:
     failure = "" if state.failure is None else state.failure.message
-    return RepositoryStatus(state.repository, len(state.infos), state.free_bytes, failure=failure)
+    gain = growth(_stored(state.infos), state.rules, now)
+    return RepositoryStatus(state.repository, len(state.infos), state.free_bytes, gain, failure)
+
+
+def _stored(infos: Sequence[SetInfo]) -> Iterator[Stored]:
+    """The sets with their sizes; of one that cannot be read, nobody knows the size."""
+    for info in infos:
+        name, manifest = SetName.parse(info.name), info.manifest
+        if name is not None and manifest is not None:
+            group = Group(manifest.stack, tuple(sorted(manifest.requested)))
+            yield Stored(name, group, manifest.stored_bytes, info.standing.pinned)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
 
 
 def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now: datetime) -> tuple[StatusRow, ...]:
@@ -77,34 +134,47 @@ def rows(repository: str, infos: Sequence[SetInfo], sources: Sequence[str], now:
         sources: those configured; sources that only old sets have are left out.
         now: the present moment.
     """
-    newest_first = sorted((i for i in infos if i.manifest), key=lambda i: i.name_key, reverse=True)
-    return tuple(_row(repository, source, newest_first, now) for source in sources)
+    state = RepositoryState(repository, tuple(infos))
+    return tuple(row for row, _ in _judged(state, sources, (), Limits(), now))
+
+
+def _judged(
+    state: RepositoryState, sources: Sequence[str], jobs: Sequence[JobState], limits: Limits, now: datetime
+) -> Iterator[tuple[StatusRow, list[Problem]]]:
+    """Each source with what is wrong with it."""
+    newest_first = sorted((i for i in state.infos if i.manifest), key=lambda i: i.name_key, reverse=True)
+    unread = len(state.infos) - len(newest_first)
+    for source in sources:
+        row = _row(state.repository, source, newest_first, now)
+        row = replace(row, max_age_seconds=limits.age_of(source).total_seconds(), next_due=_next_due(source, jobs))
+        looking = _conditions.OfSource(row, newest_first, limits, state.running, unread)
+        wrong = list(looking.problems())
+        gravest = min(wrong, key=lambda problem: problem.level != "critical", default=None)
+        yield replace(row, problem=gravest.sentence if gravest else ""), wrong
 
 
 def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) -> StatusRow:
-    for index, info in enumerate(infos):
-        if info.manifest is None or not holds(info, source):
-            continue
-        record = info.manifest.sources[source]
-        age = (now - info.manifest.started).total_seconds()
-        problem = _problem(source, infos[:index], info, age)
-        time = info.manifest.started
-        return StatusRow(repository, source, info.name, time, age, record.bytes, info.standing.proven, problem)
-    newest_try = next((i.manifest.sources[source] for i in infos if i.manifest and source in i.manifest.sources), None)
-    absent = newest_try is not None and newest_try.outcome == "absent"
-    return StatusRow(repository, source, "", None, None, 0, None, "" if absent else "never backed up")
+    held = [info for info in infos if holds(info, source)]
+    if not held or held[0].manifest is None:
+        return StatusRow(repository, source, "", None, None, 0, None)
+    info, manifest = held[0], held[0].manifest
+    sizes = [one.manifest.sources[source].bytes for one in held[1 : REMEMBERED + 1] if one.manifest]
+    return StatusRow(
+        repository,
+        source,
+        info.name,
+        manifest.started,
+        (now - manifest.started).total_seconds(),
+        manifest.sources[source].bytes,
+        info.standing.proven,
+        median_bytes=round(statistics.median(sizes)) if sizes else None,
+    )
 
 
-def _problem(source: str, newer: Sequence[SetInfo], info: SetInfo, age: float) -> str:
-    if age < 0:
-        return "the set is from the future: a clock is wrong"
-    tried = [i for i in newer if i.manifest and source in i.manifest.sources]
-    if tried and tried[0].manifest:
-        outcome = tried[0].manifest.sources[source].outcome
-        return f"the newest try, {tried[0].name}, is {outcome}"
-    if info.standing.failed_proof:
-        return "its newest drill failed"
-    return ""
+def _next_due(source: str, jobs: Sequence[JobState]) -> datetime | None:
+    """When the next backup that takes a source is due."""
+    due = (job.next_due for job in jobs if job.run == "backup" and (not job.sources or source in job.sources))
+    return min((moment for moment in due if moment is not None), default=None)
 
 
 def newest(infos: Sequence[SetInfo]) -> SetInfo | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recoup.cli import _figures, _listing, _reference, _tables
+from recoup.cli import _figures, _listing, _nagios, _reference, _status_report, _tables
 from recoup.cli.main import VERBS, command, run
 from recoup.errors import ExitCode
 from recoup.model.facts import Comparison, Facts
@@ -25,6 +25,7 @@ from recoup.model.reports import (
     CopyReport,
     Damage,
     DrillReport,
+    Problem,
     RepairReport,
     RepositoryStatus,
     RestoredSource,
@@ -34,6 +35,7 @@ from recoup.model.reports import (
     StatusReport,
     StatusRow,
     StoredCopy,
+    VerbRun,
     VerifyReport,
 )
 from recoup.operations import backup, doctor
@@ -211,7 +213,18 @@ _BACKUP_PLAN = backup.Plan(
 
 _STATUS = StatusReport(
     (
-        StatusRow("local", "cache", "backup_20261121_090000", NOW, 10_800.0, 3_400_000_000, NOW),
+        StatusRow(
+            "local",
+            "cache",
+            "backup_20261121_090000",
+            NOW - timedelta(hours=3),
+            10_800.0,
+            3_400_000_000,
+            NOW - timedelta(days=2),
+            max_age_seconds=86_400.0,
+            median_bytes=3_300_000_000,
+            next_due=NOW + timedelta(hours=14),
+        ),
         StatusRow(
             "local", "storage", "backup_20261119_020000", NOW, 208_800.0, 9, None, "the newest try is incomplete"
         ),
@@ -220,7 +233,15 @@ _STATUS = StatusReport(
     3,
     "backup_20261121_090000",
     "complete",
-    (RepositoryStatus("local", 3, 9_000_000_000),),
+    (
+        RepositoryStatus("local", 3, 9_000_000_000, 150_000_000.0),
+        RepositoryStatus("usb", failure="it is not mounted"),
+    ),
+    (
+        Problem("never:local:vectors", "critical", "local", "vectors", "never backed up", "`recoup backup` makes one."),
+        Problem("doubtful:local:storage", "warning", "local", "storage", "the newest | try\nis incomplete"),
+    ),
+    (VerbRun("prune", (), "local", NOW, NOW - timedelta(hours=8), 0), VerbRun("drill", (), "local", NOW, NOW, 4)),
 )
 
 _DOCTOR = doctor.Report(
@@ -287,7 +308,11 @@ TABLES: dict[str, Callable[[], Any]] = {
     "verify": lambda: _tables.verify_reports(_VERIFY),
     "drill": lambda: _tables.drill_report(DRILL),
     "restore": lambda: _tables.restore_report(_RESTORE),
-    "status": lambda: _tables.status_report(_STATUS),
+    "status": lambda: _status_report.table(_STATUS, NOW),
+    "status-lines": lambda: "\n".join(
+        (*(_status_report.problem_line(one).plain for one in _STATUS.problems), *_status_report.lines(_STATUS, NOW))
+    ),
+    "status-nagios": lambda: _nagios.text(_STATUS),
     "doctor": lambda: _tables.doctor_report(_DOCTOR),
 }
 

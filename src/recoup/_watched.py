@@ -1,0 +1,131 @@
+"""A stack that is watched: what is wrong with its backups, and what would stop the next one."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recoup._opened import OpenedStack
+from recoup.errors import RecoupError, StorageError
+
+if TYPE_CHECKING:
+    from recoup.model.reports import StatusReport
+    from recoup.operations.doctor import Report as DoctorReport
+    from recoup.operations.status import Known, Limits, RepositoryState
+    from recoup.storage._base import Storage
+
+_WATCHED_VERBS = ("prune", "verify", "drill")
+
+
+class WatchedStack(OpenedStack):
+    """A configured stack, looked at."""
+
+    def status(self) -> "StatusReport":
+        """How old the newest good copy of each source is, in every configured repository (or the chosen one), and what is
+        wrong.
+
+        Raises:
+            RecoupError: none of the repositories can be read; the first one's reason.
+        """
+        from recoup.operations import status
+
+        known = self._known
+        states = [self._state_of(name, known) for name in self._nearest]
+        if (failed := [state.failure for state in states if state.failure]) and len(failed) == len(states):
+            raise failed[0]
+        return status.report(states, self.source_names, self._clock.now(), self._limits, known)
+
+    def _state_of(self, name: str, known: "Known") -> "RepositoryState":
+        """What a repository holds; one that cannot be read is told, and the others are looked at all the same."""
+        from recoup.operations import selection, status
+
+        try:
+            repository = self._at(name)
+            repository.check()
+            found = selection.listing(repository, self._clock.now())
+            running = any(lock.mode == "backup" and not lock.stale for lock in repository.locks())
+            return status.RepositoryState(
+                name,
+                tuple(found),
+                repository.free_bytes(),
+                rules=self._rules_of(name) if self._prunes(name, known) else None,
+                running=running,
+            )
+        except RecoupError as error:
+            return status.RepositoryState(name, failure=error)
+        except OSError as error:
+            failure = StorageError(f"{error.strerror or error}", "Check its disk and permissions.")
+            return status.RepositoryState(name, failure=failure)
+
+    def _prunes(self, name: str, known: "Known") -> bool:
+        """Whether sets are pruned there: after each backup, by the schedule, or by hand."""
+        scheduled = any(job.run == "prune" for job in known.jobs)
+        by_hand = any(run.verb == "prune" and run.repository == name and not run.exit_code for run in known.runs)
+        return self._settings_of(name).prune_after_backup or scheduled or by_hand
+
+    @property
+    def _known(self) -> "Known":
+        """What this machine remembers; that it cannot remember is told, too."""
+        from recoup.operations.status import Known
+        from recoup.scheduler.state import alive, job_states
+        from recoup.system.runs import runs
+        from recoup.system.statefile import StateError
+
+        stack = self.remembered_as
+        if not stack:
+            return Known()
+        try:
+            return Known(runs(stack), job_states(stack, self.jobs, self._clock.now()), alive(stack))
+        except StateError as error:
+            return Known(failure=f"{error.message}. {error.hint}")
+
+    @property
+    def _limits(self) -> "Limits":
+        from recoup.operations.status import Limits
+        from recoup.storage._object_options import number_of
+
+        watch = self.settings.watch
+        ages = {verb: age for verb in _WATCHED_VERBS if (age := self._age_of(verb)) is not None}
+        return Limits(
+            watch.max_age,
+            {name: one.max_age for name, one in watch.sources.items() if one.max_age is not None},
+            {name: self._shrink_of(name) for name in self.source_names},
+            ages,
+            None if watch.min_free is None else number_of(watch.min_free),
+            watch.days_until_full,
+        )
+
+    def _age_of(self, verb: str) -> timedelta | None:
+        """How old a verb's last good run may become: as set, else twice the distance of its line in the schedule."""
+        chosen: timedelta | None = getattr(self.settings.watch, f"{verb}_age")
+        if chosen is not None:
+            return chosen
+        now = self._clock.now()
+        found = [distance for job in self.jobs if job.arguments[0] == verb and (distance := job.distance(now))]
+        return 2 * max(found) if found else None
+
+    def _shrink_of(self, source: str) -> float:
+        """The share of the usual size below which a source's copy is suspicious."""
+        watch = self.settings.watch
+        own = watch.sources.get(source)
+        return watch.shrink if own is None or own.shrink is None else own.shrink
+
+    def doctor(self) -> "DoctorReport":
+        """What would stop a backup, and how to mend it; changes nothing."""
+        from recoup.operations import doctor
+
+        live = {name: self._source(name, Path(tempfile.gettempdir())) for name in self.source_names}
+        names = self._repository_names
+        openers = {name: self._opener(name) for name in names}
+        factors = {name: self._settings_of(name).free_space_factor for name in names}
+        return doctor.run(live, openers, factors, self.warnings)
+
+    def doctor_storage(self) -> "DoctorReport":
+        """What the repositories' storages can and cannot do; tried with objects that are removed again."""
+        from recoup.operations import doctor
+
+        def connecting(name: str) -> "Callable[[], Storage]":
+            return lambda: self._storage_of(self._settings_of(name))
+
+        return doctor.probe({name: connecting(name) for name in self._repository_names})

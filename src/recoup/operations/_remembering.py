@@ -1,0 +1,161 @@
+"""Remembering on this machine what became of a verb's run, so that `status` can tell of a failure that left no set."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from recoup.errors import ExitCode, RecoupError
+from recoup.model.events import Event, Level
+from recoup.system.clock import Clock
+
+if TYPE_CHECKING:
+    from recoup.model.reports import BackupReport
+
+_LONGEST = 600  # characters of a sentence
+
+
+class Remembering(Protocol):
+    """Whose runs are remembered."""
+
+    @property
+    def remembered_as(self) -> str:
+        """Name of its stack; empty where nothing is remembered, since there is no configuration."""
+        ...
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of its sources."""
+        ...
+
+    @property
+    def chosen_repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that its verbs work on."""
+        ...
+
+    _clock: Clock
+    _listener: Callable[[Event], None]
+    masker: Callable[[str], str]
+
+
+S = TypeVar("S", bound=Remembering)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def remembers(verb: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+    """Makes a method one whose runs are remembered. Memory that cannot be written is one warning, and never fails the run.
+
+    A run that looks at a part only (one set of a verify, the filtered sets of a prune) is remembered when it fails, and not
+    when it goes well: it says nothing about the rest.
+
+    Args:
+        verb: its name.
+    """
+
+    def decorate(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(function)
+        def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+            started = self._clock.now()
+            try:
+                result = function(self, *args, **kwargs)
+            except BaseException as error:
+                _note(self, verb, started, _scope(self, args, kwargs), *_of_error(error))
+                raise
+            code, sentence = _of_result(result)
+            if code or not _partial(verb, args, kwargs):
+                _note(self, verb, started, _scope(self, args, kwargs), code, sentence)
+            return result
+
+        return run
+
+    return decorate
+
+
+def _note(
+    stack: Remembering,
+    verb: str,
+    started: datetime,
+    scope: "_Scope",
+    code: int,
+    sentence: str = "",
+) -> None:
+    if not stack.remembered_as:
+        return
+    from recoup.model.reports import VerbRun
+    from recoup.system import runs
+    from recoup.system.statefile import StateError
+
+    text = stack.masker(sentence)[:_LONGEST]
+    now = stack._clock.now()  # noqa: SLF001 - it is handed to us for this
+    try:
+        runs.remember(
+            stack.remembered_as, VerbRun(verb, scope.sources, ", ".join(scope.repositories), started, now, code, text)
+        )
+    except StateError as error:
+        message = f"this run is not remembered, so `status` cannot tell of it: {error.message}"
+        stack._listener(Event("run_not_remembered", now, message, Level.WARNING))  # noqa: SLF001
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What a run was to work on: sources (none for all) and repositories."""
+
+    sources: tuple[str, ...]
+    repositories: tuple[str, ...]
+
+
+def _scope(stack: Remembering, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Scope:
+    plan = kwargs.get("plan") or (args[0] if args else None)
+    return _Scope(_sources(stack, plan, kwargs), _repositories(stack, plan, kwargs))
+
+
+def _sources(stack: Remembering, plan: object, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    planned = getattr(plan, "sources", ()) if getattr(plan, "asked", False) else ()
+    rows = [row.source for row in getattr(plan, "rows", ()) if hasattr(row, "source")]
+    named = sorted(kwargs.get("sources") or planned or rows)
+    return () if set(named) >= set(stack.source_names) else tuple(named)
+
+
+def _repositories(stack: Remembering, plan: object, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a backup or a copy goes; else those that are chosen."""
+    targets = [target.repository for target in getattr(plan, "targets", ())]
+    to = getattr(plan, "target", None) or kwargs.get("to") or targets
+    named = [to] if isinstance(to, str) else list(to)
+    return stack.chosen_repositories if named in ([], ["all"]) else tuple(named)
+
+
+def _partial(verb: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    first = kwargs.get("plan") or kwargs.get("text") or (args[0] if args else None)
+    return (verb == "verify" and isinstance(first, str)) or bool(getattr(first, "filters", None))
+
+
+def _of_error(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, RecoupError):
+        return int(error.exit_code), error.message
+    if isinstance(error, KeyboardInterrupt):
+        return int(ExitCode.INTERRUPTED), "interrupted"
+    return int(ExitCode.FAILED), str(error) or type(error).__name__
+
+
+def _of_result(result: object) -> tuple[int, str]:
+    """The exit code that a result stands for, and why it is not 0."""
+    several = result if isinstance(result, list) else [result]
+    code = max((int(getattr(one, "exit_code", 0)) for one in several), default=0)
+    if not code:
+        return 0, ""
+    if hasattr(result, "errors"):
+        return code, "; ".join(_of_backup(result)) or "the set is not complete"
+    damaged = [one.set for one in several if getattr(one, "damage", ())]
+    if damaged:
+        return code, f"{len(damaged)} of {len(several)} sets are damaged: {', '.join(damaged)}"
+    return code, "it did not do all that was asked"
+
+
+def _of_backup(report: "BackupReport") -> list[str]:
+    failures = [f"{name}: {why}" for name, why in report.errors.items()]
+    failures += [f"nothing is stored in {copy.repository}: {copy.error}" for copy in report.failed]
+    return failures + [
+        f"{copy.repository} was not pruned: {copy.prune_error}" for copy in report.repositories if copy.prune_error
+    ]

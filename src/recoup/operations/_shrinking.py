@@ -1,0 +1,174 @@
+"""The shrink gate: a source that suddenly holds much less than before is stored, and suspicious until a person accepts it.
+
+An application that lost its data is backed up without any error. Its small sets would push the large ones out by and by,
+since retention keeps what is newest: so they do not count as good.
+"""
+
+import itertools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from recoup.errors import RecoupError
+from recoup.model.events import Event, Level
+from recoup.model.manifest import Finding, SourceRecord
+from recoup.model.reports import SetInfo
+from recoup.operations._backup_plan import Run
+from recoup.operations.selection import holds, newest_first
+from recoup.repository._base import Repository
+
+REMEMBERED = 10
+"""Good copies that make the usual size."""
+
+SHARE: Final = 0.5
+"""The share of the usual below which a copy is suspicious, where nothing else is configured."""
+
+_LOOKED_AT = 100  # sets: a source that none of them has is as good as new
+_COUNTED = ("points", "rows", "files")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How large a copy of a source is.
+
+    Attributes:
+        bytes: plain.
+        counts: points, rows and files, each where the facts have it.
+    """
+
+    bytes: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def measured(record: SourceRecord) -> Measure:
+    """The size of what a record says is stored."""
+    counts: dict[str, int] = {}
+    for values in record.facts.values.values() if record.facts else ():
+        for name in _COUNTED:
+            if isinstance(number := values.get(name), int):
+                counts[name] = counts.get(name, 0) + number
+    return Measure(record.bytes, counts)
+
+
+def usual(infos: Iterable[SetInfo], sources: Iterable[str]) -> dict[str, list[Measure]]:
+    """The sizes of the last good copies of each source, the newest first.
+
+    A copy that was suspicious and is accepted is the last one looked at: from then on, its size is what is usual.
+
+    Args:
+        infos: sets, the newest first; no more are taken than are needed.
+        sources: names.
+    """
+    found: dict[str, list[Measure]] = {source: [] for source in sources}
+    wanted = set(found)
+    for info in infos:
+        if not wanted:
+            break
+        for source in [name for name in wanted if holds(info, name)]:
+            record = info.manifest.sources[source] if info.manifest else None
+            if record is not None:
+                found[source].append(measured(record))
+                if len(found[source]) >= REMEMBERED or record.outcome == "suspicious":
+                    wanted.discard(source)
+    return found
+
+
+def judged(record: SourceRecord, before: Sequence[Measure], share: float) -> SourceRecord:
+    """A source's record, suspicious where it holds much less than usual. Pure.
+
+    Args:
+        record: what was captured; one that is not whole stays as it is.
+        before: sizes of the copies before it.
+        share: of the median, below which it is suspicious; nothing at all is, whatever the share.
+    """
+    if record.outcome not in ("complete", "suspicious") or not before:
+        return record
+    reasons = _reasons(measured(record), before, share)
+    if not reasons:
+        return record
+    hint = "look whether the application lost data; `recoup accept SET` if it is right"
+    finding = Finding("suspicious", "size", f"{', '.join(reasons)}: {hint}")
+    return replace(
+        record,
+        outcome="suspicious",
+        error=record.error or f"{finding.item}: {finding.message}",
+        findings=(finding, *record.findings[: _LOOKED_AT - 1]),
+        finding_count=record.finding_count + 1,
+    )
+
+
+def _reasons(now: Measure, before: Sequence[Measure], share: float) -> list[str]:
+    """What of a copy is suspiciously small, in words."""
+    found = []
+    for name in ("bytes", *_COUNTED):
+        usually = _median([number for one in before if (number := _number(one, name)) is not None])
+        number = _number(now, name)
+        if not usually or number is None:
+            continue
+        if number == 0:
+            found.append(f"it holds no {name}, and usually {usually:,}")
+        elif number < share * usually:
+            found.append(f"it holds {number:,} {name}, and usually {usually:,}")
+    return found
+
+
+def _number(measure: Measure, name: str) -> int | None:
+    return measure.bytes if name == "bytes" else measure.counts.get(name)
+
+
+def _median(numbers: Sequence[int]) -> int:
+    return round(statistics.median(numbers)) if numbers else 0
+
+
+class Gate:
+    """What is usual in one repository, and what is too little there.
+
+    Args:
+        repository: whose sets are looked at.
+        run: the surroundings; its shares go for the sources that they name.
+        sources: names of the sources of this backup.
+    """
+
+    def __init__(self, repository: Repository, run: Run, sources: Iterable[str]) -> None:
+        self._repository, self._run = repository, run
+        self._before = self._read(tuple(sources))
+
+    def _read(self, sources: Sequence[str]) -> dict[str, list[Measure]]:
+        looked = list[SetInfo]()
+
+        def own() -> Iterable[SetInfo]:
+            for info in itertools.islice(newest_first(self._repository, self._run.clock.now()), _LOOKED_AT):
+                looked.append(info)
+                if info.manifest is not None and info.manifest.stack == self._run.stack:
+                    yield info
+
+        try:
+            found = usual(own(), sources)
+        except (RecoupError, OSError) as error:
+            self._tell(str(error))
+            return {}
+        if looked and all(info.manifest is None for info in looked):
+            self._tell(looked[0].problem)
+        return found
+
+    def _tell(self, reason: str) -> None:
+        message = f"sizes are not compared with those of earlier sets in {self._repository.name}: {reason}"
+        fields = {"repository": self._repository.name}
+        self._run.emit(
+            Event("history_unread", self._run.clock.now(), self._run.mask(message), Level.WARNING, fields=fields)
+        )
+
+    def judge(self, records: Mapping[str, SourceRecord]) -> dict[str, SourceRecord]:
+        """The records of a backup's sources, those that hold too little suspicious; each of them is told."""
+        done = {}
+        for name, record in records.items():
+            done[name] = judged(record, self._before.get(name, ()), self._run.shrink.get(name, SHARE))
+            if done[name] is not record:
+                self._report(name, done[name].findings[0])
+        return done
+
+    def _report(self, source: str, finding: Finding) -> None:
+        fields = {"source": source, "what": finding.what, "item": finding.item, "repository": self._repository.name}
+        message = f"{source} in {self._repository.name}: {finding.message}"
+        self._run.emit(Event(f"item_{finding.what}", self._run.clock.now(), message, Level.WARNING, fields=fields))
