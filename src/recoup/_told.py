@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recoup._opened import OpenedStack
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, UsageError
 from recoup.model.events import Event, Level
 
 if TYPE_CHECKING:
@@ -23,6 +23,40 @@ class StackWithNotices(OpenedStack):
 
         allowed = self.settings.allow_remote
         return receivers(self._loaded.notify, self._loaded.base, self.masker, allow_remote=allowed)
+
+    def metrics(self) -> bytes:
+        """What this machine remembers of runs, of sources, of repositories and of the schedule, as Prometheus reads it.
+
+        Raises:
+            StateError: it cannot be read.
+        """
+        from recoup.scheduler.state import alive, job_states
+        from recoup.sinks import _measures, _measuring
+
+        stack = self.settings.stack
+        jobs = job_states(stack, self.jobs, self._clock.now())
+        schedule = _measuring.of_schedule(jobs, alive(stack))
+        return _measures.exposition(stack, [*_measures.recalled(stack), *schedule])
+
+    def test_notices(self, names: Sequence[str] = ()) -> dict[str, str]:
+        """Sends a test notice to whom `notify` names; the reason why it did not arrive, by name, empty where it did.
+
+        Args:
+            names: only these; all by default.
+
+        Raises:
+            UsageError: nobody, or nobody of this name, is configured.
+        """
+        from recoup.sinks._telling import tested
+
+        known = {one.name: one for one in self.receivers}
+        if not known:
+            raise UsageError("the configuration names nobody to tell", "Add `notify:`; see `recoup config sample`.")
+        for name in names:
+            if name not in known:
+                raise UsageError(f"there is no {name} in `notify`", f"Known: {', '.join(known)}.")
+        subject = (self.settings.stack, self._host.name, self.masker, self._clock)
+        return {name: tested(known[name], *subject) for name in names or known}
 
     def begin_telling(self, verb: str, sources: Sequence[str] | None = None) -> None:
         """Tells the receivers that a run begins, and from now on what happens in it. `end_telling` ends it.
@@ -57,9 +91,9 @@ class StackWithNotices(OpenedStack):
         failures = telling.end(outcome, state, whole=whole, limit=limit)
         with self._emitting() as emit:
             for name, reason in failures.items():
-                emit(self._untold(name, reason))
+                emit(self._not_reached(name, reason))
 
-    def _untold(self, name: str, reason: str) -> Event:
+    def _not_reached(self, name: str, reason: str) -> Event:
         now, reason = self._clock.now(), self.masker(reason)
         if not name:
             return Event("notices_not_remembered", now, f"notices may be sent twice: {reason}", Level.WARNING)

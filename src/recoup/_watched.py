@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from recoup._opened import OpenedStack
 from recoup.errors import RecoupError, StorageError
 
 if TYPE_CHECKING:
-    from recoup.model.reports import StatusReport
+    from recoup.model.reports import Problem, StatusReport
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.status import Known, Limits, RepositoryState
     from recoup.storage._base import Storage
@@ -34,7 +35,19 @@ class WatchedStack(OpenedStack):
         states = [self._state_of(name, known) for name in self._nearest]
         if (failed := [state.failure for state in states if state.failure]) and len(failed) == len(states):
             raise failed[0]
-        return status.report(states, self.source_names, self._clock.now(), self._limits, known)
+        report = status.report(states, self.source_names, self._clock.now(), self._limits, known)
+        return replace(report, problems=(*report.problems, *self._untold))
+
+    @property
+    def _untold(self) -> "tuple[Problem, ...]":
+        """Whom notices do not reach."""
+        from recoup.sinks._notices import failing
+        from recoup.system.statefile import StateError
+
+        try:
+            return failing(self.remembered_as, self._loaded.notify) if self._loaded.notify else ()
+        except StateError:
+            return ()  # that nothing can be remembered is a problem of its own
 
     def _state_of(self, name: str, known: "Known") -> "RepositoryState":
         """What a repository holds; one that cannot be read is told, and the others are looked at all the same."""

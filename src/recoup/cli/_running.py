@@ -11,6 +11,7 @@ from recoup.cli._session import Session
 
 if TYPE_CHECKING:
     from recoup.model.outcomes import Outcome
+    from recoup.model.reports import StatusReport
     from recoup.sinks._measures import Measure
 
 
@@ -48,7 +49,8 @@ def running(
     if now.dry_run:
         yield run
         return
-    now.stack.begin_telling(verb, sources)
+    with _harmless(now):
+        now.stack.begin_telling(verb, sources)
     try:
         yield run
     except BaseException as error:
@@ -56,8 +58,38 @@ def running(
         raise
     finally:
         if run.outcome is not None:
-            with now.news():
+            with _harmless(now), now.news():
                 now.stack.end_telling(run.outcome, run.state, whole=run.whole)
+
+
+@contextlib.contextmanager
+def _harmless(now: Session) -> Iterator[None]:
+    """Whatever goes wrong with notices, the run itself goes on, and its exit code stays."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a backup must not fail because nobody can be told of it
+        now.say(f"Warning: notices were not sent: {as_told(error).message}")
+
+
+def looked(now: Session, *, notify: bool) -> "StatusReport":
+    """What `status` finds.
+
+    Args:
+        now: the session.
+        notify: also tells whom `notify` names.
+    """
+    if not notify:
+        return now.stack.status()
+    from recoup.model import outcomes
+    from recoup.sinks import _measuring
+    from recoup.system.clock import SystemClock
+
+    with running(now, "status") as run:
+        report = now.stack.status()
+        everywhere = {one.repository for one in report.repositories} >= {*now.stack.settings.repositories}
+        state = list(_measuring.of_status(report, SystemClock().now()))
+        run.ended(outcomes.of_status(report, int(report.exit_code)), state, whole=everywhere)
+    return report
 
 
 def _scope(

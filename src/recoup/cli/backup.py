@@ -32,17 +32,23 @@ def backup(
     exit code is 3.
     """
     from recoup.cli import _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
+    from recoup.sinks import _measuring
 
     now = session(context)
-    plan = now.stack.plan_backup(names(source), pairs(tag or (), "--tag"), note, to=names(to, "--to"))
-    if now.dry_run:
-        now.result("plan", plan)
-        now.show(_tables.backup_plan(plan))
-        for target in plan.targets:
-            now.show(_tables.backup_target(target, alone=len(plan.targets) == 1))
-        return ExitCode.OK
-    with now.news():
-        report = now.stack.backup(plan, prune=prune, wait_lock=now.wait_lock)
+    with running(now, "backup", names(source), repositories=names(to, "--to")) as run:
+        plan = now.stack.plan_backup(names(source), pairs(tag or (), "--tag"), note, to=names(to, "--to"))
+        if now.dry_run:
+            now.result("plan", plan)
+            now.show(_tables.backup_plan(plan))
+            for target in plan.targets:
+                now.show(_tables.backup_target(target, alone=len(plan.targets) == 1))
+            return ExitCode.OK
+        with now.news():
+            report = now.stack.backup(plan, prune=prune, wait_lock=now.wait_lock)
+        asked = [row.source for row in plan.rows]
+        run.ended(outcomes.of_backup(report, asked), list(_measuring.of_backup(report)))
     now.result("backup", report)
     if (table := _tables.backup_report(report)) is not None:
         now.show(table)

@@ -25,21 +25,25 @@ def copy(
     where it stopped. Compression, packing and encryption are those of the other repository.
     """
     from recoup.cli import _figures, _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
 
     now = session(context)
-    plan = now.stack.plan_copy(to, sets or (), origin=origin)
-    if now.dry_run:
-        for row in plan.rows:
-            now.result("plan", row)
-        now.show(_tables.copy_plan(plan))
-        missing = _figures.counted(len(plan.missing), "set")
-        now.show(
-            f"Would copy {missing} to {plan.target}: about {_figures.size(plan.needed_bytes)}; "
-            f"{_figures.size(plan.free_bytes)} are free."
-        )
-        return ExitCode.OK
-    with now.news():
-        report = now.stack.copy(plan, wait_lock=now.wait_lock)
+    with running(now, "copy", repositories=[to]) as run:
+        plan = now.stack.plan_copy(to, sets or (), origin=origin)
+        if now.dry_run:
+            for row in plan.rows:
+                now.result("plan", row)
+            now.show(_tables.copy_plan(plan))
+            missing = _figures.counted(len(plan.missing), "set")
+            now.show(
+                f"Would copy {missing} to {plan.target}: about {_figures.size(plan.needed_bytes)}; "
+                f"{_figures.size(plan.free_bytes)} are free."
+            )
+            return ExitCode.OK
+        with now.news():
+            report = now.stack.copy(plan, wait_lock=now.wait_lock)
+        run.ended(outcomes.of_copy(report, everything=not sets))
     now.result("copy", report)
     for line in _tables.copy_report(report):
         now.show(line)

@@ -1,11 +1,13 @@
 """`recoup daemon`: the schedule as a service."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from recoup.cli._options import seconds
-from recoup.cli._session import session, verb
+from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode
 
 
@@ -16,6 +18,12 @@ def daemon(
         float,
         typer.Option("--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended."),
     ] = 30.0,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="[HOST:]PORT", help="Answer Prometheus at /metrics; of this machine only, by default."
+        ),
+    ] = None,
 ) -> ExitCode:
     """Run the schedule in the foreground, for containers and systemd.
 
@@ -30,5 +38,19 @@ def daemon(
         for job in _scheduling.jobs_of(now.stack):
             now.show(f"Would run {job.name}, {_scheduling.when(job)}: recoup {' '.join(job.arguments)}")
         return ExitCode.OK
-    _scheduling.serve(now, "recoup daemon", grace)
+    with _answering(now, metrics):
+        _scheduling.serve(now, "recoup daemon", grace)
     return ExitCode.OK
+
+
+@contextlib.contextmanager
+def _answering(now: Session, place: str | None) -> Iterator[None]:
+    """Serves metrics meanwhile, if a place is given."""
+    if place is None:
+        yield
+        return
+    from recoup.scheduler.metrics import address, serve
+
+    with serve(address(place), lambda: now.stack.metrics()) as (host, port):  # noqa: PLW0108 - a reload makes another stack
+        now.say(f"Metrics are at http://{host}:{port}/metrics")
+        yield

@@ -51,6 +51,8 @@ def drill(
     the measured recovery time (RTO) and recovery point (RPO). Exit code 3 when there is no good copy of a source.
     """
     from recoup.cli import _figures, _reports, _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
 
     now = session(context)
     if report is not None:
@@ -59,14 +61,17 @@ def drill(
         if source is not None or set != _NEWEST:
             raise UsageError("--full is everything: no SET and no --source go with it", "Leave them out.")
         return _recovery(context, now, report, option or [])
-    plan = now.stack.plan_drill(set, names(source))
-    options = chosen_options(context, "DrillOptions", option or (), now.stack.sets, list(plan.sources))
-    if now.dry_run:
-        now.result("plan", plan)
-        now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
-        return ExitCode.OK
-    with now.news():
-        done = now.stack.drill(plan, wait_lock=now.wait_lock, options=options)
+    with running(now, "drill", names(source)) as run:
+        plan = now.stack.plan_drill(set, names(source))
+        options = chosen_options(context, "DrillOptions", option or (), now.stack.sets, list(plan.sources))
+        if now.dry_run:
+            now.result("plan", plan)
+            now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
+            return ExitCode.OK
+        with now.news():
+            done = now.stack.drill(plan, wait_lock=now.wait_lock, options=options)
+        asked = names(source) or now.stack.source_names
+        run.ended(outcomes.of_drill([done], int(done.exit_code), asked, newest=set == _NEWEST))
     now.result("drill", done)
     for earlier in (*done.earlier, done):
         where = f" in {earlier.repository}" if now.stack.has_several else ""
@@ -89,19 +94,23 @@ def drill(
 def _recovery(context: typer.Context, now: Session, report: Path | None, named: list[str]) -> ExitCode:
     """The drill of everything."""
     from recoup.cli import _figures, _recovery_report, _reports, _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
 
-    plan = now.stack.plan_recovery()
-    sources = [name for one in plan.drills for name in one.sources]
-    options = chosen_options(context, "DrillOptions", named, now.stack.sets, sources)
-    if now.dry_run:
-        now.result("plan", plan)
-        for one in plan.drills:
-            now.show(f"Would recover {', '.join(one.sources)} from {one.set} ({_figures.size(one.bytes)}).")
-        for line in _recovery_report.remarks(plan):
-            now.show(line)
-        return ExitCode.OK
-    with now.news():
-        done = now.stack.drill_recovery(plan, wait_lock=now.wait_lock, options=options)
+    with running(now, "drill") as run:
+        plan = now.stack.plan_recovery()
+        sources = [name for one in plan.drills for name in one.sources]
+        options = chosen_options(context, "DrillOptions", named, now.stack.sets, sources)
+        if now.dry_run:
+            now.result("plan", plan)
+            for one in plan.drills:
+                now.show(f"Would recover {', '.join(one.sources)} from {one.set} ({_figures.size(one.bytes)}).")
+            for line in _recovery_report.remarks(plan):
+                now.show(line)
+            return ExitCode.OK
+        with now.news():
+            done = now.stack.drill_recovery(plan, wait_lock=now.wait_lock, options=options)
+        run.ended(outcomes.of_recovery(done, now.stack.source_names))
     now.result("recovery", done)
     for drilled in (one for last in done.drills for one in (*last.earlier, last)):
         where = f" in {drilled.repository}" if now.stack.has_several else ""

@@ -60,6 +60,7 @@ VERBS = (
     Verb("schedule", "schedule:app", "Show what runs when, run what is due, or have cron or systemd call it."),
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
     Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
+    Verb("notify", "notify:app", "Send test notices to whom the configuration names."),
     Verb("key", "key:app", "Prove the keys of encrypted repositories."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),

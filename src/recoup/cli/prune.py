@@ -58,7 +58,8 @@ def prune(
             now.confirm(f"Remove {_figures.counted(len(removing), 'set')}, {_figures.size(plan.freed_bytes)}?")
         with now.news():
             report = now.stack.prune(plan, wait_lock=now.wait_lock)
-        run.ended(outcomes.of_prune(now.stack.chosen_repositories, everything=not (tag or source or free)))
+        code, everything = int(report.exit_code), not (tag or source or free)
+        run.ended(outcomes.of_prune(code, now.stack.chosen_repositories, everything=everything))
     now.result("prune", report)
     if report.removed:
         now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")

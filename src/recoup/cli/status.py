@@ -21,6 +21,9 @@ def status(
             help="Print one line with measures for Nagios, Icinga and the like; exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
         ),
     ] = False,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Tell whom `notify` names of what is wrong, and of what is right again.")
+    ] = False,
 ) -> ExitCode:
     """Say how old each source's newest good copy is, whether it is proven, and what is wrong.
 
@@ -28,11 +31,12 @@ def status(
     """
     now = session(context)
     if nagios:
-        raise typer.Exit(_for_nagios(now))
+        raise typer.Exit(_for_nagios(now, notify=notify))
     from recoup.cli import _status_report
+    from recoup.cli._running import looked
     from recoup.system.clock import SystemClock
 
-    report = now.stack.status()
+    report = looked(now, notify=notify)
     now.result("status", report)
     moment = SystemClock().now()
     now.show(_status_report.table(report, moment))
@@ -43,14 +47,15 @@ def status(
     return report.exit_code
 
 
-def _for_nagios(now: "Session") -> int:
+def _for_nagios(now: "Session", *, notify: bool) -> int:
     """Prints for Nagios and returns its exit code; whatever goes wrong is a line and a code, too."""
     from recoup.cli import _nagios
+    from recoup.cli._running import looked
 
     if now.json:
         raise UsageError("--nagios and --json are two forms of the same thing", "Leave one of them out.")
     try:
-        report = now.stack.status()
+        report = looked(now, notify=notify)
         code, text = _nagios.state(report), _nagios.text(report)
     except Exception as error:  # noqa: BLE001 - a plugin that fails has to say UNKNOWN
         code, text = _nagios.of_error(error)

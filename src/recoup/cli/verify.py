@@ -26,6 +26,8 @@ def verify(
     It proves that the bytes are those that were stored. That they restore is what `drill` proves.
     """
     from recoup.cli import _figures, _tables
+    from recoup.cli._running import running
+    from recoup.model import outcomes
     from recoup.repository import _subset
 
     now = session(context)
@@ -35,8 +37,11 @@ def verify(
         now.result("plan", {"sets": names})
         now.show(f"Would verify {_figures.counted(len(names), 'set')}.")
         return ExitCode.OK
-    with now.news():
-        reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)
+    with running(now, "verify") as run:
+        with now.news():
+            reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)
+        places, all_bytes = now.stack.chosen_repositories, read_data_subset == "100%"
+        run.ended(outcomes.of_verify(reports, places, all_sets=set is None, all_bytes=all_bytes))
     for report in reports:
         now.result("verify", report)
     now.show(_tables.verify_reports(reports))

@@ -52,14 +52,11 @@ class Outcome:
         """Whether a condition of which this run reports nothing is over."""
         if problem.key in self.good:
             return True
-        if self.status is not None:
-            return not problem.key.startswith(f"{_RUN}:") and (
-                not problem.repository or problem.repository in self.status
-            )
-        whole = f"{_RUN}:{self.verb}:whole:"
-        if self.error or not problem.key.startswith(whole):
+        if problem.key.startswith(whole := f"{_RUN}:{self.verb}:whole:"):
+            return not self.error and set(filter(None, problem.key.removeprefix(whole).split(","))) <= self.scope
+        if self.status is None or problem.key.startswith(f"{_RUN}:"):
             return False
-        return set(filter(None, problem.key.removeprefix(whole).split(","))) <= self.scope
+        return not problem.repository or problem.repository in self.status
 
 
 def key(verb: str, what: Literal["source", "repository", "whole"], name: str) -> str:
@@ -227,14 +224,15 @@ def of_copy(report: CopyReport, *, everything: bool) -> Outcome:
     )
 
 
-def of_prune(repositories: Sequence[str], *, everything: bool) -> Outcome:
+def of_prune(code: int, repositories: Sequence[str], *, everything: bool) -> Outcome:
     """That of a prune that ended by itself.
 
     Args:
+        code: its exit code.
         repositories: names of those that were pruned.
         everything: whether all sets were judged.
     """
-    return _ended("prune", 0, [], frozenset(), scope_of(repositories=repositories if everything else ()))
+    return _ended("prune", code, [], frozenset(), scope_of(repositories=repositories if everything else ()))
 
 
 def of_status(report: StatusReport, code: int) -> Outcome:
@@ -245,7 +243,7 @@ def of_status(report: StatusReport, code: int) -> Outcome:
         code: what it returns.
     """
     looked = frozenset(one.repository for one in report.repositories if not one.failure)
-    return Outcome(code, report.problems, verb="status", status=looked)
+    return Outcome(code, report.problems, scope=scope_of(repositories=looked), verb="status", status=looked)
 
 
 def _ended(verb: str, code: int, problems: Sequence[Problem], good: frozenset[str], scope: frozenset[str]) -> Outcome:

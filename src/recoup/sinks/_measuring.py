@@ -1,9 +1,10 @@
 """What reports say in numbers, for Prometheus. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from recoup.model.reports import BackupReport, StatusReport, StatusRow
+from recoup.model.schedule import JobState
 from recoup.sinks._measures import Measure
 
 
@@ -44,6 +45,23 @@ def of_status(report: StatusReport, now: datetime) -> Iterator[Measure]:
     for level in ("warning", "critical"):
         yield Measure("recoup_problems", sum(p.level == level for p in report.problems), {"level": level})
     yield Measure("recoup_status_timestamp_seconds", now.timestamp())
+
+
+def of_schedule(jobs: Iterable[JobState], alive: datetime | None) -> Iterator[Measure]:
+    """Those of the schedule.
+
+    Args:
+        jobs: its jobs.
+        alive: when something last looked at it; None when nothing ever did.
+    """
+    if alive is not None:
+        yield Measure("recoup_scheduler_alive_timestamp_seconds", alive.timestamp())
+    for job in jobs:
+        labels = {"job": job.name, "verb": job.run}
+        if job.next_due is not None:
+            yield Measure("recoup_job_next_due_timestamp_seconds", job.next_due.timestamp(), labels)
+        yield Measure("recoup_job_running", int(job.running), labels)
+        yield Measure("recoup_job_missed", job.missed, labels)
 
 
 def _of_row(row: StatusRow) -> Iterator[Measure]:

@@ -4,14 +4,13 @@ What each receiver was told is remembered on this machine (`system/statefile.py`
 lost is sent by the next run. Where nothing can be remembered, everything that is wrong is told each time.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from recoup.model.reports import Problem
-from recoup.system.statefile import remembered, state_path
+from recoup.system.statefile import Connection, Row, remembered, state_path
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS notices (
@@ -113,7 +112,7 @@ def known_to(stack: str, receiver: str) -> dict[str, Told]:
     return {row["key"]: _told(row) for row in rows}
 
 
-def _told(row: sqlite3.Row) -> Told:
+def _told(row: Row) -> Told:
     problem = Problem(
         row["key"],
         "critical" if row["level"] == "critical" else "warning",
@@ -150,7 +149,7 @@ def note(stack: str, arrived: Mapping[str, Sequence[Notice]], failed: Mapping[st
             )
 
 
-def _note_one(memory: sqlite3.Connection, receiver: str, notice: Notice, now: datetime) -> None:
+def _note_one(memory: Connection, receiver: str, notice: Notice, now: datetime) -> None:
     problem = notice.problem
     if notice.what == "ended":
         memory.execute("DELETE FROM notices WHERE receiver = ? AND key = ?", (receiver, problem.key))
@@ -189,7 +188,7 @@ def failing(stack: str, receivers: Iterable[str]) -> tuple[Problem, ...]:
     return tuple(_failing(row) for row in rows if row["receiver"] in known)
 
 
-def _failing(row: sqlite3.Row) -> Problem:
+def _failing(row: Row) -> Problem:
     since = datetime.fromtimestamp(row["since"], UTC)
     return Problem(
         f"notify:{row['receiver']}",

@@ -28,8 +28,8 @@ _HERE = {"mailto", "mailtos", "json", "jsons", "xml", "xmls", "form", "forms"}
 
 _LONGEST_TITLE = 200  # characters
 _WORDS = {
-    "problem_began": "PROBLEM",
-    "problem_lasts": "STILL A PROBLEM",
+    "problem_began": "problem",
+    "problem_lasts": "still a problem",
     "problem_ended": "over",
     "notice_test": "test",
 }
@@ -52,7 +52,7 @@ class Template(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     title: Annotated[str, AfterValidator(_known)] = Field(
-        "[{stack}] {what}: {message}", description=f"One line. Fields in braces: {', '.join(FIELDS)}."
+        "[{stack}] {message}", description=f"One line. Fields in braces: {', '.join(FIELDS)}."
     )
     body: Annotated[str, AfterValidator(_known)] = Field(
         "{message}\n{hint}\n\n{time} on {host}", description="The text, with the same fields."

@@ -16,6 +16,9 @@ from recoup.system.journal import state_folder
 
 _PATIENCE = 10.0  # seconds to wait for another process's transaction; each takes milliseconds
 
+Row = sqlite3.Row
+Connection = sqlite3.Connection
+
 
 class StateError(RecoupError):
     """What is remembered cannot be read or written."""
