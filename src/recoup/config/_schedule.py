@@ -1,6 +1,6 @@
 """The settings of `schedule:`, what they mean for the command line of a job, and what is wrong with them as a whole."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -10,12 +10,11 @@ from pydantic import AfterValidator, Field, model_validator
 from recoup.config._durations import Duration
 from recoup.config._faults import Fault, unknown_word
 from recoup.config._group import Group, Name, TimeZone
-from recoup.config._tree import Node, child
+from recoup.config._tree import KeyPath, Node, child
 from recoup.errors import ConfigError, UsageError
 from recoup.system.clock import local_zone
 
 if TYPE_CHECKING:
-    from recoup.config.settings import RepositorySettings
     from recoup.scheduler._jobs import Job
 
 SAMPLE = """\
@@ -181,8 +180,8 @@ def jobs(lines: Sequence[ScheduleLine], stack: str, host: str) -> "tuple[Job, ..
 def faults(
     lines: tuple[ScheduleLine, ...],
     found: Node | None,
-    sources: frozenset[str],
-    repositories: "Mapping[str, RepositorySettings]",
+    sources: Collection[str],
+    repositories: Collection[str],
 ) -> Iterator[Fault]:
     """What is wrong with lines that are right one by one.
 
@@ -190,30 +189,28 @@ def faults(
         lines: they.
         found: the node of `schedule`.
         sources: names of all sources, also of those that have mistakes of their own.
-        repositories: the repositories.
+        repositories: names of all repositories.
     """
     first: dict[str, int] = {}
     for number, line in enumerate(lines):
         node = child(found, number) if found else None
         if node is None:
             continue
-        yield from _unknown(node, ("schedule", number, "sources"), line.sources, sources)
-        yield from _unknown(node, ("schedule", number, "to"), line.to, repositories)
+        targets = {*repositories, *(("all",) if line.run == "backup" else ())}
         wanted = () if line.repository is None else (line.repository,)
-        yield from _unknown(node, ("schedule", number, "repository"), wanted, repositories)
+        yield from _unknown(node, ("schedule", number, "sources"), line.sources, sources)
+        yield from _unknown(node, ("schedule", number, "to"), line.to, targets)
+        yield from _unknown(node, ("schedule", number, "repository"), wanted, set(repositories))
         if line.label in first:
             problem = f"is called `{line.label}`, as is `schedule.{first[line.label]}`"
             yield Fault(node.place, ("schedule", number), problem, "Give one of them another `name`.")
         first.setdefault(line.label, number)
 
 
-def _unknown(
-    node: Node, path: tuple[str | int, ...], wanted: tuple[str, ...], known: "frozenset[str] | Mapping[str, object]"
-) -> Iterator[Fault]:
+def _unknown(node: Node, path: KeyPath, wanted: tuple[str, ...], known: Collection[str]) -> Iterator[Fault]:
     what = "source" if path[-1] == "sources" else "repository"
-    key = child(node, str(path[-1]))
+    place = (child(node, str(path[-1])) or node).place
     for name in wanted:
-        if name not in known and (name, path[-1]) != ("all", "to"):
-            place = key.place if key else node.place
+        if name not in known:
             advice = unknown_word(name, sorted(known)) if known else f"There is no {what} at all."
             yield Fault(place, path, f"names the {what} `{name}`, which is not configured", advice)

@@ -23,15 +23,15 @@ class ServiceManager:
 
     def ready(self) -> None:
         """The service does its work (again)."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def reloading(self) -> None:
         """The configuration is read again; `ready` ends it."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={int(SystemClock().monotonic() * 1e6)}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(SystemClock().monotonic() * 1e6)}")
 
     def stopping(self) -> None:
         """The service ends."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
     def alive(self, status: str) -> None:
         """A sign of life, for the watchdog where there is one.
@@ -40,12 +40,12 @@ class ServiceManager:
             status: what the service does, one line.
         """
         if self.watchdog is not None:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
         if status != self._said:
             self._said = status
-            self._tell(f"STATUS={status}")
+            self._send(f"STATUS={status}")
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
