@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LOCK_PATIENCE = 600.0
 """Seconds that a job waits for a lock of another run, unless --wait-lock says otherwise."""
 
+GRACE = 30.0
+"""Seconds that a job gets to end when the schedule is ended, unless --grace says otherwise."""
+
 SILENT = timedelta(minutes=5)
 """From when on nothing seems to run a schedule; whatever runs it looks at it every minute."""
 
@@ -60,13 +63,13 @@ def command(now: "Session") -> list[str]:
     return [*found, *(option for option, given in said.items() if given), *(["-v"] * now.verbose)]
 
 
-def serve(now: "Session", who: str, grace: float, *, until_done: bool = False) -> list[int]:
+def serve(now: "Session", who: str, grace: float | None, *, until_done: bool = False) -> list[int]:
     """Runs the schedule of a session's stack.
 
     Args:
         now: the session.
         who: what runs it, for others who want to.
-        grace: seconds that a job gets to end when this is told to end.
+        grace: seconds that a job gets to end when this is told to end; None for the usual ones.
         until_done: end as soon as nothing is due.
 
     Returns:
@@ -84,6 +87,7 @@ def serve(now: "Session", who: str, grace: float, *, until_done: bool = False) -
     from recoup.system.service_manager import ServiceManager
 
     jobs, stack, clock = jobs_of(now.stack), now.stack.settings.stack, SystemClock()
+    grace = GRACE if grace is None else grace
     starter = Starter(command(now), job_lock(stack))
     said = f"`{who}`, process {os.getpid()}, since {clock.now():%Y-%m-%d %H:%M:%S} UTC"
     hint = "One is enough. End it, or leave this one out; `recoup schedule show` says what runs when."

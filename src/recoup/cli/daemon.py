@@ -15,9 +15,11 @@ from recoup.errors import ExitCode
 def daemon(
     context: typer.Context,
     grace: Annotated[
-        float,
-        typer.Option("--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended."),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            "--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended; 30s."
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(

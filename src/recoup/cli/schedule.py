@@ -53,9 +53,11 @@ def show(
 def tick(
     context: typer.Context,
     grace: Annotated[
-        float,
-        typer.Option("--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended."),
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            "--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended; 30s."
+        ),
+    ] = None,
 ) -> ExitCode:
     """Run what is due, then end. For cron and systemd timers, each minute.
 
