@@ -60,7 +60,7 @@ def _subset(text: str) -> str:
     from recoup.repository import _subset as subsets
 
     try:
-        subsets.parsed(text)
+        subsets.checked(text)
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
     return text
