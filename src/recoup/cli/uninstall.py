@@ -90,7 +90,7 @@ def _show(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Erasure
         trash = f" and {_figures.counted(one.trashed, 'set')} in the trash" if one.trashed and not one.others else ""
         now.show(f"DELETE FOR GOOD {what}{trash} in {one.repository}, {one.location}")
         if one.others:
-            now.show(f"  {_figures.counted(one.others, 'set')} of other stacks stay, and so does the trash.")
+            now.show(f"  What other stacks have there stays: {_figures.counted(one.others, 'set')}, and the trash.")
         for name, reason in one.left.items():
             now.show(f"  {shown(name)} stays: {reason}")
 

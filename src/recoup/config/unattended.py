@@ -33,7 +33,7 @@ def require_unattended(loaded: Loaded, environ: Mapping[str, str], home: str, ke
             f"{error.message}",
             _advice(loaded) if missing else error.hint,
         ) from None
-    if (here.settings, here.sources, here.secrets) != (there.settings, there.sources, there.secrets):
+    if (here.settings, here.sources, here.notify) != (there.settings, there.sources, there.notify):
         raise ConfigError(
             f"under cron and systemd the configuration would say something else than here, as they have no variables of your "
             f"shell{missing}",
@@ -76,7 +76,7 @@ def chosen(loaded: Loaded, environ: Mapping[str, str], names: list[str]) -> dict
 
 def words(loaded: Loaded) -> list[str]:
     """All texts that the configuration says: values, and the files as they are written."""
-    models = [loaded.settings, *loaded.sources.values()]
+    models = [loaded.settings, *loaded.sources.values(), *loaded.notify.values()]
     values = [text for model in models for text in _texts(model.model_dump())]
     files = [Path(path).read_text(encoding="utf-8", errors="replace") for path in loaded.files]
     return [*values, *files]

@@ -213,7 +213,7 @@ class _Style:
 
 
 def _oneshot(style: _Style, what: str, *verb: str) -> str:
-    lines = ["Type=oneshot", f"ExecStart={_command(style.call.command(*verb))}"]
+    lines = ["Type=oneshot", f"ExecStart={_started(style.call.command(*verb))}"]
     return style.service(what, [*lines, style.put_right()] if verb[0] == "schedule" else lines)
 
 
@@ -222,7 +222,7 @@ def _daemon(style: _Style) -> str:
     lines = [
         "Type=notify",
         "NotifyAccess=main",
-        f"ExecStart={_command(style.call.command('daemon'))}",
+        f"ExecStart={_started(style.call.command('daemon'))}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         style.put_right(),
         "Restart=always",
@@ -233,7 +233,7 @@ def _daemon(style: _Style) -> str:
 
 def _recover(style: _Style) -> str:
     """A power cut may have left a service stopped for its backup."""
-    lines = ["Type=oneshot", f"ExecStart={_command(style.call.command('recover'))}"]
+    lines = ["Type=oneshot", f"ExecStart={_started(style.call.command('recover'))}"]
     return style.service("put right what a power cut left", lines, at_boot=True)
 
 
@@ -277,6 +277,17 @@ def _around(call: Call, confined: Confinement, *, user: bool) -> list[str]:
 
 def _unit(sections: Mapping[str, list[str]]) -> str:
     return "\n".join("\n".join([f"[{name}]", *lines, ""]) for name, lines in sections.items())
+
+
+def _started(command: tuple[str, ...]) -> str:
+    """A command line of a unit. Of its first word, the program, systemd resolves specifiers alone, and refuses some signs."""
+    program, *arguments = command
+    if any(sign in program for sign in "\"'\\"):
+        raise UsageError(
+            f"systemd starts no program whose path has quotes or backslashes: {program}",
+            "Install Recoup elsewhere, or use --cron.",
+        )
+    return " ".join((_quoted(program, dollar="$"), *map(_quoted, arguments)))
 
 
 def _command(command: tuple[str, ...]) -> str:
