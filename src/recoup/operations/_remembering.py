@@ -34,9 +34,16 @@ class Remembering(Protocol):
         """Names of the repositories that its verbs work on."""
         ...
 
-    _clock: Clock
-    _listener: Callable[[Event], None]
-    masker: Callable[[str], str]
+    @property
+    def masker(self) -> Callable[[str], str]:
+        """Takes secrets out."""
+        ...
+
+    @property
+    def _clock(self) -> Clock: ...
+
+    @property
+    def _listener(self) -> Callable[[Event], None]: ...
 
 
 S = TypeVar("S", bound=Remembering)
@@ -56,7 +63,7 @@ def remembers(verb: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[
 
     def decorate(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
         @functools.wraps(function)
-        def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
             started = self._clock.now()
             try:
                 result = function(self, *args, **kwargs)
@@ -139,7 +146,7 @@ def _of_error(error: BaseException) -> tuple[int, str]:
     return int(ExitCode.FAILED), str(error) or type(error).__name__
 
 
-def _of_result(result: object) -> tuple[int, str]:
+def _of_result(result: Any) -> tuple[int, str]:
     """The exit code that a result stands for, and why it is not 0."""
     several = result if isinstance(result, list) else [result]
     code = max((int(getattr(one, "exit_code", 0)) for one in several), default=0)

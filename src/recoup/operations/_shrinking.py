@@ -63,14 +63,14 @@ def usual(infos: Iterable[SetInfo], sources: Iterable[str]) -> dict[str, list[Me
     found: dict[str, list[Measure]] = {source: [] for source in sources}
     wanted = set(found)
     for info in infos:
-        if not wanted:
-            break
         for source in [name for name in wanted if holds(info, name)]:
             record = info.manifest.sources[source] if info.manifest else None
             if record is not None:
                 found[source].append(measured(record))
                 if len(found[source]) >= REMEMBERED or record.outcome == "suspicious":
                     wanted.discard(source)
+        if not wanted:
+            break
     return found
 
 

@@ -1,7 +1,7 @@
 """What became of the last runs of each verb, as this machine remembers them (`system/statefile.py`)."""
 
-import sqlite3
 from datetime import UTC, datetime
+from typing import Any
 
 from recoup.model.reports import VerbRun
 from recoup.system.statefile import remembered, state_path
@@ -65,7 +65,7 @@ def runs(stack: str) -> tuple[VerbRun, ...]:
         return tuple(_run(row) for row in memory.execute("SELECT * FROM runs ORDER BY id DESC"))
 
 
-def _run(row: sqlite3.Row) -> VerbRun:
+def _run(row: Any) -> VerbRun:
     return VerbRun(
         verb=row["verb"],
         sources=tuple(filter(None, row["sources"].split(","))),
