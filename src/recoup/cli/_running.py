@@ -49,8 +49,9 @@ def running(
     if now.dry_run:
         yield run
         return
+    stack = now.stack
     with _harmless(now):
-        now.stack.begin_telling(verb, sources)
+        stack.begin_telling(verb, sources)
     try:
         yield run
     except BaseException as error:

@@ -18,10 +18,8 @@ DESCRIPTION = "Whom to tell of what goes wrong, and of runs: a list, each with a
 
 SAMPLE = """\
 notify:
-  - kind: healthchecks
-    url: https://hc-ping.com/UUID
-  - kind: apprise
-    url: mailtos://USER:PASSWORD@HOST?to=ADDRESS
+  - {kind: healthchecks, url: "https://hc-ping.com/UUID"}
+  - {kind: apprise, url: "mailtos://USER:PASSWORD@HOST?to=ADDRESS"}
 """
 """Two entries to begin with."""
 
