@@ -111,7 +111,7 @@ SCRIPTS: Mapping[str, Mapping[str, Script]] = {
         "backup_monitor.sh": Script(
             "Says how old the newest good copy of each source is, and sends notices of what is wrong.\n"
             "[options of `recoup status`]",
-            'exec {recoup} status "$@"\n',
+            'exec {recoup} status --notify "$@"\n',
         ),
     },
 }
