@@ -585,7 +585,7 @@ class VerbRun:
         started: when (UTC).
         finished: when (UTC).
         exit_code: what it returned, or would have returned at the command line.
-        sentence: what went wrong; empty when nothing did.
+        sentence: what went wrong; empty when nothing did, or when the set that was stored says it itself.
     """
 
     verb: str

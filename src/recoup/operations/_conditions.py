@@ -3,7 +3,7 @@
 Each condition has one key as long as it lasts, so that whoever sends notices can tell its begin and its end.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -215,16 +215,13 @@ def _next_set(infos: Sequence[SetInfo]) -> int:
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
-def of_stack(
-    known: Known, limits: Limits, infos: Sequence[SetInfo], rows: Sequence[StatusRow], now: datetime
-) -> Iterator[Problem]:
+def of_stack(known: Known, limits: Limits, infos: Sequence[SetInfo], now: datetime) -> Iterator[Problem]:
     """What is wrong with what this machine does, by what it remembers.
 
     Args:
         known: what it remembers.
         limits: from when on something is a problem.
         infos: the sets of all repositories.
-        rows: of the sources; what they tell is not told twice.
         now: the present moment.
     """
     if known.failure:
@@ -233,29 +230,27 @@ def of_stack(
     since = min((info.manifest.started for info in infos if info.manifest), default=None)
     yield from of_clock(known, now)
     yield from of_schedule(known, now)
-    yield from of_runs(known.runs, rows)
+    yield from of_runs(known.runs)
     yield from of_ages(known, limits, proven, since, now)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def of_runs(runs: Sequence[VerbRun], rows: Iterable[StatusRow]) -> Iterator[Problem]:
+def of_runs(runs: Sequence[VerbRun]) -> Iterator[Problem]:
     """Failed runs after which none went well that did the same.
 
     Args:
         runs: the newest first.
-        rows: of the sources; what they tell is not told twice.
     """
-    told = any(row.problem for row in rows)
     seen = set[str]()
     for index, run in enumerate(runs):
         key = f"failed-{run.verb}:{run.repository}:{','.join(run.sources)}"
         if run.exit_code in _NOT_FAILED or key in seen or any(_settles(later, run) for later in runs[:index]):
             continue
         seen.add(key)
-        if run.verb == "backup" and run.exit_code == ExitCode.INCOMPLETE and told:
-            continue
+        if run.exit_code == ExitCode.INCOMPLETE and not run.sentence:
+            continue  # a set is stored, and itself says what it lacks
         level: Level = "critical" if run.exit_code == ExitCode.DAMAGED else "warning"
         asked = f" of {', '.join(run.sources)}" if run.sources else ""
         sentence = f"the last {run.verb}{asked} ended with exit code {run.exit_code}"

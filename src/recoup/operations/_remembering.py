@@ -153,7 +153,7 @@ def _of_result(result: Any) -> tuple[int, str]:
     if not code:
         return 0, ""
     if hasattr(result, "errors"):
-        return code, "; ".join(_of_backup(result)) or "the set is not complete"
+        return code, "; ".join(_of_backup(result))
     damaged = [one.set for one in several if getattr(one, "damage", ())]
     if damaged:
         return code, f"{len(damaged)} of {len(several)} sets are damaged: {', '.join(damaged)}"
@@ -161,8 +161,8 @@ def _of_result(result: Any) -> tuple[int, str]:
 
 
 def _of_backup(report: "BackupReport") -> list[str]:
-    failures = [f"{name}: {why}" for name, why in report.errors.items()]
-    failures += [f"nothing is stored in {copy.repository}: {copy.error}" for copy in report.failed]
-    return failures + [
-        f"{copy.repository} was not pruned: {copy.prune_error}" for copy in report.repositories if copy.prune_error
-    ]
+    """What no set tells: of sources that lack in a stored one, its manifest says it, and a person may have accepted that."""
+    found = [] if report.manifest else [f"{name}: {why}" for name, why in report.errors.items()]
+    found += [f"nothing is stored in {copy.repository}: {copy.error}" for copy in report.failed]
+    unpruned = [copy for copy in report.repositories if copy.prune_error]
+    return found + [f"{copy.repository} was not pruned: {copy.prune_error}" for copy in unpruned]

@@ -73,7 +73,7 @@ def report(
             problems += wrong
         problems += _conditions.of_repository(status, state.infos, limits, now)
     infos = [info for state in states for info in state.infos]
-    problems += _conditions.of_stack(known, limits, infos, found, now)
+    problems += _conditions.of_stack(known, limits, infos, now)
     problems = sorted((*problems, *further), key=lambda problem: problem.level != "critical")
     last = newest(infos)
     outcome = "" if last is None else last.manifest.outcome if last.manifest else "unreadable"

@@ -59,8 +59,12 @@ def runs(stack: str) -> tuple[VerbRun, ...]:
     Raises:
         StateError: they cannot be read.
     """
-    if not state_path(stack).exists():
+    try:
+        state_path(stack).stat()
+    except FileNotFoundError:
         return ()
+    except OSError:
+        pass  # the same again, in words
     with remembered(stack, _TABLES) as memory:
         return tuple(_run(row) for row in memory.execute("SELECT * FROM runs ORDER BY id DESC"))
 
