@@ -17,6 +17,7 @@ from recoup.model.events import Emit, ignore
 from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.part import Part
+from recoup.sources._placement import Placement as Placement  # noqa: PLC0414 - it belongs to the promise
 from recoup.system.clock import Clock
 
 
@@ -107,22 +108,6 @@ class Capture(Protocol):
     def brackets(self) -> tuple[Bracket, ...]:
         """What the live source showed around the capture; empty where the facts come from a frozen view."""
         ...
-
-
-@dataclass(frozen=True)
-class Placement:
-    """What a restore did to a live place.
-
-    Attributes:
-        target: what was written, for people.
-        kept: where what was there before is kept; empty when nothing was there.
-        counted: what was counted there afterwards, and is what was recorded: `points of docs` to their number; empty where
-            nothing is counted.
-    """
-
-    target: str
-    kept: str = ""
-    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,55 @@
 """Settings of the data directory of a service that has to stand still."""
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from recoup.sources._base import SourceOptions
-from recoup.sources._service import Duration, Wait
 from recoup.sources._walking import compiled
 
 Snapshot = Literal["none", "reflink", "btrfs", "zfs", "lvm"]
+
+Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?[smhd])+$")]
+"""A length of time: `90s`, `30m`, `1h30m`."""
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    """A length of time in seconds."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([smhd])", text))
+
+
+class Wait(BaseModel):
+    """How one sees whether the service is up. Exactly one of the ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(
+        "",
+        pattern=r"^(https?://[^/].*)?$",
+        description="Up when it answers 2xx, stopped when its host refuses connections to its port.",
+    )
+    port: int | None = Field(
+        None, ge=1, le=65535, description="TCP port of this machine. Up when it is open, stopped when it is closed."
+    )
+    pid_file: Path | None = Field(
+        None, description="File with the service's process number. Stopped when it is gone, or that process is."
+    )
+    command: tuple[str, ...] = Field(
+        (),
+        description="Program and arguments, no shell. Exit code 0 says that it is up, another one that it is stopped.",
+    )
+    timeout: Duration = Field("60s", description="How long it may take to stop, and to be up again.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Wait":
+        given = [way for way in (self.url, self.port, self.pid_file, self.command) if way]
+        if len(given) != 1:
+            raise ValueError("give one of `url`, `port`, `pid_file` and `command`")
+        return self
 
 
 class Options(SourceOptions):

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from recoup.errors import BusyError, NoSpaceError, RestoreError, UnsafePathError
 from recoup.model.names import checked_relative, shown
 from recoup.model.owner import Owner
-from recoup.sources._base import Placement
+from recoup.sources._placement import Placement
 from recoup.system import filesystem
 from recoup.system.atomicfile import make_private_folder, sync_folder, write_atomic
 from recoup.system.host import is_dead, this_owner

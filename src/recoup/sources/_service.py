@@ -6,17 +6,12 @@ A command that ends with 0 proves nothing: a service is stopped when nobody answ
 import contextlib
 import errno
 import os
-import re
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from recoup.errors import SourceError
 from recoup.model.secrets import bare_url
@@ -24,52 +19,13 @@ from recoup.system.clock import Clock
 from recoup.system.host import is_zombie
 from recoup.system.programs import Ended, ProgramFailedError, ended
 
-Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?[smhd])+$")]
-"""A length of time: `90s`, `30m`, `1h30m`."""
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LOOK = 0.1  # seconds between two looks
 _LINES, _SAID = 5, 500  # lines and characters of a failed command's output that are told
 _ANSWER = 5.0  # seconds that one look may take
 
 
-def seconds(text: str) -> float:
-    """A length of time in seconds."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([smhd])", text))
-
-
 class ServiceError(SourceError):
     """A service could not be stopped, started, or told to make its copy."""
-
-
-class Wait(BaseModel):
-    """How one sees whether the service is up. Exactly one of the ways."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: str = Field(
-        "",
-        pattern=r"^(https?://[^/].*)?$",
-        description="Up when it answers 2xx, stopped when its host refuses connections to its port.",
-    )
-    port: int | None = Field(
-        None, ge=1, le=65535, description="TCP port of this machine. Up when it is open, stopped when it is closed."
-    )
-    pid_file: Path | None = Field(
-        None, description="File with the service's process number. Stopped when it is gone, or that process is."
-    )
-    command: tuple[str, ...] = Field(
-        (),
-        description="Program and arguments, no shell. Exit code 0 says that it is up, another one that it is stopped.",
-    )
-    timeout: Duration = Field("60s", description="How long it may take to stop, and to be up again.")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "Wait":
-        given = [way for way in (self.url, self.port, self.pid_file, self.command) if way]
-        if len(given) != 1:
-            raise ValueError("give one of `url`, `port`, `pid_file` and `command`")
-        return self
 
 
 @dataclass(frozen=True)
@@ -203,6 +159,9 @@ def _connection(host: str, port: int) -> int:
 
 
 def _answers(url: str) -> bool:
+    import urllib.error  # slow to import, and the watchdog starts while somebody waits
+    import urllib.request
+
     try:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a service of ours is behind no proxy
         with direct.open(url, timeout=_ANSWER) as answer:

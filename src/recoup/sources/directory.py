@@ -24,8 +24,8 @@ from recoup.model.secrets import bare_url
 from recoup.sources import _directory_copy, _folder, _placing
 from recoup.sources._base import Existing, Placement, Site, Source, SourceOptions
 from recoup.sources._directory_capture import DirectoryCapture
-from recoup.sources._directory_options import Options, RestoreOptions
-from recoup.sources._service import Service, ServiceError, commands_of, seconds
+from recoup.sources._directory_options import Options, RestoreOptions, seconds
+from recoup.sources._service import Service, ServiceError, commands_of
 from recoup.sources._service_pause import Watch, start_left_behind, watching
 from recoup.sources._service_reach import unreachable
 from recoup.sources._walking import REPOSITORY, Note, Rules, Walk, open_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recoup.sources._directory_copy import reflinked
-from recoup.sources._service import seconds
+from recoup.sources._directory_options import seconds
 from recoup.sources._service_reach import unreachable
 
 
