@@ -238,6 +238,7 @@ def follow(path: str, folder: str, rate: float) -> Generator[Step, object, None]
         folder: an empty one of ours.
         rate: bytes per second to read at most, apart from catching up with changes, which bears no delay; 0 for no limit.
     """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts a thread for each processor otherwise, and we only add up
     try:
         with _Follower(Path(path), Path(folder), rate) as follower:
             yield {"step": "ready"}
