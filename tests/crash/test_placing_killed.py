@@ -1,239 +1,62 @@
 """A restore in place, killed at every file operation: the next run finds the old one or the new one, and tidies up."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from crash.killing import kill_points, run_killed_at
-from recoup.model.part import TreePart
-from recoup.sources import _placing
-from recoup.sources._base import Site
-from recoup.sources.files import Options, connect
-from recoup.system import filesystem
-from recoup.system.clock import SystemClock
-from recoup.system.tempdirs import remove_tree
-from recoup.system.unpacking import write_tree
+from crash import placing_cases as cases
+from crash.light import run_light
 
-NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
-SIDES = ("-wal", "-shm")
-
-Swap = Callable[[Path, Path], bool]
-
-
-def never(_left: Path, _right: Path) -> bool:
-    """A file system without an exchange of names."""
-    return False
-
-
-swaps = pytest.mark.parametrize("swap", [filesystem.exchange, never], ids=["exchange", "renames"])
-
-
-def picture(folder: Path) -> dict[str, str]:
-    """Everything in a folder, with the files' text."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_text() if path.is_file() else "/"
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def write_file(path: Path) -> None:
-    path.write_text("new")
-
-
-def write_folder(path: Path) -> None:
-    (path / "inner").mkdir(parents=True)
-    (path / "common").write_text("new")
-    (path / "inner" / "only-new").write_text("new")
-
-
-def make_old_file(target: Path) -> None:
-    target.write_text("old")
-    for suffix in SIDES:
-        target.with_name(target.name + suffix).write_text(f"old{suffix}")
-
-
-def make_old_folder(target: Path) -> None:
-    (target / "deep").mkdir(parents=True)
-    (target / "common").write_text("old")
-    (target / "deep" / "only-old").write_text("old")
-
-
-def placing(target: Path, write: Callable[[Path], None], swap: Swap, *, inside: bool | None = None) -> None:
-    _placing.place(
-        target, now=NOW, write=write, check=lambda _: None, side_files=SIDES, exchange=swap, entry_by_entry=inside
-    )
-
-
-def fresh(folder: Path, make: Callable[[Path], None] | None) -> Path:
-    remove_tree(folder)
-    folder.mkdir()
-    if make:
-        make(folder / "data")
-    return folder / "data"
-
-
-def both_ends(
-    folder: Path, make: Callable[[Path], None] | None, write: Callable[[Path], None], inside: bool | None
-) -> list[dict[str, str]]:
-    """What the folder looks like before and after."""
-    target = fresh(folder, make)
-    before = picture(folder)
-    placing(target, write, filesystem.exchange, inside=inside)
-    return [before, picture(folder)]
+swaps = pytest.mark.parametrize("swap", cases.SWAPS)
 
 
 @swaps
 @pytest.mark.parametrize(
-    ("make", "write", "inside"),
+    ("before", "after", "inside"),
     [
-        (make_old_file, write_file, None),
-        (None, write_file, None),
-        (make_old_folder, write_folder, None),
-        (None, write_folder, None),
-        (make_old_folder, write_folder, True),
-        (make_old_file, write_folder, None),
-        (make_old_folder, write_file, None),
+        ("file", "file", None),
+        ("nothing", "file", None),
+        ("folder", "folder", None),
+        ("nothing", "folder", None),
+        ("folder", "folder", True),
+        ("file", "folder", None),
+        ("folder", "file", None),
     ],
     ids=["file", "new file", "folder", "new folder", "mount point", "folder for file", "file for folder"],
 )
 def test_a_killed_restore_leaves_the_old_or_the_new_one_and_nothing_else(
-    tmp_path: Path,
-    swap: Swap,
-    make: Callable[[Path], None] | None,
-    write: Callable[[Path], None],
-    inside: bool | None,
+    tmp_path: Path, swap: str, before: str, after: str, inside: bool | None
 ) -> None:
-    folder = tmp_path / "place"
-    ends = both_ends(folder, make, write, inside)
-    seen = set()
-    for n in kill_points(lambda: partial(placing, fresh(folder, make), write, swap, inside=inside)):
-        said = _placing.recover(folder / "data")
-        found = picture(folder)
-        assert found in ends, f"killed at operation {n}"
-        assert len(said) <= 1
-        seen.add(ends.index(found))
-        assert _placing.recover(folder / "data") == ()
-    assert seen == {0, 1}, "the kills never hit both sides of the swap"
+    run_light(cases.the_old_or_the_new_one, tmp_path / "place", swap, before, after, inside)
 
 
 @swaps
 @pytest.mark.parametrize("inside", [None, True], ids=["folder", "mount point"])
 def test_a_killed_restore_leaves_what_is_not_replaced_in_the_old_or_in_the_new_folder(
-    tmp_path: Path, swap: Swap, inside: bool | None
+    tmp_path: Path, swap: str, inside: bool | None
 ) -> None:
-    folder, stays = tmp_path / "place", ("common", "deep/only-old")
-
-    def restore(target: Path) -> None:
-        _placing.place(
-            target,
-            now=NOW,
-            write=write_folder,
-            check=lambda _: None,
-            stays=lambda _: stays,
-            exchange=swap,
-            entry_by_entry=inside,
-        )
-
-    target = fresh(folder, make_old_folder)
-    before = picture(folder)
-    restore(target)
-    ends = [before, picture(folder)]
-    assert (target / "deep" / "only-old").read_text() == "old", "what stays moves on, with the folder around it"
-    assert (target / "common").read_text() == "new", "what the set has is not covered by what was there"
-    for n in kill_points(lambda: partial(restore, fresh(folder, make_old_folder))):
-        _placing.recover(target)
-        assert picture(folder) in ends, f"killed at operation {n}"
+    run_light(cases.what_stays_in_the_old_or_in_the_new_folder, tmp_path / "place", swap, inside)
 
 
 @swaps
-def test_a_kill_shows_the_old_or_the_new_file_even_before_anything_recovers(tmp_path: Path, swap: Swap) -> None:
-    folder = tmp_path / "place"
-
-    def old(target: Path) -> None:
-        target.write_text("old")
-
-    for _ in kill_points(lambda: partial(placing, fresh(folder, old), write_file, swap)):
-        target = folder / "data"
-        if target.exists():
-            assert target.read_text() in ("old", "new")
-        else:
-            assert swap is never, "an exchange never leaves the place empty"
+def test_a_kill_shows_the_old_or_the_new_file_even_before_anything_recovers(tmp_path: Path, swap: str) -> None:
+    run_light(cases.shown_before_anything_recovers, tmp_path / "place", swap)
 
 
 @swaps
-@pytest.mark.parametrize("make", [make_old_file, make_old_folder])
-def test_a_recovery_that_is_killed_too_is_done_by_the_next_one(
-    tmp_path: Path, swap: Swap, make: Callable[[Path], None]
-) -> None:
-    folder = tmp_path / "place"
-    write = write_file if make is make_old_file else write_folder
-    ends = both_ends(folder, make, write, None)
-    for n in range(1, 100):
-        for m in range(1, 100):
-            target = fresh(folder, make)
-            if run_killed_at(n, partial(placing, target, write, swap)):
-                return
-            finished = run_killed_at(m, partial(_placing.recover, target))
-            _placing.recover(target)
-            assert picture(folder) in ends, f"killed at {n}, recovery killed at {m}"
-            if finished:
-                break
-    raise AssertionError("no end")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_recovery_that_is_killed_too_is_done_by_the_next_one(tmp_path: Path, swap: str, kind: str) -> None:
+    run_light(cases.recovery_killed_too, tmp_path / "place", swap, kind)
 
 
 @swaps
-def test_after_a_kill_the_next_restore_just_works(tmp_path: Path, swap: Swap) -> None:
-    folder = tmp_path / "place"
-    for _ in kill_points(lambda: partial(placing, fresh(folder, make_old_folder), write_folder, swap)):
-        placing(folder / "data", write_folder, swap)
-        assert (folder / "data" / "common").read_text() == "new"
-        assert not [name for name in picture(folder) if "recoup-restore" in name]
+def test_after_a_kill_the_next_restore_just_works(tmp_path: Path, swap: str) -> None:
+    run_light(cases.next_restore_just_works, tmp_path / "place", swap)
 
 
 def test_files_that_an_application_made_anew_after_a_kill_are_not_overwritten(tmp_path: Path) -> None:
-    folder = tmp_path / "place"
-    told = []
-    for _ in kill_points(lambda: partial(placing, fresh(folder, make_old_file), write_file, never)):
-        target = folder / "data"
-        moved_away = not target.exists()
-        if moved_away:
-            target.write_text("made by the application")
-        said = _placing.recover(target)
-        if moved_away:
-            told.append(said)
-            assert target.read_text() == "made by the application"
-            assert (folder / "data.before-restore-20261121_020000").read_text() == "old"
-    assert told
-    assert all("made anew" in " ".join(said) for said in told)
+    run_light(cases.files_made_anew_after_a_kill, tmp_path / "place")
 
 
 def test_a_merge_that_is_killed_leaves_every_file_old_or_new_and_the_next_one_tidies_up(tmp_path: Path) -> None:
-    (tmp_path / "new" / "inner").mkdir(parents=True)
-    for name in ("a", "inner/b"):
-        (tmp_path / "new" / name).write_text("new")
-    target = tmp_path / "place"
-    site = Site("data", tmp_path, tmp_path / "staging", SystemClock())
-
-    def merge() -> None:
-        with connect(Options(kind="files", path=tmp_path / "new"), site).capture() as capture:
-            for part in capture.parts():
-                assert isinstance(part, TreePart)
-                write_tree(part, target, overwrite="always")
-
-    def prepare() -> Callable[[], None]:
-        remove_tree(target)
-        (target / "inner").mkdir(parents=True)
-        for name in ("a", "inner/b"):
-            (target / name).write_text("old")
-        return merge
-
-    left = 0
-    for _ in kill_points(prepare):
-        assert {(target / name).read_text() for name in ("a", "inner/b")} <= {"old", "new"}
-        left += len(list(target.rglob(".recoup-*")))
-        merge()
-        assert picture(target) == {"a": "new", "inner": "/", "inner/b": "new"}
-    assert left, "no kill hit a file under its temporary name"
+    run_light(cases.merge, tmp_path / "place")
