@@ -46,7 +46,7 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """The environment variables."""
-        own = real.environment(self) if self.choice.real else {"PYTHONPATH": str(_TESTS)}
+        own = real.environment(self) if self.choice.real else {"PYTHONPATH": str(_TESTS), "OPENBLAS_NUM_THREADS": "1"}
         return {**os.environ, **own}
 
     def _standin(self) -> Sequence[str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from qdrant_server.routing import shards_of
 from qdrant_server.standin import configs, peers
 from qdrant_server.standin.errors import Refused, bad_input, internal, not_found
 from qdrant_server.standin.node import Node
@@ -134,7 +133,7 @@ class Points:
         shards: dict[int, list[Json]] = {}
         ids = [_canonical(point["id"]) for point in points]
         for choice in [self._of_key(each) for each in _keys(key)] or [self._routable()]:
-            for point, shard in zip(points, shards_of(ids, choice), strict=True):
+            for point, shard in zip(points, _homes(ids, choice), strict=True):
                 shards.setdefault(shard, []).append(point)
         done = [self._write(shard, {"kind": kind, "points": part}) for shard, part in sorted(shards.items())]
         return max(done, default=0)
@@ -160,7 +159,7 @@ class Points:
         if change.get("points") is None or self.state["config"]["params"].get("sharding_method") == "custom":
             return change
         choice = self._asked(key)
-        homes = shards_of([_canonical(point) for point in change["points"]], choice)
+        homes = _homes([_canonical(point) for point in change["points"]], choice)
         return {
             **change,
             "points": [point for point, home in zip(change["points"], homes, strict=True) if home == shard],
@@ -259,6 +258,15 @@ def _canonical(point: Any) -> int | str:
     except (AttributeError, TypeError, ValueError):
         text = f"value {point} is not a valid point ID, valid values are either an unsigned integer or a UUID"
         raise Refused(400, f"Format error in JSON body: {text}") from None
+
+
+def _homes(ids: Sequence[int | str], shards: Sequence[int]) -> Sequence[int]:
+    """The shard of each id; numpy, which is slow to load, is needed where there are several."""
+    if len(shards) == 1:
+        return [shards[0]] * len(ids)
+    from qdrant_server.routing import shards_of
+
+    return shards_of(ids, shards)
 
 
 def _unique(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
