@@ -28,8 +28,8 @@ schedule:
 
 _SHORTEST = timedelta(minutes=1)
 
-_ALWAYS = {"prune": ("--yes",)}
-"""What a verb needs where nobody can be asked."""
+_ALWAYS = {"prune": ("--yes",), "status": ("--notify",)}
+"""What a verb needs where nobody can be asked and nobody looks."""
 
 _ONLY_FOR = {
     "sources": ("backup", "prune", "drill"),

@@ -45,6 +45,7 @@ schedule:
         ("{run: verify, every: 1d, read_data_subset: 10%}", "verify --read-data-subset 10%"),
         ("{run: drill, every: 1d, full: true}", "drill --full"),
         ("{run: copy, every: 1d, to: [local]}", "copy --to local"),
+        ("{run: status, every: 1h}", "status --notify"),
     ],
 )
 def test_a_line_is_the_command_that_one_would_type(load_text: Load, line: str, arguments: str) -> None:
