@@ -21,6 +21,7 @@ _STANDARD_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", 
 _PROGRAMS = ("pg_dump", "pg_restore", "psql", "gpg", "docker", "podman", "systemctl", "sudo")
 _HANDED_ON = ("XDG_STATE_HOME", "TZ")  # where runs are remembered, and what two in the night is
 _CRON_DAEMONS = {"cron", "crond", "fcron", "bcron-sched", "dcron"}
+_CRON_AS_TIMERS = Path("/usr/lib/systemd/system-generators/systemd-crontab-generator")  # systemd-cron has no process
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def doubts(how: How) -> list[str]:
 
 def cron_runs() -> bool:
     """Whether a cron runs here, as far as processes show it (Linux: /proc); True where that cannot be seen."""
-    if not Path("/proc/self/comm").exists():
+    if not Path("/proc/self/comm").exists() or _CRON_AS_TIMERS.exists():
         return True
     return any(_name_of(path) in _CRON_DAEMONS for path in Path("/proc").glob("[0-9]*/comm"))
 

@@ -106,10 +106,22 @@ def cron_file(call: Call) -> str:
     lines = [
         *_remarks(call),
         "SHELL=/bin/sh",
-        *(f"{name}={value}" for name, value in call.environment.items()),
+        *(_assigned(name, value) for name, value in call.environment.items()),
         *(f"{when} {call.account} {command}" for when, command in _entries(call, ())),
     ]
     return _checked(lines)
+
+
+def _assigned(name: str, value: str) -> str:
+    """A variable, as crontab(5) reads it: quotes around a value keep its blanks, and are taken off, so a value that begins with
+    one needs others.
+    """
+    if value and value[0] not in "\"'" and value == value.strip():
+        return f"{name}={value}"
+    quote = next((sign for sign in "\"'" if sign not in value), None)
+    if quote is None:
+        raise UsageError(f"cron cannot be told the value of {name}, which has both kinds of quotes")
+    return f"{name}={quote}{value}{quote}"
 
 
 def crontab_lines(call: Call) -> str:

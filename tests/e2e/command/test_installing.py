@@ -264,6 +264,14 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(
     assert list(machine.rglob("*")) == [machine / "etc", machine / "etc/cron.d"]
 
 
+def test_another_account_runs_it_and_remembers_it_in_its_own_home(small: Path, machine: Path, inside: Recoup) -> None:
+    done = inside(small, "schedule", "install", "--cron", "--system", "--as", "nobody", "--root", str(machine), "--yes")
+    assert done.returncode == 0, done.stderr
+    text = (machine / "etc/cron.d/recoup-small").read_text()
+    assert "* * * * * nobody " in text
+    assert "XDG_STATE_HOME" not in text, "that is the place of who installs it"
+
+
 def test_without_a_schedule_there_is_nothing_to_call(fresh: Path, machine: Path, inside: Recoup) -> None:
     done = inside(fresh, "schedule", "install", "--cron", "--system", "--root", str(machine), "--yes")
     assert done.returncode == 2

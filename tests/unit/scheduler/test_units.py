@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from recoup.errors import UsageError
@@ -31,8 +31,8 @@ def as_cron_runs(line: str) -> str:
 def commands(text: str, fields: int) -> dict[str, list[str]]:
     """What cron runs, by the words of the time; `fields` is 1 where an account stands before the command."""
     found = {}
-    for line in text.splitlines():
-        if line.startswith(("*", "@")) or line[0].isdigit():
+    for line in text.split("\n"):
+        if line.startswith(("*", "@")) or line[:1].isdecimal():
             times = 1 if line.startswith("@") else 5
             parts = line.split(" ", times + fields)
             found[" ".join(parts[:times])] = shlex.split(as_cron_runs(parts[-1]))
@@ -79,13 +79,24 @@ def test_any_path_reaches_the_program_through_cron_and_shell(program: str, confi
     assert commands(units.crontab_lines(call), 0)["* * * * *"] == [*variables, *tick]
 
 
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20))
+@example(" 'x' ")
+@example('"')
+def test_any_value_of_a_variable_reaches_the_program_through_cron(value: str) -> None:
+    assume(not {'"', "'"} <= set(value))
+    text = units.cron_file(Call("s", ("/usr/bin/recoup",), (), "root", {"NAME": value}))
+    (line,) = [line for line in text.split("\n") if line.startswith("NAME=")]
+    read = line.removeprefix("NAME=").strip()  # load_env of Vixie cron: blanks around it go, then a pair of quotes
+    assert (read[1:-1] if read[:1] in ('"', "'") and read[-1:] == read[:1] else read) == value
+
+
 @given(program=WORDS, config=WORDS, home=WORDS)
 def test_any_path_reaches_the_program_through_systemd(program: str, config: str, home: str) -> None:
     assume(not set(program) & set("\"'\\"))
     call = Call("s", (f"/opt/{program}",), (f"/etc/{config}",), "root", {"XDG_STATE_HOME": f"/{home}"})
     confined = Confinement(writable=(f"/etc/{home}",))
     unit = units.systemd_units(call, "recoup-s", confined, user=False, daemon=False)["recoup-s.service"]
-    lines = dict(line.partition("=")[::2] for line in unit.splitlines() if "=" in line)
+    lines = dict(line.partition("=")[::2] for line in unit.split("\n") if "=" in line)
     command = [f"/opt/{program}", "-c", f"/etc/{config}"]
     started = lines["ExecStart"].replace(f"/opt/{program}".replace("%", "%%"), "PROGRAM", 1)  # where `$` is no variable
     assert unquoted(started, "$$") == ["PROGRAM", *command[1:], "schedule", "tick"]
