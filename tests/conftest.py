@@ -1,4 +1,8 @@
+import os
 import signal
+import uuid
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,6 +13,7 @@ pytest_plugins = [
     "qdrant_server.fixtures",
     "s3_server.fixtures",
     "services.standing",
+    "temporary_folders",
 ]
 
 pytest.register_assert_rewrite("recoup.testing")
@@ -22,3 +27,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Workers of pytest-xdist ignore Ctrl-C, and what they start would inherit that."""
     if hasattr(session.config, "workerinput"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist begin with the files that take longest: what comes last keeps all but one of them waiting."""
+    if not hasattr(config, "workerinput"):
+        return
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        seconds[item.path] += 15 if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -seconds[item.path])
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine remembers of a stack is each test's own: stacks of many tests have the same name."""
+    if "XDG_STATE_HOME" not in os.environ:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / uuid.uuid4().hex))

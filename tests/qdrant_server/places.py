@@ -1,4 +1,4 @@
-"""Where the servers of the tests keep their files: in memory where that can be, because the engine waits for disks a lot."""
+"""Where the tests and their servers keep files: in memory where that can be, because both wait for disks a lot."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30
-_PREFIX = "recoup-qdrant-"
+_PREFIX = "recoup-tests-"
 
 
 @contextmanager
@@ -19,8 +19,15 @@ def quick_folder(otherwise: Path) -> Iterator[Path]:
     Args:
         otherwise: the folder to use where there is no memory for files, or less than 4 GiB of it.
     """
-    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM:
-        yield otherwise
+    with memory_folder(_ROOM) as folder:
+        yield folder or otherwise
+
+
+@contextmanager
+def memory_folder(room: int) -> Iterator[Path | None]:
+    """A folder in memory that is gone afterwards; None where there is no memory for files, or less than `room` bytes of it."""
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < room:
+        yield None
         return
     _clear_left_ones()
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY))
