@@ -1,6 +1,7 @@
 """The sample, the schema, the reference page and `config show`, all made from the models."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,13 @@ def uncommented(text: str) -> str:
     lines = []
     for line in text.splitlines():
         bare = line.lstrip(" #")
+        is_key = re.match(r"- \{|(my-)?[a-z0-9_]+:( |$)", bare) and not bare.endswith(".")
         indent = line[: len(line) - len(line.lstrip())]
         inner = line.lstrip().removeprefix("# ")
-        if line.lstrip().startswith("#"):
-            key = bare.split(":")[0]
-            if ":" not in bare or not key.isidentifier() or not key.islower() or bare.endswith("."):
-                continue
-            lines.append(indent + inner)
-        else:
+        if not line.lstrip().startswith("#"):
             lines.append(line)
+        elif is_key:
+            lines.append(indent + inner)
     return "\n".join(lines)
 
 
