@@ -11,7 +11,7 @@ from recoup.system.programs import ProgramFailedError, ended
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3): there when systemd runs the machine
-_PATIENCE = 900.0  # seconds: a daemon that ends has ten minutes for what it is doing
+_PATIENCE = 300.0  # seconds: a daemon that ends has three minutes for what it is doing
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:

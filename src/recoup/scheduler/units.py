@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 _LONGEST = 990  # bytes of a line: Vixie cron reads commands of at most 998
 _KEPT_READ_ONLY = ("/usr", "/boot", "/efi", "/etc")  # by ProtectSystem=full
+_GRACE = ("--grace", "2m")  # for what a job does at its end, as starting a service again; systemd waits a little longer
 _SHARED = re.compile(r"(?<![\w.-])/(var/)?tmp(?![\w-])")
 _RIGHTS = re.compile(r"(?<![\w-])(sudo|doas|su|pkexec|podman)(?![\w-])")
 """Programs that get other rights than their caller's, as words of a configuration."""
@@ -179,7 +180,7 @@ def systemd_units(call: Call, name: str, confined: Confinement, *, user: bool, d
     """
     style = _Style(call, tuple(_around(call, confined, user=user)), user)
     units = {
-        f"{name}.service": _daemon(style) if daemon else _oneshot(style, "do what is due", "schedule", "tick"),
+        f"{name}.service": _daemon(style) if daemon else _oneshot(style, "do what is due", "schedule", "tick", *_GRACE),
         f"{name}-status.service": _oneshot(style, "tell what is wrong", "status", "--notify"),
         f"{name}-status.timer": _timer(call, "once an hour", f"*:{minute_of(call.stack):02}"),
         f"{name}-recover.service": _recover(style),
@@ -234,9 +235,10 @@ def _daemon(style: _Style) -> str:
     lines = [
         "Type=notify",
         "NotifyAccess=main",
-        f"ExecStart={_started(style.call.command('daemon'))}",
+        f"ExecStart={_started(style.call.command('daemon', *_GRACE))}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         style.put_right(),
+        "WatchdogSec=5min",
         "Restart=always",
         "RestartSec=30",
     ]
@@ -272,7 +274,7 @@ def _around(call: Call, confined: Confinement, *, user: bool) -> list[str]:
     """
     lines = [f"User={call.account}"] if call.account else []
     lines += [f"Environment={_quoted(f'{name}={value}', dollar='$')}" for name, value in call.environment.items()]
-    lines += ["KillMode=mixed", "TimeoutStopSec=10min", "UMask=0077", "Nice=10", "IOSchedulingPriority=7"]
+    lines += ["KillMode=mixed", "TimeoutStopSec=3min", "UMask=0077", "Nice=10", "IOSchedulingPriority=7"]
     if not user:
         lines += [
             "ProtectSystem=full",

@@ -99,7 +99,7 @@ def test_any_path_reaches_the_program_through_systemd(program: str, config: str,
     lines = dict(line.partition("=")[::2] for line in unit.split("\n") if "=" in line)
     command = [f"/opt/{program}", "-c", f"/etc/{config}"]
     started = lines["ExecStart"].replace(f"/opt/{program}".replace("%", "%%"), "PROGRAM", 1)  # where `$` is no variable
-    assert unquoted(started, "$$") == ["PROGRAM", *command[1:], "schedule", "tick"]
+    assert unquoted(started, "$$") == ["PROGRAM", *command[1:], "schedule", "tick", "--grace", "2m"]
     assert unquoted(lines["Environment"], "$") == [f"XDG_STATE_HOME=/{home}"]
     assert unquoted(lines["ReadWritePaths"], "$") == [f"-/etc/{home}"]
     assert lines["ExecStopPost"].startswith("""/bin/sh -c 'test "$$SERVICE_RESULT" = success || exec "$$@"' sh """)
@@ -189,8 +189,18 @@ def test_a_daemon_needs_no_timer_and_is_started_again_whatever_it_ended_with() -
     assert "r.timer" not in made
     assert "Type=notify\n" in made["r.service"]
     assert "Restart=always\n" in made["r.service"]
-    assert "ExecStart=/usr/bin/recoup -c /etc/r.yaml daemon\n" in made["r.service"]
+    assert "ExecStart=/usr/bin/recoup -c /etc/r.yaml daemon --grace 2m\n" in made["r.service"]
     assert units.started_units("r", daemon=True) == ("r.service", "r-status.timer")
+
+
+@pytest.mark.parametrize(("result", "said"), [("success", ""), ("signal", "-c /etc/r.yaml recover\n")])
+def test_what_a_killed_run_left_is_put_right_at_once(result: str, said: str) -> None:
+    call = Call("s", ("/bin/echo",), ("/etc/r.yaml",))
+    unit = units.systemd_units(call, "r", Confinement(), user=False, daemon=False)["r.service"]
+    (line,) = [line for line in unit.splitlines() if line.startswith("ExecStopPost=")]
+    command = shlex.split(line.removeprefix("ExecStopPost=").replace("$$", "$"))
+    done = subprocess.run(command, env={"SERVICE_RESULT": result}, capture_output=True, text=True, check=True)
+    assert done.stdout == said
 
 
 def test_a_service_that_a_timer_started_is_left_to_end_by_itself() -> None:
