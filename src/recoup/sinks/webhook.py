@@ -48,7 +48,7 @@ def body(event: Event, masker: Masker, delivery: str) -> bytes:
         "time": event.time.isoformat(),
         "level": event.level.name.lower(),
         "message": masker(event.message),
-        "set": event.set,
+        "set": masker(event.set),
         "fields": masker.value(event.fields),
     }
     return json.dumps(document).encode()
