@@ -113,7 +113,16 @@ def environment(how: How, environ: Mapping[str, str], words: Iterable[str]) -> d
     found = {"PATH": os.pathsep.join(dict.fromkeys((*kept, *_STANDARD_PATH)))}
     if how.account == present_account():
         found |= {name: value for name in _HANDED_ON if (value := environ.get(name, ""))}
+        if (home := environ.get("HOME", "")) and home != _passwd_home():
+            found["HOME"] = home  # sudo may keep that of who typed it; cron and systemd take the account's own
     return found
+
+
+def _passwd_home() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def _others_write(path: Path) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from recoup.errors import UsageError
+from recoup.model.names import shown
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """What cron reads in /etc/cron.d (Debian's run-parts rule): with a dot in its name a file is passed over in silence."""
@@ -157,9 +158,10 @@ def _for_cron(command: tuple[str, ...]) -> str:
 
 def _checked(lines: list[str]) -> str:
     for line in lines:
-        if len(line.encode()) > _LONGEST:
+        length = len(line.encode(errors="surrogateescape"))
+        if length > _LONGEST:
             raise UsageError(
-                f"the line for cron would have {len(line.encode())} bytes, and cron reads {_LONGEST}",
+                f"the line for cron would have {length} bytes, and cron reads {_LONGEST}",
                 "Give the configuration a shorter path.",
             )
     return "\n".join(lines) + "\n"
@@ -310,6 +312,8 @@ def _command(command: tuple[str, ...]) -> str:
 
 def _quoted(text: str, dollar: str = "$$") -> str:
     """One word: systemd.syntax(7) for quotes, `%` begins a specifier, and in commands `$` a variable."""
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise UsageError(f"{shown(text)} is not UTF-8, which systemd wants", "Rename it, or use --cron.")
     plain = re.fullmatch(r"[A-Za-z0-9_@:,./+=-]+", text)
     if plain:
         return text

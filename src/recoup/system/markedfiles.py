@@ -34,10 +34,10 @@ def marked(text: str, stack: str) -> bytes:
     """The text with its mark: the first line, or the second one of a script.
 
     Args:
-        text: whole lines.
+        text: whole lines; paths in it may have bytes that are no UTF-8.
         stack: whose.
     """
-    body = text.encode()
+    body = text.encode(errors="surrogateescape")
     end = body.index(b"\n") + 1 if body.startswith(b"#!") else 0
     return body[:end] + f"# recoup: stack={stack} digest={_digest(body)}\n".encode() + body[end:]
 

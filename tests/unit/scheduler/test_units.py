@@ -1,5 +1,6 @@
 """What cron and systemd are told, read as they read it."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from recoup.errors import UsageError
 from recoup.scheduler import _systemd, units
 from recoup.scheduler.units import Call, Confinement
+from recoup.system.markedfiles import marked
 
 CALL = Call("citadel", ("/usr/bin/recoup",), ("/etc/r.yaml",), "root", {"PATH": "/usr/bin:/bin"})
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
@@ -116,6 +118,13 @@ def test_a_control_character_is_refused_because_it_would_begin_another_line(sign
 def test_a_program_that_systemd_would_not_start_is_refused(sign: str) -> None:
     with pytest.raises(UsageError, match="quotes or backslashes"):
         units.systemd_units(Call("s", (f"/a{sign}b",), ()), "r", Confinement(), user=False, daemon=False)
+
+
+def test_a_path_that_is_no_utf8_reaches_cron_byte_by_byte_and_is_refused_for_systemd() -> None:
+    call = Call("s", ("/usr/bin/recoup",), (os.fsdecode(b"/etc/\xff.yaml"),), "root")
+    assert b" -c '/etc/\xff.yaml' -q schedule tick\n" in marked(units.cron_file(call), "s")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        units.systemd_units(call, "r", Confinement(), user=False, daemon=False)
 
 
 @pytest.mark.parametrize("name", ["recoup.citadel", "", "a b", "../x", "a/b", "ü", "x\n", "a" * 65])
