@@ -156,10 +156,10 @@ def _say_what_stays(now: Session, loaded: "Loaded", left: list[str], *, with_bac
     if left:
         now.say("What this machine remembers stays, too, as it says where that lies.")
     settings = loaded.settings
-    now.show(f"Yours, and as it was: {', '.join(map(str, loaded.files))}")
+    now.show(f"Yours, and as it was: {', '.join(shown(str(file)) for file in loaded.files)}")
     for name, repository in settings.repositories.items():
         place = repository.url or loaded.base / (repository.path or "")
-        now.show(f"{'The emptied repository' if with_backups else 'Backups stay in'} {name}: {place}")
+        now.show(f"{'The emptied repository' if with_backups else 'Backups stay in'} {name}: {shown(str(place))}")
     for file in filter(None, (settings.events.jsonl, settings.events.log)):
-        now.show(f"Logs stay: {loaded.base / file}")
+        now.show(f"Logs stay: {shown(str(loaded.base / file))}")
     now.show("Recoup itself goes with the tool that installed it, as in `pip uninstall recoup`.")

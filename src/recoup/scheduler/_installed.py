@@ -1,5 +1,6 @@
 """What was put on this machine for a stack, so that it can be taken away: where it lies, written down before it is made."""
 
+import os
 from collections.abc import Sequence
 
 from recoup.system.statefile import remembered
@@ -7,7 +8,7 @@ from recoup.system.statefile import remembered
 _TABLES = """
 CREATE TABLE IF NOT EXISTS installed (
     purpose TEXT NOT NULL, -- schedule, wrappers
-    name TEXT NOT NULL,    -- a path, or `crontab of ACCOUNT`
+    name BLOB NOT NULL,    -- a path, whose bytes need not be UTF-8, or `crontab of ACCOUNT`
     PRIMARY KEY (purpose, name)
 );
 """
@@ -30,7 +31,7 @@ def installed(stack: str, purpose: str) -> tuple[str, ...]:
     """
     with remembered(stack, _TABLES) as memory:
         rows = memory.execute("SELECT name FROM installed WHERE purpose = ? ORDER BY name", (purpose,)).fetchall()
-    return tuple(row["name"] for row in rows)
+    return tuple(os.fsdecode(row["name"]) for row in rows)
 
 
 def record(stack: str, purpose: str, names: Sequence[str]) -> None:
@@ -40,7 +41,7 @@ def record(stack: str, purpose: str, names: Sequence[str]) -> None:
         StateError: it cannot be written.
     """
     with remembered(stack, _TABLES) as memory:
-        memory.executemany("INSERT OR IGNORE INTO installed VALUES (?, ?)", [(purpose, name) for name in names])
+        memory.executemany("INSERT OR IGNORE INTO installed VALUES (?, ?)", _rows(purpose, names))
 
 
 def strike(stack: str, purpose: str, names: Sequence[str]) -> None:
@@ -50,4 +51,8 @@ def strike(stack: str, purpose: str, names: Sequence[str]) -> None:
         StateError: it cannot be written.
     """
     with remembered(stack, _TABLES) as memory:
-        memory.executemany("DELETE FROM installed WHERE purpose = ? AND name = ?", [(purpose, name) for name in names])
+        memory.executemany("DELETE FROM installed WHERE purpose = ? AND name = ?", _rows(purpose, names))
+
+
+def _rows(purpose: str, names: Sequence[str]) -> list[tuple[str, bytes]]:
+    return [(purpose, os.fsencode(name)) for name in names]

@@ -167,6 +167,15 @@ def test_what_comes_back_after_its_removal_is_said(file: MarkedFile, monkeypatch
     monkeypatch.undo()
 
 
+def test_a_name_need_not_be_utf8(tmp_path: Path) -> None:
+    file = MarkedFile(tmp_path / os.fsdecode(b"w\xff.sh"), "s", f"exec {os.fsdecode(bytes([255]))}\n")
+    install(file)
+    assert b"exec \xff\n" in file.path.read_bytes()
+    assert file.is_current()
+    assert acts(install(file)) == ["keep"]
+    assert acts(remove()) == ["remove"]
+
+
 def test_another_accounts_crontab_is_refused(file: MarkedFile) -> None:
     with pytest.raises(RefusedError, match="cannot reach"):
         placing.place_of("crontab of somebody", "s", "me")
