@@ -1,5 +1,6 @@
 """What `daemon` and `schedule` share: the stack's jobs, how one is begun, how the schedule looks to a person."""
 
+import contextlib
 import functools
 import os
 import sys
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from recoup.errors import ConfigError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rich.table import Table
 
     from recoup.app import Stack
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from recoup.model.events import News
     from recoup.model.schedule import JobState
     from recoup.scheduler._jobs import Job
+
+_NOTHING = contextlib.nullcontext()
 
 LOCK_PATIENCE = 600.0
 """Seconds that a job waits for a lock of another run, unless --wait-lock says otherwise."""
@@ -63,7 +68,14 @@ def command(now: "Session") -> list[str]:
     return [*found, *(option for option, given in said.items() if given), *(["-v"] * now.verbose)]
 
 
-def serve(now: "Session", who: str, grace: float | None, *, until_done: bool = False) -> list[int]:
+def serve(
+    now: "Session",
+    who: str,
+    grace: float | None,
+    *,
+    until_done: bool = False,
+    beside: "AbstractContextManager[None]" = _NOTHING,
+) -> list[int]:
     """Runs the schedule of a session's stack.
 
     Args:
@@ -71,6 +83,7 @@ def serve(now: "Session", who: str, grace: float | None, *, until_done: bool = F
         who: what runs it, for others who want to.
         grace: seconds that a job gets to end when this is told to end; None for the usual ones.
         until_done: end as soon as nothing is due.
+        beside: entered while the schedule is run.
 
     Returns:
         The exit codes of its jobs.
@@ -91,7 +104,11 @@ def serve(now: "Session", who: str, grace: float | None, *, until_done: bool = F
     starter = Starter(command(now), job_lock(stack))
     said = f"`{who}`, process {os.getpid()}, since {clock.now():%Y-%m-%d %H:%M:%S} UTC"
     hint = "One is enough. End it, or leave this one out; `recoup schedule show` says what runs when."
-    with schedule_lock(stack).held(said, f"the schedule of {stack} is run already by", hint), waker() as signals:
+    with (
+        schedule_lock(stack).held(said, f"the schedule of {stack} is run already by", hint),
+        beside,
+        waker() as signals,
+    ):
         emit = functools.partial(_tell, now)
         loop = Loop(jobs, StackMemory(stack), starter, job_lock(stack), clock, emit, strict=until_done)
         daemon = Daemon(loop, starter, ServiceManager(), functools.partial(_again, now), clock, emit, grace)

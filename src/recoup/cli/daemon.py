@@ -40,8 +40,7 @@ def daemon(
         for job in _scheduling.jobs_of(now.stack):
             now.show(f"Would run {job.name}, {_scheduling.when(job)}: recoup {' '.join(job.arguments)}")
         return ExitCode.OK
-    with _answering(now, metrics):
-        _scheduling.serve(now, "recoup daemon", grace)
+    _scheduling.serve(now, "recoup daemon", grace, beside=_answering(now, metrics))
     return ExitCode.OK
 
 

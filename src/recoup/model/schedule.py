@@ -16,7 +16,7 @@ class JobState:
             schedule. None where no time will ever fit.
         last_due: the time for which the last run was begun; None when there was none.
         started: begin of the last run; None when there was none.
-        finished: its end; None while it runs, and when there was none.
+        finished: its end; None while it runs, when there was none, and as long as nobody has noticed that it died.
         exit_code: what it returned, negative the number of the signal that ended it; None while it runs, when there was
             none, and when it is not known since the machine or the scheduler ended first.
         missed: how many times were left out in all, since nothing ran the schedule or the run before took too long.
@@ -37,4 +37,4 @@ class JobState:
     @property
     def interrupted(self) -> bool:
         """Whether the last run ended without anybody seeing how: the machine or the scheduler ended first."""
-        return self.finished is not None and self.exit_code is None
+        return self.started is not None and not self.running and self.exit_code is None

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from recoup.model.schedule import JobState
 from recoup.scheduler._jobs import Job, Row, state_of
+from recoup.scheduler._starting import job_lock
 from recoup.system.statefile import remembered, state_path
 
 _TABLES = """\
@@ -86,7 +87,8 @@ def alive(stack: str) -> datetime | None:
 
 
 def job_states(stack: str, jobs: Sequence[Job], now: datetime) -> tuple[JobState, ...]:
-    """What is known of each job of a schedule, in the order of its lines.
+    """What is known of each job of a schedule, in the order of its lines. One whose process is dead does not run, whatever is
+    remembered.
 
     Args:
         stack: the stack's name.
@@ -97,6 +99,8 @@ def job_states(stack: str, jobs: Sequence[Job], now: datetime) -> tuple[JobState
         StateError: what is remembered cannot be read.
     """
     rows: Mapping[str, Row] = StackMemory(stack).read() if state_path(stack).exists() else {}
+    if any(row.running for row in rows.values()) and not job_lock(stack).lives():
+        rows = {name: dataclasses.replace(row, running=False) for name, row in rows.items()}
     return tuple(state_of(job, rows.get(job.name), now) for job in jobs)
 
 

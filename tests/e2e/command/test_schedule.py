@@ -207,8 +207,9 @@ def test_a_daemon_runs_its_schedule_alone_loads_it_again_and_ends(
     service.waits_for("job_finished")
     assert len(sets(fresh)) == 1
 
-    second = inside(fresh, "daemon")
+    second = inside(fresh, "daemon", "--metrics", "0")
     assert second.returncode == 11
+    assert "Metrics" not in second.stderr
     assert f"the schedule of small is run already by: `recoup daemon`, process {service.process.pid}" in second.stderr
     tick = inside(fresh, "schedule", "tick")
     assert (tick.returncode, tick.stdout, tick.stderr) == (0, "", "")

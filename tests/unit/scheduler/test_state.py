@@ -1,12 +1,14 @@
 """What is remembered of a schedule, in its real file."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from recoup.scheduler._jobs import Job, Row
+from recoup.scheduler._starting import job_lock
 from recoup.scheduler.state import StackMemory, alive, job_states
 from recoup.system.statefile import remembered, state_path
 
@@ -56,6 +58,15 @@ def test_the_state_of_a_job_says_when_it_is_next_due_and_how_it_ended() -> None:
     assert (known.next_due, known.last_due) == (datetime(2026, 11, 22, 2, tzinfo=UTC), ROW.due)
     assert (known.started, known.finished, known.exit_code) == (ROW.started, ROW.finished, 3)
     assert (known.missed, known.running, known.interrupted) == (2, False, False)
+
+
+def test_a_job_runs_only_as_long_as_its_process_does() -> None:
+    StackMemory("shop").write([replace(ROW, running=True, finished=None, exit_code=None)], [], NOW)
+    (dead,) = job_states("shop", [JOB], NOW)
+    assert (dead.running, dead.interrupted) == (False, True)
+    with job_lock("shop").held("backup-db", "another job runs"):
+        (living,) = job_states("shop", [JOB], NOW)
+    assert (living.running, living.interrupted) == (True, False)
 
 
 def test_what_nothing_runs_is_due_in_the_past() -> None:
