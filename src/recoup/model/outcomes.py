@@ -5,7 +5,7 @@ not end the damage that was found in the rest.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from recoup.errors import ExitCode
@@ -243,7 +243,8 @@ def of_status(report: StatusReport, code: int) -> Outcome:
         code: what it returns.
     """
     looked = frozenset(one.repository for one in report.repositories if not one.failure)
-    return Outcome(code, report.problems, scope=scope_of(repositories=looked), verb="status", status=looked)
+    problems = tuple(replace(one, sentence=one.text) for one in report.problems)
+    return Outcome(code, problems, scope=scope_of(repositories=looked), verb="status", status=looked)
 
 
 def _ended(verb: str, code: int, problems: Sequence[Problem], good: frozenset[str], scope: frozenset[str]) -> Outcome:

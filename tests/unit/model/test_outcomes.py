@@ -7,7 +7,7 @@ import pytest
 
 from recoup.errors import ExitCode
 from recoup.model import outcomes
-from recoup.model.manifest import Manifest, SourceRecord
+from recoup.model.manifest import Host, Manifest, SourceRecord, outcome_of
 from recoup.model.outcomes import Outcome
 from recoup.model.reports import (
     BackupReport,
@@ -28,10 +28,11 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 def backup(errors: dict[str, str] | None = None, **sources: str) -> BackupReport:
     records = {name: SourceRecord("files", outcome, "why not") for name, outcome in sources.items()}  # type: ignore[arg-type]
-    outcome = "complete" if all(one.good for one in records.values()) else "incomplete"
-    manifest = Manifest.__new__(Manifest)
-    for name, value in (("sources", records), ("outcome", outcome), ("started", NOON)):
-        object.__setattr__(manifest, name, value)
+    outcome = outcome_of(records)
+    asked = tuple(records)
+    manifest = Manifest(
+        "0" * 32, "backup_x", "shop", Host("box", "linux"), "1", "3", NOON, NOON, outcome, asked, records
+    )
     copies = (StoredCopy("main", "/srv", "backup_x", outcome),)
     return BackupReport(manifest if sources else None, "main", 1.0, errors or {}, repositories=copies)
 
