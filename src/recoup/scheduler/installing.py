@@ -184,15 +184,15 @@ def planned(
     Raises:
         RefusedError: something is in the way that is not ours, or cron is not installed.
     """
+    others = found_in(_folders(how.root, environ), call.stack)
     if how.by == "cron":
-        plan = plan_install(
-            call.stack, SCHEDULE, [_cron_place(call, how)], present_account(), instead=True, force=force
-        )
+        place = _cron_place(call, how)
+        plan = plan_install(call.stack, SCHEDULE, [place], present_account(), instead=others, force=force)
         return Installation(plan, how, (), ())
     texts = units.systemd_units(call, how.name, confined, user=how.user, daemon=how.daemon)
     folder = _systemd.user_folder(environ) if how.user else _below(how.root, _systemd.SYSTEM_FOLDER)
     places = [MarkedFile(folder / name, call.stack, text) for name, text in texts.items()]
-    plan = plan_install(call.stack, SCHEDULE, places, present_account(), instead=True, force=force)
+    plan = plan_install(call.stack, SCHEDULE, places, present_account(), instead=others, force=force)
     again = any(step.act == "replace" for step in plan.steps)
     started = units.started_units(how.name, daemon=how.daemon)
     commands = _systemd.starting(started, units.boot_unit(how.name), user=how.user, again=again)
@@ -245,8 +245,13 @@ def removal(
         environ: the environment.
         force: also what was changed since.
     """
-    folders = (_below(root, CRON_FOLDER), _below(root, _systemd.SYSTEM_FOLDER), _systemd.user_folder(environ))
-    return plan_removal(stack, SCHEDULE, present_account(), also=found_in(folders, stack), force=force)
+    also = found_in(_folders(root, environ), stack)
+    return plan_removal(stack, SCHEDULE, present_account(), also=also, force=force)
+
+
+def _folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where something of ours may lie, whoever installed it."""
+    return (_below(root, CRON_FOLDER), _below(root, _systemd.SYSTEM_FOLDER), _systemd.user_folder(environ))
 
 
 def remove(plan: Plan, environ: Mapping[str, str] = os.environ) -> None:

@@ -109,7 +109,13 @@ def place_of(name: str, stack: str, account: str) -> Place:
 
 
 def plan_install(
-    stack: str, purpose: str, wanted: Sequence[Place], account: str, *, instead: bool = False, force: bool = False
+    stack: str,
+    purpose: str,
+    wanted: Sequence[Place],
+    account: str,
+    *,
+    instead: Iterable[str] | None = None,
+    force: bool = False,
 ) -> Plan:
     """What an installation would do; changes nothing.
 
@@ -118,7 +124,7 @@ def plan_install(
         purpose: what for.
         wanted: what is to be there.
         account: who runs this.
-        instead: what else was installed for that purpose goes away.
+        instead: what else was installed for that purpose goes away, and what is named here; None when all that stays.
         force: also what was changed since is replaced or removed.
 
     Raises:
@@ -126,8 +132,8 @@ def plan_install(
     """
     steps = [_placed(place, force=force) for place in wanted]
     names = {place.name for place in wanted}
-    others = [name for name in installed(stack, purpose) if name not in names] if instead else []
-    removal = _removal(stack, purpose, others, account, force=force)
+    known = () if instead is None else dict.fromkeys((*installed(stack, purpose), *instead))
+    removal = _removal(stack, purpose, [name for name in known if name not in names], account, force=force)
     if removal.left:
         raise _changed(removal.left[0])
     return Plan(stack, purpose, (*steps, *removal.steps), removal.gone)

@@ -4,6 +4,7 @@ The line names the stack and has a digest of all the others, so the file alone t
 changed it since. What is not ours is never replaced or removed.
 """
 
+import glob
 import hashlib
 import re
 from dataclasses import dataclass
@@ -96,13 +97,20 @@ class MarkedFile:
 
     def put(self) -> None:
         """Writes it in one step."""
+        self._tidy()
         write_atomic(self.path, marked(self.text, self.stack), self.mode)
 
     def take_away(self) -> None:
         """Removes it, durably; harmless when it is gone."""
+        self._tidy()
         self.path.unlink(missing_ok=True)
         if self.path.parent.is_dir():
             sync_folder(self.path.parent)
+
+    def _tidy(self) -> None:
+        """Removes what a killed run was writing, beside it."""
+        for half in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????.tmp"):
+            half.unlink(missing_ok=True)
 
     def _data(self) -> bytes | None:
         """At most a little more than we ever write; None when it is not there.

@@ -23,7 +23,9 @@ def file(tmp_path: Path) -> MarkedFile:
     return MarkedFile(folder / "recoup-s", "s", "# says\n* * * * * root true\n")
 
 
-def install(*files: MarkedFile, purpose: str = SCHEDULE, instead: bool = False, force: bool = False) -> placing.Plan:
+def install(
+    *files: MarkedFile, purpose: str = SCHEDULE, instead: tuple[str, ...] | None = None, force: bool = False
+) -> placing.Plan:
     plan = placing.plan_install("s", purpose, files, "me", instead=instead, force=force)
     placing.carry_out(plan)
     return plan
@@ -128,10 +130,27 @@ def test_a_new_way_of_calling_takes_the_place_of_the_old_one(file: MarkedFile) -
     wrapper = MarkedFile(file.path.with_name("w.sh"), "s", "#!/bin/sh\n", 0o755)
     install(wrapper, purpose=WRAPPERS)
     unit = MarkedFile(file.path.with_name("recoup-s.timer"), "s", "[Timer]\n")
-    plan = install(unit, instead=True)
+    plan = install(unit, instead=())
     assert [(step.act, step.name) for step in plan.steps] == [("write", unit.name), ("remove", file.name)]
     assert installed("s", SCHEDULE) == (unit.name,)
     assert wrapper.is_current(), "it has another purpose"
+
+
+def test_what_another_account_installed_goes_too_or_a_job_would_run_twice(file: MarkedFile) -> None:
+    file.put()  # recorded in another home
+    unit = MarkedFile(file.path.with_name("recoup-s.timer"), "s", "[Timer]\n")
+    assert acts(install(unit, instead=placing.found_in([file.path.parent], "s"))) == ["write", "remove"]
+    assert not file.path.exists()
+
+
+def test_what_a_killed_run_was_writing_goes_with_the_next_one(file: MarkedFile) -> None:
+    half = file.path.with_name(f".{file.path.name}.0123abcd.tmp")
+    half.write_text("# rec")
+    install(file)
+    assert not half.exists()
+    half.write_text("# rec")
+    remove()
+    assert list(file.path.parent.iterdir()) == []
 
 
 def test_the_old_way_is_not_taken_away_when_somebody_changed_it(file: MarkedFile) -> None:
@@ -139,7 +158,7 @@ def test_the_old_way_is_not_taken_away_when_somebody_changed_it(file: MarkedFile
     file.path.write_bytes(file.path.read_bytes() + b"# mine\n")
     unit = MarkedFile(file.path.with_name("recoup-s.timer"), "s", "[Timer]\n")
     with pytest.raises(RefusedError, match="was changed"):
-        install(unit, instead=True)
+        install(unit, instead=())
     assert not unit.path.exists()
 
 
