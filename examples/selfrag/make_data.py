@@ -2,7 +2,9 @@
 
 Usage: python make_data.py [FOLDER]     (default: the folder of this script)
 
-The tables go to the PostgreSQL database at DATABASE_URL, which needs pgvector. What it made before is made anew.
+The tables go to the PostgreSQL database at DATABASE_URL, which needs pgvector; the collection `documents`, one point for each
+passage, goes to the Qdrant server at QDRANT_URL (default http://127.0.0.1:6333), if one answers there. What it made before is
+made anew.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString
@@ -20,7 +23,10 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ResponseHandlingException
 
+COLLECTION = "documents"
 DIMENSIONS = 384  # as all-MiniLM-L6-v2 has
 BEGUN = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 TOPICS = ("billing", "contracts", "travel", "onboarding", "security", "recipes", "garden", "network")
@@ -86,6 +92,7 @@ def main() -> None:
     make_files(folder)
     make_tables(os.environ["DATABASE_URL"])
     print(f"data made in {folder} and in the database")
+    print(make_vectors(os.environ.get("QDRANT_URL") or "http://127.0.0.1:6333"))
 
 
 def make_tables(url: str) -> None:
@@ -99,6 +106,26 @@ def make_tables(url: str) -> None:
                 for row in ROWS[table]():
                     copy.write_row(row)
         connection.execute(INDEX)
+
+
+def make_vectors(url: str) -> str:
+    """The passages' vectors on the Qdrant server; says what was done."""
+    key = os.environ.get("QDRANT_API_KEY") or None
+    with closing(QdrantClient(url=url, api_key=key, timeout=60, check_compatibility=False)) as client:
+        try:
+            client.delete_collection(COLLECTION)
+        except ResponseHandlingException:
+            return f"no Qdrant server answers at {url}: no collection was made"
+        client.create_collection(
+            COLLECTION, vectors_config=models.VectorParams(size=DIMENSIONS, distance=models.Distance.COSINE)
+        )
+        client.create_payload_index(COLLECTION, "document_id", models.PayloadSchemaType.KEYWORD)
+        points = [
+            models.PointStruct(id=n, vector=vector(n), payload={"document_id": str(row[0]), "position": row[1]})
+            for n, row in enumerate(document_chunks())
+        ]
+        client.upsert(COLLECTION, points)
+    return f"{len(points)} points made in {COLLECTION} at {url}"
 
 
 def users() -> Iterator[tuple[Any, ...]]:

@@ -30,6 +30,8 @@ PAGES = [
     "docs/howto/service.md",
     "docs/howto/keyed.md",
     "docs/howto/repositories.md",
+    "docs/howto/schedule.md",
+    "docs/howto/install-schedule.md",
     "README.md",
 ]
 
@@ -97,7 +99,7 @@ def cloudops(folder: Path) -> None:
 
 
 def example(name: str, folder: Path) -> None:
-    for part in ("recoup.yaml", "s3.yaml", "compose.yaml", "make_data.py", "scripts", "cloudops_backup"):
+    for part in ("recoup.yaml", "config", "s3.yaml", "compose.yaml", "make_data.py", "scripts", "cloudops_backup"):
         source = ROOT / "examples" / name / part
         if source.exists():
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
@@ -165,21 +167,30 @@ def documents(qdrant: Qdrant) -> Qdrant:
     return qdrant
 
 
-WITH_QDRANT = {"examples/docmind/README.md": "DOCMIND_QDRANT__URL", "examples/citadel/README.md": "QDRANT_URL"}
-"""Pages that need a server, with the variable that says where it is."""
+@pytest.mark.slow
+@pytest.mark.requirement("DM-14")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
+def test_the_page_of_the_document_assistant_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    for block in blocks((ROOT / "examples/docmind/README.md").read_text(encoding="utf-8")):
+        run(block, folder, DOCMIND_QDRANT__URL=qdrant.url)
 
 
 @pytest.mark.slow
-@pytest.mark.requirement("DM-14")
-@pytest.mark.requirement("CI-4")
-@pytest.mark.requirement("CI-7")
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl")
-@pytest.mark.parametrize("page", WITH_QDRANT)
-def test_the_page_of_an_example_runs_as_it_stands(page: str, qdrant: Qdrant, tmp_path: Path) -> None:
+@pytest.mark.requirement("CI-4", "CI-7", "CI-14")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
+def test_the_page_of_the_vector_server_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
-    for block in blocks((ROOT / page).read_text(encoding="utf-8")):
-        run(block, folder, **{WITH_QDRANT[page]: qdrant.url})
+    settings = {
+        "QDRANT_URL": qdrant.url,
+        "RECOUP_CONFIG": str(folder / "config/backup.yaml"),
+        "QDRANT_BACKUP_PATH": str(folder / "backups"),
+        "QDRANT_BACKUP_LOG": str(folder / "logs/backup.log"),
+    }
+    for block in blocks((ROOT / "examples/citadel/README.md").read_text(encoding="utf-8")):
+        run(block, folder, **settings)
 
 
 @pytest.mark.slow
@@ -202,13 +213,13 @@ def test_the_page_of_the_service_runs_as_it_stands(qdrant: Qdrant, bucket: Bucke
 @pytest.mark.slow
 @pytest.mark.requirement("SR-8", "SR-13", "SR-15", "SR-17", "SR-19")
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="the page uses gpg")
-def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(tmp_path: Path) -> None:
+def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     with running(embedded_programs()) as server:
         server.create("selfrag_db")
         path = os.pathsep.join((str(server.programs), os.environ["PATH"]))
-        settings = {"DATABASE_URL": server.url("selfrag_db"), "QDRANT_URL": "http://127.0.0.1:9", "PATH": path}
+        settings = {"DATABASE_URL": server.url("selfrag_db"), "QDRANT_URL": qdrant.url, "PATH": path}
         for block in blocks((ROOT / "examples/selfrag/README.md").read_text(encoding="utf-8")):
             run(block, folder, **settings)
         assert {"selfrag_db", "selfrag_before", "selfrag_emergency"} <= server.databases()

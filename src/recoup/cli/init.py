@@ -25,11 +25,13 @@ def init(
 ) -> ExitCode:
     """Look around, write a commented recoup.yaml, and create its repositories.
 
-    A recoup.yaml that is there stays as it is; then its repositories are created if they are missing. Nothing
-    else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
+    A recoup.yaml that is there, or what -c or RECOUP_CONFIG names, stays as it is; then its repositories are created if they
+    are missing. Nothing else creates a repository: a backup into a missing one fails, so that an unmounted disk is noticed.
     """
     now = session(context)
     file, found = folder / FILE, None
+    if not now.config and (named := os.environ.get("RECOUP_CONFIG")):
+        now.config = [Path(named)]
     if not now.config and not file.exists():
         from recoup.config.discover import discover, render, stack_name
 

@@ -62,14 +62,15 @@ _PLACES = {
 
 
 def sounds_secret(name: str, value: str) -> bool:
-    """Whether a variable or key of this name holds a secret: `DB_PASSWORD`, `apiKey`, `HF_TOKEN=hf_x`; not `USE_TOKEN=true`.
+    """Whether a variable or key of this name holds a secret: `DB_PASSWORD`, `apiKey`, `HF_TOKEN=hf_x`; not `USE_TOKEN=true`,
+    nor `DB_PASSWORD_FILE=/run/secrets/db`, which says where one lies.
 
     Args:
         name: of the variable or key.
         value: what it holds.
     """
     words = {word.lower() for word in _WORDS.findall(name)}
-    if value.strip().lower() in _NO_SECRETS:
+    if value.strip().lower() in _NO_SECRETS or ("file" in words and value.startswith("/")):
         return False
     if words & _SURE:
         return True

@@ -1,18 +1,21 @@
 """The example as its user has it: a copy of the folder, its data made, and its tables on a real server."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from postgres_server.running import Database, Postgres
+from qdrant_server.running import Qdrant
 from services.standing import ToyService
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "selfrag"
@@ -28,10 +31,12 @@ class SelfRag:
     Attributes:
         root: its folder.
         database: where its tables are.
+        qdrant_url: where it looks for Qdrant.
     """
 
     root: Path
     database: Database
+    qdrant_url: str = NOBODY
 
     def recoup(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Runs the command, and expects an exit code."""
@@ -49,7 +54,7 @@ class SelfRag:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RECOUP", "PG", "XDG"))}
         own = {
             "DATABASE_URL": self.database.url,
-            "QDRANT_URL": NOBODY,
+            "QDRANT_URL": self.qdrant_url,
             "XDG_STATE_HOME": str(self.root.parent / "state"),
             "PATH": os.pathsep.join((str(self.database.server.programs), os.environ["PATH"])),
             "COLUMNS": "120",
@@ -79,6 +84,16 @@ class SelfRag:
         where = database or self.database
         return {table: where.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
 
+    def collection(self, method: str, path: str, body: object = None) -> Any:
+        """What its Qdrant server answers."""
+        answer = httpx.request(method, self.qdrant_url + path, json=body, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json()["result"]
+
+    def points(self, collection: str = "documents") -> int:
+        """How many a collection has."""
+        return int(self.collection("POST", f"/collections/{collection}/points/count", {"exact": True})["count"])
+
     def digests(self) -> dict[str, str]:
         """Of each table's rows, in no order."""
         query = "SELECT md5(string_agg(t::text, '|' ORDER BY t::text COLLATE \"C\")) FROM {} AS t"
@@ -93,7 +108,7 @@ def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
     for part in ("recoup.yaml", "compose.yaml", "make_data.py"):
         shutil.copy(EXAMPLE / part, root / part)
     database = postgres.create("selfrag_template")
-    environ = {**os.environ, "DATABASE_URL": database.url}
+    environ = {**os.environ, "DATABASE_URL": database.url, "QDRANT_URL": NOBODY}
     subprocess.run([sys.executable, "make_data.py"], cwd=root, env=environ, check=True, capture_output=True)
     (root / "backup.key").write_text("a passphrase of the tests, made up\n")
     (root / "backup.key").chmod(0o600)
@@ -115,6 +130,18 @@ def selfrag(
     yield found
     for left in postgres.databases() - before:
         postgres.drop(left)
+
+
+@pytest.fixture
+def with_qdrant(selfrag: SelfRag, qdrant: Qdrant) -> SelfRag:
+    """The example with its collection on a server."""
+    spec = importlib.util.spec_from_file_location("selfrag_make_data", EXAMPLE / "make_data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_data = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_data)
+    make_data.make_vectors(qdrant.url)
+    return replace(selfrag, qdrant_url=qdrant.url)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+import recoup
 from postgres_server.running import PASSWORD, Database
 from services.standing import ToyService
 
@@ -20,13 +21,14 @@ SECRETS = (PASSWORD, "a passphrase of the tests")
 
 
 @pytest.mark.requirement("SR-15", "SR-1", "SR-2", "SR-5", "SR-14")
-def test_one_command_backs_up_the_whole_system(selfrag: SelfRag) -> None:
+def test_one_command_backs_up_the_whole_system(with_qdrant: SelfRag) -> None:
+    selfrag = with_qdrant
     done = selfrag.recoup("-r", "local", "backup")
     (made,) = selfrag.sets()
     records = selfrag.manifest(made)["sources"]
     assert {name: record["outcome"] for name, record in records.items()} == {
         "db": "complete",
-        "vectors": "absent",
+        "vectors": "complete",
         "qdrant-files": "absent",
         "env": "complete",
         "compose": "complete",
@@ -176,6 +178,33 @@ def test_the_checklists_are_commands(selfrag: SelfRag) -> None:
     assert {point["source"] for point in found["points"]} == {"db", "env", "compose", "models", "logs"}
     lines = [line for drill in found["drills"] for source in drill["sources"] for line in source["comparisons"]]
     assert any("neighbours" in line["name"] and line["equal"] for line in lines)
+
+
+@pytest.mark.requirement("SR-3", "SR-9", "SR-19")
+def test_the_collection_is_backed_up_at_once_and_comes_back_also_from_the_bare_file(with_qdrant: SelfRag) -> None:
+    selfrag = with_qdrant
+    made = selfrag.back_up("--source", "vectors", "--tag", "why=emergency")
+    assert selfrag.collection("GET", "/collections/documents/snapshots") == [], "the server keeps no copy of it"
+    harm = {"filter": {"must": [{"key": "position", "match": {"value": 0}}]}}
+    selfrag.collection("POST", "/collections/documents/points/delete?wait=true", harm)
+    assert selfrag.points() == 160
+    selfrag.recoup("-r", "local", "--yes", "restore", "latest", "--source", "vectors", "--in-place")
+    assert selfrag.points() == 200
+    [snapshot] = made.glob("vectors/documents/documents-*.snapshot")
+    bare = shutil.copy(snapshot, selfrag.root / "documents_20261121.snapshot")
+    selfrag.recoup("--yes", "qdrant", "restore", str(bare), "--target", selfrag.qdrant_url, "--name", "by_hand")
+    assert selfrag.points("by_hand") == 200
+
+
+@pytest.mark.requirement("SR-6")
+def test_each_part_has_the_teams_time(selfrag: SelfRag) -> None:
+    stack = recoup.open(selfrag.root / "recoup.yaml", environ={"DATABASE_URL": selfrag.database.url})
+    times = {line.sources: line.cron for line in stack.settings.schedule if line.run == "backup"}
+    assert times["db",] == "0 2 * * *"
+    assert times["vectors",] == "0 3 * * *"
+    assert times["qdrant-files",] == "0 4 * * 0"
+    planned = {name for sources in times for name in sources}
+    assert planned == set(stack.source_names)
 
 
 @pytest.mark.requirement("SR-19")
