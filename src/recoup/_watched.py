@@ -1,7 +1,7 @@
 """A stack that is watched: what is wrong with its backups, and what would stop the next one."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from recoup.errors import RecoupError, StorageError
 
 if TYPE_CHECKING:
     from recoup.model.reports import Problem, StatusReport
+    from recoup.operations.doctor import Finding
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.status import Known, Limits, RepositoryState
     from recoup.storage._base import Storage
@@ -132,7 +133,24 @@ class WatchedStack(OpenedStack):
         names = self._repository_names
         openers = {name: self._opener(name) for name in names}
         factors = {name: self._settings_of(name).free_space_factor for name in names}
-        return doctor.run(live, openers, factors, self.warnings)
+        return doctor.run(live, openers, factors, self.warnings, self._machine())
+
+    def _machine(self) -> "Iterator[Finding]":
+        """What is to be said of this machine."""
+        from recoup.operations import _machine
+        from recoup.scheduler.active import entries
+        from recoup.system.statefile import StateError, state_path
+
+        stack, known = self.remembered_as, self._known
+        if not stack:
+            return
+        try:
+            installed = entries(stack) if state_path(stack).exists() else ()
+        except StateError:
+            installed = ()  # which the memory's own finding tells
+        damaged = state_path(stack).with_suffix(".db.damaged")
+        put_aside = damaged if damaged.exists() else None
+        yield from _machine.findings(known, installed, put_aside, self._clock.now())
 
     def doctor_storage(self) -> "DoctorReport":
         """What the repositories' storages can and cannot do; tried with objects that are removed again."""

@@ -1,14 +1,19 @@
 """Doctor: what would stop a backup, and how to mend it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from recoup.errors import ExitCode, RecoupError
 from recoup.operations._probing import Probe
 from recoup.repository._base import Repository
-from recoup.sources._base import Doubting, Source
+from recoup.sources._base import Diagnosing, Doubting, Source
 from recoup.storage._base import Storage
+
+_OF_OTHERS_TO_WRITE = 0o022
 
 Severity = Literal["ok", "warning", "error"]
 
@@ -47,6 +52,7 @@ def run(
     repositories: Mapping[str, Callable[[], Repository]],
     factors: Mapping[str, float],
     warnings: tuple[str, ...],
+    further: Iterable[Finding] = (),
 ) -> Report:
     """Looks at everything; changes nothing.
 
@@ -55,6 +61,7 @@ def run(
         repositories: by name; calling one opens it.
         factors: each repository's `free_space_factor`.
         warnings: what reading the configuration gave.
+        further: what was found on this machine.
     """
     found = [Finding("warning", "configuration", text) for text in warnings]
     if not sources:
@@ -63,13 +70,12 @@ def run(
         found.append(Finding("error", "configuration", "no repository is configured", "Add one under `repositories:`."))
     sizes = {}
     for name, source in sources.items():
-        finding, size = _source(name, source)
-        found.append(finding)
-        sizes[name] = size
+        findings, sizes[name] = _source(name, source)
+        found += findings
     once = [name for name, source in sources.items() if getattr(source.options, "store_once", False)]
     for name, opened in repositories.items():
         found.extend(_repository(name, opened, int(sum(sizes.values()) * factors[name]), once))
-    return Report(tuple(found))
+    return Report((*found, *further))
 
 
 def probe(storages: Mapping[str, Callable[[], Storage]]) -> Report:
@@ -98,22 +104,37 @@ def _storage(subject: str, connect: Callable[[], Storage]) -> Iterator[Finding]:
         yield Finding("error", subject, f"cannot be used: {error.strerror or error}", "Check its disk and permissions.")
 
 
-def _source(name: str, source: Source) -> tuple[Finding, int]:
-    subject = f"source {name}"
+def _source(name: str, source: Source) -> tuple[list[Finding], int]:
+    """What there is to say of a source, and how large it is."""
+    subject, found = f"source {name}", list[Finding]()
     try:
         if not source.present():
             if source.options.optional:
-                return Finding("ok", subject, "is not there, and is optional"), 0
-            return _absent(subject, source), 0
-        source.check()
-        size = source.estimate()
+                return [Finding("ok", subject, "is not there, and is optional")], 0
+            return [_absent(subject, source)], 0
+        try:
+            source.check()
+            size = source.estimate()
+        finally:
+            found += _symptoms(subject, source)
     except RecoupError as error:
-        return Finding("error", subject, error.message, error.hint), 0
+        return [Finding("error", subject, error.message, error.hint), *found], 0
     except OSError as error:
-        return Finding("error", subject, f"cannot be read: {error.strerror or error}", "Check its permissions."), 0
+        reason = f"cannot be read: {error.strerror or error}"
+        return [Finding("error", subject, reason, "Check its permissions."), *found], 0
     if isinstance(source, Doubting) and (doubt := source.doubts()):
-        return Finding("warning", subject, *doubt), size
-    return Finding("ok", subject, f"can be read, about {size:,} bytes"), size
+        return [Finding("warning", subject, *doubt), *found], size
+    return [Finding("ok", subject, f"can be read, about {size:,} bytes"), *found], size
+
+
+def _symptoms(subject: str, source: Source) -> list[Finding]:
+    """What more a source shows; where nothing can be seen, its check says why."""
+    found = list[Finding]()
+    if isinstance(source, Diagnosing):
+        with contextlib.suppress(RecoupError, OSError):
+            for one in source.diagnose():
+                found.append(Finding(one.severity, subject, one.message, one.hint))
+    return found
 
 
 def _absent(subject: str, source: Source) -> Finding:
@@ -144,13 +165,14 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int, once: 
         yield Finding("error", subject, f"cannot be used: {error.strerror or error}", "Check its disk and permissions.")
         return
     yield Finding("ok", subject, f"{repository.location} is usable and holds {sets} sets")
+    yield from _guarded(subject, repository)
     if proof is not None and proof.opens:
         yield Finding("ok", subject, "what is encrypted can be opened again")
     elif proof is not None:
         hint = "That is all right where a host only backs up; `restore` and `drill` need the secret key."
         yield Finding("ok", subject, "this host encrypts and has nothing to open it with", hint)
     if free is not None and free < needed:
-        hint = "Free space, or prune old sets."
+        hint = "Free space: `recoup prune`, or `recoup prune --free SIZE -n` to see what could go at once."
         yield Finding("error", subject, f"{needed:,} bytes are needed for a backup, {free:,} are free", hint)
     if once and not repository.shares:
         message = f"sets cannot share files there: each holds {', '.join(once)} in full (`store_once`)"
@@ -158,3 +180,14 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int, once: 
     for lock in locks:
         message = f"a stale lock of `{lock.verb}` on {lock.host}, process {lock.pid}"
         yield Finding("warning", subject, message, "`recoup unlock` removes it; a backup does so by itself.")
+
+
+def _guarded(subject: str, repository: Repository) -> Iterator[Finding]:
+    """Whether others can read a folder with backups. What Recoup writes there only its account can read."""
+    if repository.is_remote or os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        mode = Path(repository.location).stat().st_mode
+        if mode & _OF_OTHERS_TO_WRITE:
+            message = f"others may write to {repository.location} (mode {mode & 0o777:o})"
+            yield Finding("warning", subject, message, f"`chmod go-w {repository.location}`: they could remove sets.")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -202,6 +202,34 @@ class Doubting(Protocol):
 
     def doubts(self) -> tuple[str, str] | None:
         """What looks wrong and what to do about it; None when nothing does. Changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """One thing that a look at what a source is taken from shows.
+
+    Attributes:
+        severity: `ok`, `warning` (a backup works all the same) or `error` (it would fail, or lack something).
+        message: what was found.
+        hint: what to do; empty when nothing is.
+    """
+
+    severity: Literal["ok", "warning", "error"]
+    message: str
+    hint: str = ""
+
+
+@runtime_checkable
+class Diagnosing(Protocol):
+    """A source that can say more of what it is taken from than that it can be read: a server's health, rights, contents."""
+
+    def diagnose(self) -> Iterator[Symptom]:
+        """What is seen. Changes nothing.
+
+        Raises:
+            SourceError: nothing can be seen.
+        """
         ...
 
 

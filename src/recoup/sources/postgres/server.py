@@ -13,8 +13,9 @@ from pydantic import BaseModel, SecretStr
 
 from recoup.errors import SourceError
 from recoup.model.facts import Facts
+from recoup.model.names import shown
 from recoup.model.part import Part
-from recoup.sources._base import Existing, Placement, Site, Source, SourceOptions
+from recoup.sources._base import Existing, Placement, Site, Source, SourceOptions, Symptom
 from recoup.sources.postgres._connection import Address, UnreachableError, recorded
 from recoup.sources.postgres._options import Options
 from recoup.sources.postgres._restore_options import DrillOptions, RestoreOptions
@@ -29,6 +30,7 @@ _SIZE = """
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 """
+_ABOUT = "SELECT current_user, pg_catalog.current_setting('server_version'), pg_catalog.pg_is_in_recovery()"
 _LEAST = 100_000  # bytes of a dump of nothing, roughly
 
 
@@ -81,6 +83,17 @@ class PostgresSource:
                 return True
         except UnreachableError:
             return False
+
+    def diagnose(self) -> Iterator[Symptom]:
+        """The server's version, and the role; what that may not read, `check` names.
+
+        Raises:
+            SourceError: nobody answers.
+        """
+        with self.address.connected() as connection:
+            role, version, standby = connection.execute(_ABOUT).fetchall()[0]
+        kind = "a standby, " if standby else ""
+        yield Symptom("ok", f"PostgreSQL {version}, {kind}answers; the role {shown(role)} may read all that is dumped")
 
     def estimate(self) -> int:
         """Bytes of all tables, from the server's own book-keeping; those with a dump of their own count twice."""

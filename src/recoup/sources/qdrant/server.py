@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from recoup.errors import SourceError
 from recoup.model.facts import Facts
 from recoup.model.part import Part
-from recoup.sources._base import Capture, Existing, PieceCapture, Placement, Site, Source, SourceOptions
+from recoup.sources._base import Capture, Existing, PieceCapture, Placement, Site, Source, SourceOptions, Symptom
 from recoup.sources.qdrant import _choosing
 from recoup.sources.qdrant._addresses import require_allowed
 from recoup.sources.qdrant._capture import ServerCapture, captured
@@ -66,6 +66,17 @@ class QdrantSource:
         require_allowed(self._options.url, allow_remote=self._site.allow_remote)
         with self._server() as server:
             return server.answers() and bool(server.version)
+
+    def diagnose(self) -> Iterator[Symptom]:
+        """How the server and the chosen collections are, and what the key may do.
+
+        Raises:
+            SourceError: nobody answers.
+        """
+        from recoup.sources.qdrant._diagnosing import diagnose
+
+        with self._inventory() as inventory:
+            yield from diagnose(inventory, self._chosen(inventory), self._options)
 
     def estimate(self) -> int:
         """Bytes of the chosen collections, from their points and vectors; nothing is read."""

@@ -177,3 +177,9 @@ def test_doctor_says_that_nobody_answers_and_not_that_a_path_is_wrong(source_of:
     assert finding.severity == "error"
     assert "nobody answers" in finding.message
     assert "See whether the server runs" in finding.hint
+
+
+def test_doctor_tells_the_servers_version_and_the_role(filled: Database, source_of: Make) -> None:
+    found = [one for one in doctor.run({"db": source_of(filled)}, {}, {}, ()).findings if one.subject == "source db"]
+    assert [one.severity for one in found] == ["ok", "ok"]
+    assert re.match(r"PostgreSQL \d+\.\d+.* answers; the role postgres may read", found[1].message)

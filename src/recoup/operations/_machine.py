@@ -1,0 +1,71 @@
+"""What `doctor` says of this machine: the schedule and what calls it, the last runs, and what is remembered of them."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from recoup.errors import ExitCode
+from recoup.model.reports import VerbRun
+from recoup.operations import _conditions
+from recoup.operations._conditions import Known
+from recoup.operations.doctor import Finding, Severity
+from recoup.scheduler.active import Entry
+
+
+def findings(known: Known, entries: Sequence[Entry], put_aside: Path | None, now: datetime) -> Iterator[Finding]:
+    """What is found. Nothing here stops a backup that a person makes, so nothing is an error but what calls no schedule.
+
+    Args:
+        known: what is remembered.
+        entries: what was installed to call the schedule.
+        put_aside: a damaged memory that was put aside; None when there is none.
+        now: the present moment.
+    """
+    if known.failure:
+        yield Finding("warning", "memory", known.failure)
+    if put_aside is not None:
+        hint = "Older runs and notices are forgotten, backups are not. Remove the file; look at the disk if it comes again."
+        yield Finding("warning", "memory", f"what was remembered of runs was damaged, and lies in {put_aside}", hint)
+    yield from _of_entries(entries)
+    yield from _of_schedule(known, now)
+    yield from _of_runs(known.runs)
+
+
+def _of_entries(entries: Sequence[Entry]) -> Iterator[Finding]:
+    for entry in entries:
+        if entry.fault:
+            yield Finding("error", "schedule", f"{entry.name}: {entry.fault}", entry.hint)
+        else:
+            yield Finding("ok", "schedule", f"{entry.name} is there and active")
+
+
+def _of_schedule(known: Known, now: datetime) -> Iterator[Finding]:
+    if not known.jobs:
+        message = "no schedule is configured: backups are made only when somebody calls `recoup backup`"
+        yield Finding("ok", "schedule", message)
+        return
+    for problem in _conditions.of_schedule(known, now):
+        severity: Severity = "error" if problem.level == "critical" else "warning"
+        yield Finding(severity, "schedule", problem.sentence, problem.hint)
+    due = [job.next_due for job in known.jobs if job.next_due is not None]
+    if known.alive is not None and due:
+        message = f"last looked at {_moment(known.alive)}, next job {_moment(min(due))}"
+        yield Finding("ok", "schedule", f"{len(known.jobs)} jobs, {message}")
+
+
+def _of_runs(runs: Sequence[VerbRun]) -> Iterator[Finding]:
+    seen = set[str]()
+    for run in runs:
+        if run.verb in seen:
+            continue
+        seen.add(run.verb)
+        what = f"the last {run.verb} of {run.repository} ended {_moment(run.finished)}"
+        if run.exit_code == ExitCode.OK:
+            yield Finding("ok", "last runs", f"{what} and did all that was asked")
+        else:
+            why = f": {run.sentence}" if run.sentence else ""
+            yield Finding("warning", "last runs", f"{what} with exit code {run.exit_code}{why}", "`recoup status`")
+
+
+def _moment(moment: datetime) -> str:
+    return f"at {moment:%Y-%m-%d %H:%M} UTC"
