@@ -8,7 +8,7 @@ import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
@@ -75,7 +75,13 @@ class NotifyOptions(BaseModel):
 
 
 class ToldOptions(NotifyOptions):
-    """Settings of one that is told of conditions and events."""
+    """Settings of one that is told of conditions and events.
+
+    Attributes:
+        together: whether many conditions at once are one notice, since a person reads it.
+    """
+
+    together: ClassVar[bool] = False
 
     level: Literal["info", "warning", "error"] | None = Field(
         None,

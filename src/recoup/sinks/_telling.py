@@ -15,7 +15,7 @@ from recoup.sinks._base import Sink
 from recoup.sinks._courier import Courier
 from recoup.sinks._measures import Measure
 from recoup.sinks._notices import Notice
-from recoup.sinks._notifying import LEVELS, NotifyOptions, ToldOptions
+from recoup.sinks._notifying import LEVELS, NotifyOptions, ToldOptions, gravity
 from recoup.system.clock import Clock
 from recoup.system.statefile import StateError
 
@@ -24,6 +24,11 @@ AT_THE_END = 10.0
 
 WHEN_STOPPED = 1.5
 """The same for a run that somebody interrupted."""
+
+FEW = 3
+"""Conditions that begin, last or end together, and are still told one by one where a person reads them."""
+
+_SHOWN = 20  # conditions that a notice of many names
 
 _GRAVITY = {"warning": "warning", "critical": "error"}
 
@@ -60,6 +65,10 @@ class Subject:
     verb: str
     sources: tuple[str, ...] = ()
     all: bool = True
+
+
+_Sent = tuple[Event, list[Notice]]
+"""An event, and what it tells of."""
 
 
 class Telling:
@@ -141,7 +150,7 @@ class Telling:
         level = Level.ERROR if outcome.error else Level.WARNING if outcome.exit_code else Level.INFO
         return Event("run_finished", now, self._masker(f"{self._subject.verb} {how}"), level, fields=fields)
 
-    def _notices(self, receiver: Receiver, outcome: Outcome, now: datetime) -> list[Notice]:
+    def _notices(self, receiver: Receiver, outcome: Outcome, now: datetime) -> list[_Sent]:
         """Hands a receiver what it is to be told of conditions, and returns that."""
         options = receiver.options
         if not isinstance(options, ToldOptions) or receiver.name not in self._couriers:
@@ -159,9 +168,26 @@ class Telling:
             return problem.key not in all_wrong and outcome.settles(problem)
 
         notices = _notices.due(told, grave, settled, now, options.remind)
-        for notice in notices:
-            self._send(receiver, self._event(notice, now))
-        return notices
+        sent = [one for what in ("began", "lasts", "ended") for one in self._events(notices, what, options, now)]
+        for event, _ in sent:
+            self._send(receiver, event)
+        return sent
+
+    def _events(self, notices: Sequence[Notice], what: str, options: ToldOptions, now: datetime) -> Iterator[_Sent]:
+        same = [one for one in notices if one.what == what]
+        if options.together and len(same) > FEW:
+            yield self._digest([self._event(one, now) for one in same]), same
+        else:
+            yield from ((self._event(one, now), [one]) for one in same)
+
+    def _digest(self, events: Sequence[Event]) -> Event:
+        """Many of one kind as one; as grave as the gravest."""
+        first = max(events, key=gravity)
+        more = f"; and {len(events) - _SHOWN} more" if len(events) > _SHOWN else ""
+        message = f"{len(events)} conditions: {'; '.join(one.message for one in events[:_SHOWN])}{more}"
+        keys = ",".join(str(one.fields["key"]) for one in events)
+        fields = {**first.fields, "key": keys, "source": "", "repository": "", "hint": "`recoup status` says more."}
+        return replace(first, message=message, fields=fields)
 
     def _event(self, notice: Notice, now: datetime) -> Event:
         problem, sentence = notice.problem, self._masker(notice.problem.sentence)
@@ -189,16 +215,15 @@ class Telling:
             if courier.failure:
                 self._failures[name] = self._masker(courier.failure)
 
-    def _arrived(self, name: str, notices: Sequence[Notice]) -> list[Notice]:
+    def _arrived(self, name: str, sent: Sequence[_Sent]) -> list[Notice]:
         """Which notices the receiver has now; those that it does not want to hear of count as heard."""
         (receiver,) = (one for one in self._receivers if one.name == name)
         there = {(event.name, event.fields.get("key")) for event in self._couriers[name].arrived}
-        now = self._begun
         return [
             notice
+            for event, notices in sent
+            if (event.name, event.fields["key"]) in there or not receiver.options.wants(event)
             for notice in notices
-            if (f"problem_{notice.what}", notice.problem.key) in there
-            or not receiver.options.wants(self._event(notice, now))
         ]
 
     def _remembering(self, write: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ import logging
 import string
 import threading
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -68,6 +68,8 @@ def _is_url(url: SecretStr) -> SecretStr:
 
 class Options(ToldOptions):
     """Settings of one that is told by Apprise."""
+
+    together: ClassVar[bool] = True
 
     kind: Literal["apprise"] = Field("apprise", description="E-mail, Slack, Teams and others, by Apprise.")
     url: Annotated[SecretStr, AfterValidator(_is_url)] = Field(
