@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @app.callback()
 def _schedule() -> None:
-    """Show the schedule, run what is due, or have the system call it."""
+    """Show what runs when, run what is due, or have cron or systemd call it."""
 
 
 @app.command()

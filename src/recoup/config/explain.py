@@ -51,6 +51,11 @@ def _lines(values: Mapping[str, Any], loaded: Loaded, path: KeyPath, depth: int)
         if isinstance(value, dict) and value:
             yield start
             yield from _lines(value, loaded, here, depth + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield start
+            for number, group in enumerate(value):
+                given = {name: one for name, one in group.items() if one is not None}
+                yield f"{'  ' * depth}  - {flow(given)}  # {_origin(loaded, (*here, number))}"
         else:
             yield f"{start} {flow(value)}  # {_origin(loaded, here)}"
 

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from recoup.config._schedule import SAMPLE, jobs
+from recoup.config.explain import effective
 from recoup.errors import ConfigError
 from unit.config.conftest import Load
 
@@ -103,3 +104,13 @@ def test_a_jitter_is_that_of_the_host_the_stack_and_the_line(load_text: Load) ->
     lines = load_text(STACK + "schedule:\n  - {run: backup, every: 6h, jitter: 2w}\n").settings.schedule
     found = {jobs(lines, stack, host)[0].jitter for stack in ("a", "b") for host in ("x", "y")}
     assert len(found) == 4
+
+
+def test_the_effective_schedule_has_a_line_and_a_place_for_each_job(load_text: Load) -> None:
+    text = STACK + 'schedule:\n  - {run: backup, every: 1d}\n  - {run: prune, cron: "0 4 * * *"}\n'
+    loaded = load_text(text)
+    shown = effective(loaded)
+    assert "schedule:\n  - {run: backup, every: 1d, jitter: 0s," in shown
+    assert "# recoup.yaml:9" in next(line for line in shown.splitlines() if "{run: prune" in line)
+    again = load_text(STACK + shown[shown.index("schedule:") : shown.index("watch:")])
+    assert again.settings.schedule == loaded.settings.schedule
