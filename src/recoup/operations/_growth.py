@@ -1,6 +1,5 @@
 """By how much a repository grows at present: pure arithmetic on the times and sizes of its sets."""
 
-import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from recoup.retention import Candidate, Group, Rules, judge
 
 _HORIZON = timedelta(days=30)
 _LOOKED_AT = 10  # newest sets of a group
-_FEWEST = 3  # sets that make a rhythm: two could be two tries by hand
+_FEWEST = 3  # sets that make a rhythm
+_LONG_ENOUGH = timedelta(hours=20)
 _MOST_AHEAD = 800  # sets of a group that are looked ahead, at most
 
 
@@ -33,7 +33,7 @@ class Stored:
 
 
 def growth(sets: Iterable[Stored], rules: Rules | None, now: datetime) -> float | None:
-    """Bytes that a repository gains in a day, if sets go on to come as the last ten did, in distance and size; negative when
+    """Bytes that a repository gains in a day, if sets go on to come as the last ones did, in distance and size; negative when
     it shrinks. What the rules will remove by then is taken off.
 
     Args:
@@ -42,7 +42,7 @@ def growth(sets: Iterable[Stored], rules: Rules | None, now: datetime) -> float 
         now: the present moment.
 
     Returns:
-        None where no group has three sets, so that nothing can be said.
+        None where no group has three sets over most of a day, so that nothing can be said.
     """
     held = [one for one in sets if one.name.time <= now]
     groups: dict[Group, list[Stored]] = {}
@@ -67,15 +67,17 @@ class _Rhythm:
 
 
 def _rhythm(sets: Sequence[Stored]) -> _Rhythm | None:
-    last = sets[-_LOOKED_AT:]
-    times = [one.name.time for one in last]
-    distances = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
-    if len(last) < _FEWEST or statistics.median(distances) <= 0:
+    """That of the last ten sets, or of a whole day where there were more. Some sets within hours are tries by hand."""
+    newest = sets[-1].name.time
+    apart = sum(newest - one.name.time < _LONG_ENOUGH for one in sets) + 1  # and the one before these
+    last = sets[-max(_LOOKED_AT, apart) :]
+    span = newest - last[0].name.time
+    if len(last) < _FEWEST or span < _LONG_ENOUGH:
         return None
     sizes = [one.bytes for one in last]
     half = len(sizes) // 2
     newer, older = statistics.median(sizes[-half:]), statistics.median(sizes[:half])
-    return _Rhythm(timedelta(seconds=statistics.median(distances)), newer, (newer - older) / (len(sizes) - half))
+    return _Rhythm(span / (len(last) - 1), newer, (newer - older) / (len(sizes) - half))
 
 
 def _coming(rhythms: Mapping[Group, _Rhythm], now: datetime, ahead: timedelta) -> Iterator[Stored]:

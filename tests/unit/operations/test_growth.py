@@ -11,7 +11,7 @@ from recoup.operations._growth import Stored, growth
 from recoup.retention import Group, Rules
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 WHOLE = Group("shop", ("chat",))
 
 
@@ -56,12 +56,23 @@ def test_one_or_two_sets_are_no_rhythm(sets: list[Stored]) -> None:
     assert growth(sets, None, NOW) is None
 
 
-def test_sets_of_one_moment_and_of_the_future_are_no_rhythm() -> None:
+def test_tries_within_hours_and_sets_of_the_future_are_no_rhythm() -> None:
     assert growth([Stored(SetName(NOW, n), WHOLE, 1) for n in range(1, 5)], None, NOW) is None
+    assert growth([Stored(SetName(NOW - HOUR * n), WHOLE, 1) for n in range(1, 15)], None, NOW) is None
     assert growth([Stored(SetName(NOW + DAY * n), WHOLE, 1) for n in range(1, 5)], None, NOW) is None
+
+
+def test_sets_of_each_hour_are_looked_at_for_a_day_and_bursts_do_not_look_like_a_pace() -> None:
+    hourly = [Stored(SetName(NOW - HOUR * n), WHOLE, 100) for n in range(30)]
+    assert growth(hourly, None, NOW) == pytest.approx(2400)
+    burst = [Stored(SetName(NOW - DAY * day, n), WHOLE, 100) for day in range(3) for n in range(1, 4)]
+    found = growth(burst, None, NOW)
+    assert found is not None
+    assert found < 500
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=3, max_size=30), st.integers(1, 10), st.integers(1, 10**6))
 def test_a_pace_of_any_speed_is_answered_with_bounded_work(sizes: list[int], last: int, seconds: int) -> None:
     sets = [Stored(SetName(NOW - timedelta(seconds=seconds) * n), WHOLE, size) for n, size in enumerate(sizes)]
-    assert growth(sets, Rules(last=last), NOW) is not None
+    found = growth(sets, Rules(last=last), NOW)
+    assert (found is None) == (seconds * (len(sizes) - 1) < 20 * 3600)
