@@ -34,7 +34,7 @@ def uninstall(
     force: Force = False,
     root: Root = Path("/"),
 ) -> ExitCode:
-    """Take away the schedule, the scripts and what this machine remembers of the stack; the backups only when asked.
+    """Take away schedule, scripts and what is remembered; on request the backups.
 
     Shows what goes, asks, removes, looks whether it is gone, and says what is left.
     """
