@@ -32,6 +32,8 @@ PAGES = [
     "docs/howto/repositories.md",
     "docs/howto/schedule.md",
     "docs/howto/install-schedule.md",
+    "docs/howto/watch.md",
+    "docs/howto/notices.md",
     "README.md",
 ]
 
