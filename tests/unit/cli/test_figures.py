@@ -1,0 +1,27 @@
+"""Sizes that people type."""
+
+import pytest
+
+from recoup.cli._figures import bytes_of
+from recoup.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("20G", 20 * 1024**3),
+        ("20GiB", 20 * 1024**3),
+        ("20GB", 20 * 1000**3),
+        ("1.5k", 1536),
+        ("500 ", 500),
+        ("2tb", 2 * 1000**4),
+    ],
+)
+def test_a_size_is_read_as_gnus_tools_read_it(text: str, size: int) -> None:
+    assert bytes_of(text, "--free") == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "0", "-1G", "20X", "1e9", "20 G B"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--free"):
+        bytes_of(text, "--free")
