@@ -68,6 +68,8 @@ def _harmless(now: Session) -> Iterator[None]:
     """Whatever goes wrong with notices, the run itself goes on, and its exit code stays."""
     try:
         yield
+    except KeyboardInterrupt:
+        now.say("Warning: the run had ended; notices of it were cut short.")
     except Exception as error:  # noqa: BLE001 - a backup must not fail because nobody can be told of it
         now.say(f"Warning: notices were not sent: {as_told(error).message}")
 

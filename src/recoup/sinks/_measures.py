@@ -7,7 +7,6 @@ something last was, so nothing has to keep running between two runs.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from recoup.system.statefile import remembered, state_path
@@ -103,6 +102,8 @@ def exposition(stack: str, measures: Iterable[Measure]) -> bytes:
         stack: its name becomes a label of each.
         measures: those to write.
     """
+    from importlib.metadata import version
+
     from prometheus_client.exposition import generate_latest
 
     build = Measure("recoup_build_info", 1, {"version": version("recoup")})

@@ -162,9 +162,9 @@ def _of_url(text: str) -> Iterator[str]:
     if not parts.scheme:
         return
     pieces = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
-    pieces += parts.netloc.rpartition("@")[0].split(":")
     if parts.scheme not in ("http", "https", "mailto", "mailtos", "json", "jsons"):
-        pieces.append(parts.netloc.rpartition("@")[2])  # a token stands there, in many of Apprise's URLs
+        user, _, host = parts.netloc.rpartition("@")
+        pieces += [*user.split(":"), host]  # in many of Apprise's URLs tokens stand there
     for piece in pieces:
         if len(piece) >= _LONG or (len(piece) >= _SHORTEST_TOKEN and any(map(str.isdigit, piece))):
             yield from (piece, unquote(piece))

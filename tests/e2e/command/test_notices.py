@@ -180,6 +180,19 @@ def test_an_interrupted_run_waits_for_no_receiver(
         assert typed("backup")[0] == 130
 
 
+def test_who_does_not_want_to_wait_for_notices_has_a_backup_all_the_same(
+    fresh: Path, typed: Typed, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(_courier: object, _seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    configure(fresh, f'kind: healthchecks, url: "{receiver.url}/check"')
+    monkeypatch.setattr("recoup.sinks._courier.Courier.wait", impatient)
+    code, said = typed("backup")
+    assert code == 0
+    assert "notices of it were cut short" in said
+
+
 @pytest.mark.requirement("DM-11")
 def test_no_secret_of_a_receiver_is_shown_or_stored(fresh: Path, typed: Typed, receiver: HttpReceiver) -> None:
     secrets = ["hook-token-123456", "shared-key-77", "bearer-key-88", "mail-pass-99", "check-0815-4711"]
