@@ -1,6 +1,6 @@
 """`status` for people: a table of sources, and lines. Pure functions, fit for 80 columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,30 @@ def _next(row: "StatusRow", now: datetime) -> str:
         return ""
     seconds = (row.next_due - now).total_seconds()
     return "now" if seconds < 60 else f"in {age(seconds).removesuffix(' ago')}"
+
+
+STORES = {
+    "postgres": "PostgreSQL",
+    "qdrant": "Qdrant",
+    "qdrant-local": "Qdrant",
+    "duckdb": "DuckDB",
+    "sqlite": "SQLite",
+}
+"""Kinds of databases and vector stores, with the names that people call them by."""
+
+
+def counting_line(report: "StatusReport", kinds: Mapping[str, str]) -> str:
+    """How many good copies of each store are recent enough: `Backup Status: PostgreSQL: 1, Qdrant: 2`.
+
+    Args:
+        report: the state; of several repositories that one counts which has most, since they have copies of the same.
+        kinds: the kind of each source; files and directories are left out.
+    """
+    counts = dict.fromkeys(dict.fromkeys(STORES[kind] for kind in STORES if kind in kinds.values()), 0)
+    for source, kind in kinds.items():
+        if kind in STORES:
+            counts[STORES[kind]] += max((row.recent_copies for row in report.rows if row.source == source), default=0)
+    return "Backup Status: " + (", ".join(f"{name}: {count}" for name, count in counts.items()) or "no databases")
 
 
 def problem_line(problem: "Problem") -> Text:

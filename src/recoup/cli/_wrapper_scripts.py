@@ -109,9 +109,9 @@ SCRIPTS: Mapping[str, Mapping[str, Script]] = {
             'exec {recoup} verify "$@"\n',
         ),
         "backup_monitor.sh": Script(
-            "Says how old the newest good copy of each source is, and sends notices of what is wrong.\n"
+            "Says how many copies of each database are recent, how old the newest ones are, and what is wrong; sends notices.\n"
             "[options of `recoup status`]",
-            'exec {recoup} status --notify "$@"\n',
+            'exec {recoup} status --counts --notify "$@"\n',
         ),
     },
 }

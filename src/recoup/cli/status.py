@@ -21,6 +21,14 @@ def status(
             help="Print one line with measures for Nagios, Icinga and the like; exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
         ),
     ] = False,
+    counts: Annotated[
+        bool,
+        typer.Option(
+            "--counts",
+            help="First a line with the number of good copies of each kind of database that are not too old: "
+            "`Backup Status: PostgreSQL: 1, Qdrant: 1`. Not with --nagios.",
+        ),
+    ] = False,
     notify: Annotated[
         bool, typer.Option("--notify", help="Tell whom `notify` names of what is wrong, and of what is right again.")
     ] = False,
@@ -38,6 +46,9 @@ def status(
 
     report = looked(now, notify=notify)
     now.result("status", report)
+    if counts:
+        kinds = {name: kind for kind in _status_report.STORES for name in now.stack.sources_of_kind(kind)}
+        now.show(_status_report.counting_line(report, kinds))
     moment = SystemClock().now()
     now.show(_status_report.table(report, moment))
     for problem in report.problems:

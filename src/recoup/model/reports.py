@@ -528,6 +528,7 @@ class StatusRow:
         max_age_seconds: how old it may become; None when it may become any age.
         median_bytes: the median of the good copies before it, at most ten; None when there are none.
         next_due: when the schedule makes the next one (UTC); None when it does not.
+        recent_copies: how many good copies are not older than `max_age_seconds`.
     """
 
     repository: str
@@ -541,6 +542,7 @@ class StatusRow:
     max_age_seconds: float | None = None
     median_bytes: int | None = None
     next_due: datetime | None = None
+    recent_copies: int = 0
 
     @property
     def change(self) -> float | None:

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from recoup.errors import RecoupError
 from recoup.model.names import SetName
@@ -145,8 +145,11 @@ def _judged(
     newest_first = sorted((i for i in state.infos if i.manifest), key=lambda i: i.name_key, reverse=True)
     unread = len(state.infos) - len(newest_first)
     for source in sources:
-        row = _row(state.repository, source, newest_first, now)
-        row = replace(row, max_age_seconds=limits.age_of(source).total_seconds(), next_due=_next_due(source, jobs))
+        row, longest = _row(state.repository, source, newest_first, now), limits.age_of(source)
+        recent = sum(1 for info in newest_first if holds(info, source) and _age(info, now) <= longest)
+        row = replace(
+            row, max_age_seconds=longest.total_seconds(), next_due=_next_due(source, jobs), recent_copies=recent
+        )
         looking = _conditions.OfSource(row, newest_first, limits, state.running, unread)
         wrong = list(looking.problems())
         gravest = min(wrong, key=lambda problem: problem.level != "critical", default=None)
@@ -169,6 +172,10 @@ def _row(repository: str, source: str, infos: Sequence[SetInfo], now: datetime) 
         info.standing.proven,
         median_bytes=round(statistics.median(sizes)) if sizes else None,
     )
+
+
+def _age(info: SetInfo, now: datetime) -> timedelta:
+    return now - info.manifest.started if info.manifest else timedelta.max
 
 
 def _next_due(source: str, jobs: Sequence[JobState]) -> datetime | None:

@@ -20,7 +20,7 @@ SECRETS = (PASSWORD, "a passphrase of the tests")
 """What must stand in no file that is written and in nothing that is printed."""
 
 
-@pytest.mark.requirement("SR-15", "SR-1", "SR-2", "SR-5", "SR-14")
+@pytest.mark.requirement("SR-15", "SR-1", "SR-2", "SR-5", "SR-12", "SR-14")
 def test_one_command_backs_up_the_whole_system(with_qdrant: SelfRag) -> None:
     selfrag = with_qdrant
     done = selfrag.recoup("-r", "local", "backup")
@@ -35,6 +35,8 @@ def test_one_command_backs_up_the_whole_system(with_qdrant: SelfRag) -> None:
         "models": "complete",
         "logs": "complete",
     }
+    said = selfrag.recoup("-r", "local", "status", "--counts", code=3).stdout
+    assert said.splitlines()[0] == "Backup Status: PostgreSQL: 1, Qdrant: 1"
     listed = selfrag.program("pg_restore", "--list", str(made / "db/selfrag_db.dump"))
     assert {*TABLES, *WHOLE_ONLY} <= set(re.findall(r"TABLE DATA public (\w+)", listed))
     assert {path.name for path in (made / "db/tables").iterdir()} == {f"public.{table}.dump" for table in TABLES}

@@ -37,6 +37,13 @@ def keys(found: StatusReport) -> dict[str, str]:
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
+def test_good_copies_that_are_not_too_old_are_counted() -> None:
+    suspicious = a_set(2 * HOUR, {"chat": record(outcome="suspicious")})
+    found = seen([a_set(HOUR), suspicious, a_set(23 * HOUR), a_set(25 * HOUR)])
+    assert [row.recent_copies for row in found.rows] == [2]
+    assert [row.recent_copies for row in seen().rows] == [0]
+
+
 def test_a_stack_with_a_fresh_good_set_has_no_problem() -> None:
     found = seen(daily(100, 100, 110))
     assert keys(found) == {}
