@@ -81,4 +81,4 @@ def _is_choice(root: _schemas.Schema, group: _schemas.Schema) -> bool:
 def _default(wanted: Mapping[str, Any]) -> str:
     """A default as YAML; JSON is YAML."""
     default = wanted.get("default")
-    return default if isinstance(default, str) and default else json.dumps(default)
+    return default if isinstance(default, str) and default.isprintable() and default else json.dumps(default)

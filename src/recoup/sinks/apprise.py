@@ -76,7 +76,9 @@ class Options(ToldOptions):
         description="Whom to tell, as Apprise writes it: `mailtos://USER:PASSWORD@HOST?to=ADDRESS`, `slack://A/B/C/#channel`; "
         "all of it is a secret."
     )
-    template: Template = Field(default_factory=Template, description="How a notice reads.")
+    template: Template = Field(
+        default_factory=Template, description="How a notice reads: title and text, with fields in braces."
+    )
 
     def require_allowed(self, *, allow_remote: bool) -> None:
         """Looks whether the URL's host may be contacted; most services are out there by their nature."""
