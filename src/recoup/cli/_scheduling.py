@@ -118,10 +118,12 @@ def serve(
 
 
 def _tell(now: "Session", news: "News") -> None:
-    """Tells the person and the configured files. Nothing is held open: a daemon's files may be moved away meanwhile."""
+    """Tells the person and the configured files. Nothing is held open: a daemon's files may be moved away meanwhile. Where nobody
+    listens any more (the terminal is gone, the log is restarted), the schedule goes on.
+    """
     from recoup.model.events import Event
 
-    with now.news(talkative=True):
+    with contextlib.suppress(OSError), now.news(talkative=True):
         if isinstance(news, Event):
             now.stack.tell(news)
 

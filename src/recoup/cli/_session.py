@@ -85,6 +85,7 @@ class Session(Globals):
         """
         from recoup.model.events import Level
         from recoup.sinks import console, log
+        from recoup.sinks._base import Lenient
 
         masker = masker or self.stack.masker
         sinks: list[Sink] = []
@@ -96,7 +97,7 @@ class Session(Globals):
             )
             level = Level.ERROR if self.quiet else level
             options = console.Options(sys.stderr, level, progress=not self.quiet, color=not self.no_color)
-            sinks.append(console.connect(options, masker))
+            sinks.append(Lenient(console.connect(options, masker), _to_nobody))
         self._emit = [*sinks, *([functools.partial(self._json_news, masker)] if self.log_json else [])]
         try:
             yield
@@ -122,7 +123,8 @@ class Session(Globals):
         from recoup.sinks.jsonl import record
 
         if isinstance(news, Event):
-            print(json.dumps(record(news, masker)), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # who listened is gone: that is no reason not to do the work
+                print(json.dumps(record(news, masker)), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """A line for people on stderr, unless quiet."""
@@ -213,6 +215,10 @@ def verb(function: Callable[..., ExitCode | None]) -> Callable[..., None]:
 
     with_globals(run, function)
     return run
+
+
+def _to_nobody(_error: OSError) -> None:
+    """Stderr leads nowhere any more (a pipe whose reader ended, a terminal that was closed): the work goes on."""
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -195,6 +195,46 @@ def test_a_memory_that_cannot_be_used_keeps_a_tick_from_beginning_anything(fresh
     assert not sets(fresh)
 
 
+def test_a_job_is_done_though_nobody_listens_any_more(fresh: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    tick = subprocess.run(
+        command("schedule", "tick"),
+        cwd=scheduled(fresh),
+        env=environment(tmp_path),
+        stdout=writing,
+        stderr=writing,
+        check=False,
+    )
+    os.close(writing)
+    assert tick.returncode == 0
+    assert len(sets(fresh)) == 1
+
+
+def test_a_tick_that_overlaps_with_another_one_ends_at_once_and_one_that_is_stopped_says_so(
+    fresh: Path, inside: Recoup, tmp_path: Path
+) -> None:
+    with standing_still(fresh):
+        first = subprocess.Popen(
+            command("schedule", "tick"),
+            cwd=scheduled(fresh),
+            env=environment(tmp_path),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not list((fresh / "backups" / ".locks").glob("*")):
+            time.sleep(0.05)
+        second = inside(fresh, "schedule", "tick")
+        assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+        first.send_signal(signal.SIGTERM)
+        _, told = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "backup was interrupted; it is run again" in told
+    assert "ended before everything that is due was done" in told
+    assert not sets(fresh)
+
+
 # --- the daemon -------------------------------------------------------------------------------------------------------
 
 
