@@ -15,6 +15,7 @@ from recoup.model.events import Event, Level
 from recoup.model.manifest import Finding, SourceRecord
 from recoup.model.reports import SetInfo
 from recoup.operations._backup_plan import Run
+from recoup.operations._vanished import gone, things
 from recoup.operations.selection import holds, newest_first
 from recoup.repository._base import Repository
 
@@ -35,20 +36,24 @@ class Measure:
     Attributes:
         bytes: plain.
         counts: points, rows and files, each where the facts have it.
+        things: the collections and tables in it.
+        set: the set that holds it; empty for one that is only being made.
     """
 
     bytes: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    things: frozenset[str] = frozenset()
+    set: str = ""
 
 
-def measured(record: SourceRecord) -> Measure:
+def measured(record: SourceRecord, set_name: str = "") -> Measure:
     """The size of what a record says is stored."""
     counts: dict[str, int] = {}
     for values in record.facts.values.values() if record.facts else ():
         for name in _COUNTED:
             if isinstance(number := values.get(name), int):
                 counts[name] = counts.get(name, 0) + number
-    return Measure(record.bytes, counts)
+    return Measure(record.bytes, counts, things(record), set_name)
 
 
 def usual(infos: Iterable[SetInfo], sources: Iterable[str]) -> dict[str, list[Measure]]:
@@ -66,7 +71,7 @@ def usual(infos: Iterable[SetInfo], sources: Iterable[str]) -> dict[str, list[Me
         for source in [name for name in wanted if holds(info, name)]:
             record = info.manifest.sources[source] if info.manifest else None
             if record is not None:
-                found[source].append(measured(record))
+                found[source].append(measured(record, info.name))
                 if len(found[source]) >= REMEMBERED or record.outcome == "suspicious":
                     wanted.discard(source)
         if not wanted:
@@ -160,15 +165,25 @@ class Gate:
         )
 
     def judge(self, records: Mapping[str, SourceRecord]) -> dict[str, SourceRecord]:
-        """The records of a backup's sources, those that hold too little suspicious; each of them is told."""
+        """The records of a backup's sources, those that hold too little suspicious; each of them is told, and what is gone."""
         done = {}
         for name, record in records.items():
-            done[name] = judged(record, self._before.get(name, ()), self._run.shrink.get(name, SHARE))
+            before = self._before.get(name, ())
+            done[name] = judged(record, before, self._run.shrink.get(name, SHARE))
             if done[name] is not record:
-                self._report(name, done[name].findings[0])
+                self._report(name, done[name].findings[0], done[name].findings[0].message)
+            if before:
+                done[name] = self._without(name, done[name], gone(record, before[0].things, before[0].set))
         return done
 
-    def _report(self, source: str, finding: Finding) -> None:
+    def _without(self, source: str, record: SourceRecord, left: Sequence[Finding]) -> SourceRecord:
+        """The record with what is gone as harmless findings: that somebody dropped it is no fault of the copy."""
+        for finding in left:
+            self._report(source, finding, f"{finding.item} {finding.message}")
+        findings = (*record.findings, *left)[:_LOOKED_AT]
+        return replace(record, findings=findings, finding_count=record.finding_count + len(left)) if left else record
+
+    def _report(self, source: str, finding: Finding, words: str) -> None:
         fields = {"source": source, "what": finding.what, "item": finding.item, "repository": self._repository.name}
-        message = f"{source} in {self._repository.name}: {finding.message}"
+        message = f"{source} in {self._repository.name}: {words}"
         self._run.emit(Event(f"item_{finding.what}", self._run.clock.now(), message, Level.WARNING, fields=fields))

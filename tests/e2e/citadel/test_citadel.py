@@ -85,13 +85,23 @@ def test_every_collection_is_a_compressed_snapshot_with_the_teams_name(citadel: 
     ] == []
 
 
-@pytest.mark.requirement("CI-4")
-def test_a_collection_that_was_made_later_is_in_the_next_set(citadel: Citadel) -> None:
-    citadel.recoup("backup", environ={"BACKUP_COMPRESSION": "false"})
+@pytest.mark.requirement("CI-4", "CI-9")
+def test_collections_come_and_go_and_one_that_is_gone_is_told_once_and_kept(citadel: Citadel) -> None:
+    plain = {"BACKUP_COMPRESSION": "false"}
+    citadel.recoup("backup", environ=plain)
     citadel.make("bge_small")
-    citadel.recoup("backup", environ={"BACKUP_COMPRESSION": "false"})
-    assert [name.partition("-")[0] for name in citadel.artefacts()] == sorted([*KEPT, *KEPT, "bge_small"])
+    citadel.drop("minilm_general")
+    citadel.recoup("backup", environ=plain)
+    stored = [name.partition("-")[0] for name in citadel.artefacts()]
+    assert stored == sorted([*KEPT, "bge_small", "e5_multilingual", "mixtral_embeddings"])
     assert all(name.endswith(".snapshot") for name in citadel.artefacts())
+    first, second = citadel.manifests()
+    said = f"collection minilm_general is no longer there; {first['name']} is the newest set that has it"
+    assert citadel.log.count(said) == 1
+    assert second["outcome"] == "complete"
+    citadel.recoup("backup", environ=plain)
+    assert citadel.log.count("is no longer there") == 1
+    assert [name for name in citadel.artefacts() if name.startswith("minilm_general-")]
 
 
 @pytest.mark.requirement("CI-5")
