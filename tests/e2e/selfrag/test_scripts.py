@@ -58,7 +58,7 @@ def test_each_script_does_what_its_name_says(rag: SelfRag, script: Script, qdran
     script("postgres_table_backup.sh", "users", "documents")
     tables = rag.sets()[-1] / "db/tables"
     assert {path.name for path in tables.iterdir()} == {"public.users.dump", "public.documents.dump"}
-    script("postgres_backup.sh")
+    assert "db " in script("postgres_backup.sh", "--dry-run")
     before = rag.digests()
     rag.database.execute("DELETE FROM memory_logs WHERE id > 3")
     script("postgres_restore.sh", "latest", "--yes")
