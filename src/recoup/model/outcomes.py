@@ -247,6 +247,24 @@ def of_status(report: StatusReport, code: int) -> Outcome:
     return Outcome(code, problems, scope=scope_of(repositories=looked), verb="status", status=looked)
 
 
+def echoes(problem: Problem, told: Iterable[str]) -> bool:
+    """Whether a condition that `status` finds only says once more what a run has told itself.
+
+    Args:
+        problem: it.
+        told: keys of the conditions that are known.
+    """
+    kind, _, rest = problem.key.partition(":")
+    if kind == "doubtful":
+        return key("backup", "source", problem.source) in told
+    if not kind.startswith("failed-"):
+        return False
+    names = {*filter(None, rest.rpartition(":")[2].split(","))}
+    run = f"{_RUN}:{kind.removeprefix('failed-')}:"
+    of_run = (one.removeprefix(run).partition(":") for one in told if one.startswith(run))
+    return any(what != "source" or not names or name in names for what, _, name in of_run)
+
+
 def _ended(verb: str, code: int, problems: Sequence[Problem], good: frozenset[str], scope: frozenset[str]) -> Outcome:
     """A run that ended by itself. What is wrong is never without a sentence."""
     if code and not problems and code not in _SAID:

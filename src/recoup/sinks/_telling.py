@@ -7,7 +7,7 @@ from datetime import datetime
 
 from recoup.errors import RecoupError
 from recoup.model.events import Event, Level, News
-from recoup.model.outcomes import Outcome
+from recoup.model.outcomes import Outcome, echoes
 from recoup.model.reports import Problem
 from recoup.model.secrets import Masker
 from recoup.sinks import _measures, _notices
@@ -162,6 +162,7 @@ class Telling:
             self._failures[""] = error.message
         lowest = LEVELS[options.lowest]
         grave = [one for one in outcome.problems if LEVELS[_GRAVITY[one.level]] >= lowest]
+        grave = [one for one in grave if one.key in told or not echoes(one, told)]
         all_wrong = {one.key for one in outcome.problems}
 
         def settled(problem: Problem) -> bool:

@@ -170,6 +170,25 @@ def test_status_settles_what_it_could_see_and_no_outcome_of_a_run() -> None:
     assert not settled(outcome, "run:backup:source:db")
 
 
+@pytest.mark.parametrize(
+    ("key", "told", "echo"),
+    [
+        ("failed-backup:main:", "run:backup:source:db", True),
+        ("failed-backup:main:db", "run:backup:source:db", True),
+        ("failed-backup:main:vectors", "run:backup:source:db", False),
+        ("failed-backup:main:db", "run:backup:whole:@main,db", True),
+        ("failed-verify:main:", "run:verify:repository:main", True),
+        ("failed-verify:main:", "run:backup:source:db", False),
+        ("failed-drill:main:db", "run:drill:source:db", True),
+        ("doubtful:main:db", "run:backup:source:db", True),
+        ("doubtful:main:db", "run:backup:source:other", False),
+        ("too-old:main:db", "run:backup:source:db", False),
+    ],
+)
+def test_status_does_not_say_once_more_what_a_run_has_told(key: str, told: str, echo: bool) -> None:
+    assert outcomes.echoes(Problem(key, "warning", "main", "db", "it is wrong"), [told]) is echo
+
+
 def test_of_a_repository_that_cannot_be_read_nothing_is_over() -> None:
     outcome = status(RepositoryStatus("main", failure="no such folder"))
     assert not settled(outcome, "too-old:main:db", "main")
