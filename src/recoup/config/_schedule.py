@@ -26,7 +26,8 @@ schedule:
 """
 """A schedule to begin with."""
 
-_SHORTEST = timedelta(minutes=1)
+_SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=3653)
+_MOST_JITTER = timedelta(days=31)
 
 _ALWAYS = {"prune": ("--yes",), "status": ("--notify",)}
 """What a verb needs where nobody can be asked and nobody looks."""
@@ -50,10 +51,18 @@ def _cron(text: str) -> str:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
 
-def _long_enough(every: timedelta) -> timedelta:
+def _some_time(every: timedelta) -> timedelta:
     if every < _SHORTEST:
         raise ValueError("it is shorter than a minute; write at least 1m")
+    if every > _LONGEST:
+        raise ValueError("it is longer than ten years; write at most 3653d")
     return every
+
+
+def _short_enough(jitter: timedelta) -> timedelta:
+    if jitter > _MOST_JITTER:
+        raise ValueError("it is longer than a month; write at most 31d")
+    return jitter
 
 
 def _subset(text: str) -> str:
@@ -81,14 +90,14 @@ class ScheduleLine(Group):
         description='When, as cron says it: minute, hour, day, month and day of the week, as in `"0 2 * * *"`; '
         "or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
     )
-    every: Annotated[Duration, AfterValidator(_long_enough)] | None = Field(
+    every: Annotated[Duration, AfterValidator(_some_time)] | None = Field(
         None,
         description="How often, instead of `cron`: first when the schedule first sees the line, then in this distance.",
     )
     timezone: TimeZone | None = Field(
         None, description="Time zone of `cron`, for example Europe/Berlin. Without it, that of the machine."
     )
-    jitter: Duration = Field(
+    jitter: Annotated[Duration, AfterValidator(_short_enough)] = Field(
         "0s",
         validate_default=True,
         description="At most how much later it runs, so that many machines do not begin at once; the same on each run.",

@@ -96,8 +96,8 @@ class Daemon:
         try:
             jobs = self._reload()
         except RecoupError as error:
-            message = f"the schedule was not loaded again, and the old one stays: {error.message}"
-            self._tell("schedule_refused", message, Level.ERROR, hint=error.hint)
+            message = f"the schedule was not loaded again, and the old one stays: {error.message} {error.hint}".rstrip()
+            self._tell("schedule_refused", message, Level.ERROR)
         else:
             self._loop.reload(jobs)
             self._tell("schedule_loaded", f"the schedule was loaded again; it has {_counted(jobs)}", jobs=len(jobs))

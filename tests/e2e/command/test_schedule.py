@@ -164,7 +164,7 @@ def test_the_schedule_is_shown_with_its_next_times(fresh: Path, inside: Recoup) 
     assert (job["type"], job["name"], job["run"], job["started"]) == ("job", "verify", "verify", None)
     assert [moment[4:13] for moment in job["next"]] == ["-01-01T05", "-01-01T05"]
     assert job["when"].startswith("0 6 1 1 * (Europe/Berlin)")
-    assert "Nothing runs this schedule yet" in done.stderr
+    assert "Nothing under this account runs this schedule yet" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["daemon", "schedule tick", "schedule show"])

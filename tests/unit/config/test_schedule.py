@@ -63,6 +63,8 @@ def test_a_line_is_the_command_that_one_would_type(load_text: Load, line: str, a
         ('{run: backup, cron: "0 0 30 2 *"}', "is not what cron takes (bad day-of-month)"),
         ("{run: backup, every: 6}", "'6' is no length of time"),
         ("{run: backup, every: 30s}", "shorter than a minute"),
+        ("{run: backup, every: 99999w}", "longer than ten years"),
+        ("{run: backup, every: 6h, jitter: 99999w999999d}", "longer than a month"),
         ("{run: backup, every: 6h, timezone: Europe/Berlin}", "`timezone` has no meaning with `every`"),
         ('{run: backup, cron: "0 2 * * *", timezone: Berlin}', "Did you mean 'Europe/Berlin'?"),
         ("{run: verify, every: 6h, sources: [db]}", "`sources` has no meaning with `run: verify`"),
