@@ -205,7 +205,10 @@ def silence(alive: datetime | None, now: datetime) -> str:
         now: the present moment.
     """
     if alive is None:
-        return "Nothing under this account runs this schedule yet: start `recoup daemon`, or let `recoup schedule install` set it up."
+        return (
+            "Nothing under this account runs this schedule yet: start `recoup daemon`, "
+            "or let `recoup schedule install` set it up."
+        )
     if now - alive > SILENT:
         return (
             f"Nothing has looked at this schedule since {alive:%Y-%m-%d %H:%M} UTC: start `recoup daemon` again, "
