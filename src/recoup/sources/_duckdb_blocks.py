@@ -72,6 +72,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ROOM = "Free some space, or set `staging:` to a folder on a larger disk."
 _FACTOR = 0xBF58476D1CE4E5B9
 _SEED = 5381
+_WORD = 2**64 - 1
 _LOG_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # DuckDB makes no links: one of that name leads elsewhere
 _BATCH = 1 << 20  # bytes read at once
 _NEWS = 0.2  # seconds between signs of life
@@ -165,6 +166,15 @@ def sound(data: bytes) -> bool:
     return bool(stored[0] == computed[0])
 
 
+def _sound_page(page: bytes) -> bool:
+    """What `sound` says of one page of 4,096 bytes, without numpy: loading that takes longer than all else of a look."""
+    stored, *words = struct.unpack(f"<{_PAGE // 8}Q", page)
+    computed = _SEED
+    for word in words:
+        computed ^= word * _FACTOR & _WORD
+    return bool(computed == stored)
+
+
 def parse_header(pages: bytes) -> Header:
     """Reads the three pages.
 
@@ -179,7 +189,7 @@ def parse_header(pages: bytes) -> Header:
             "it is encrypted, and its blocks cannot be checked without the key",
             "Capture it in the application's process with recoup.capture_duckdb.",
         )
-    if not all(sound(pages[start : start + _PAGE]) for start in range(0, _HEADERS, _PAGE)):
+    if not all(_sound_page(pages[start : start + _PAGE]) for start in range(0, _HEADERS, _PAGE)):
         raise ValueError("a header does not fit its checksum")
     candidates = [struct.unpack_from("<6Q", pages, start + 8) for start in (_PAGE, 2 * _PAGE)]
     counts = 0 if candidates[0][0] > candidates[1][0] else 1
