@@ -86,7 +86,7 @@ def test_each_kind_is_looked_at_here() -> None:
 @example("\r\n[2026-01-01 00:00:00] INFO: all is well")
 @example("\x1b]0;title\x07\x1b[2J\u202e\ud800\0")
 @given(text=st.text(st.characters(), max_size=60))
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_name_is_it_is_written_and_no_secret_with_it(kind: str, place: Place, text: str) -> None:
     _measures.remember("shop", "state", [Measure("recoup_repository_sets", 1, {"repository": "main"})])
     sink = opened(kind, place)
