@@ -116,7 +116,7 @@ class OpenedStack:
         """The jobs of `schedule`, in the order of its lines."""
         from recoup.config._schedule import jobs
 
-        return jobs(self.settings.schedule, self.settings.stack, self._host.name)
+        return jobs(self.settings.schedule, self.settings.stack, self._host.name, self._loaded.base)
 
     def sources_of_kind(self, kind: str) -> "Mapping[str, SourceOptions]":
         """The settings of the configured sources of a kind, by name."""

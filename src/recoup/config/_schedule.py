@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -32,12 +33,16 @@ _MOST_JITTER = timedelta(days=31)
 _ALWAYS = {"prune": ("--yes",), "status": ("--notify",)}
 """What a verb needs where nobody can be asked and nobody looks."""
 
+_HERE = Path()
+_REPORTS = (".json", ".md", ".html")
+
 _ONLY_FOR = {
     "sources": ("backup", "prune", "drill"),
     "repository": ("prune", "verify", "drill", "copy", "status"),
     "to": ("backup", "copy"),
     "read_data_subset": ("verify",),
     "full": ("drill",),
+    "report": ("drill",),
 }
 """Which verbs know a key; the others are for all."""
 
@@ -73,6 +78,12 @@ def _subset(text: str) -> str:
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
     return text
+
+
+def _report(file: Path) -> Path:
+    if file.suffix not in _REPORTS:
+        raise ValueError(f"'{file.name}' is no report; end its name in .json, .md or .html")
+    return file
 
 
 class ScheduleLine(Group):
@@ -117,6 +128,11 @@ class ScheduleLine(Group):
         None, description="With verify: which part of the bytes is read, as `10%` or `2/7`."
     )
     full: bool = Field(False, description="With drill: everything, as after the loss of the machine.")
+    report: Annotated[Path, AfterValidator(_report)] | None = Field(
+        None,
+        description="With drill: file that its report is written to, over the one before: .json, .md or .html; relative to the "
+        "folder of this file.",
+    )
 
     @property
     def label(self) -> str:
@@ -159,13 +175,18 @@ class ScheduleLine(Group):
         return (*found, "--full") if self.full else tuple(found)
 
 
-def jobs(lines: Sequence[ScheduleLine], stack: str, host: str) -> "tuple[Job, ...]":
+def _arguments(line: ScheduleLine, base: Path) -> tuple[str, ...]:
+    return line.arguments if line.report is None else (*line.arguments, "--report", str(base / line.report))
+
+
+def jobs(lines: Sequence[ScheduleLine], stack: str, host: str, base: Path = _HERE) -> "tuple[Job, ...]":
     """The jobs of a schedule.
 
     Args:
         lines: its lines.
         stack: the stack's name.
         host: this machine's name: each machine has a jitter of its own.
+        base: folder that files are relative to.
     """
     from recoup.scheduler._jobs import Job
     from recoup.scheduler.cron import jitter
@@ -174,7 +195,7 @@ def jobs(lines: Sequence[ScheduleLine], stack: str, host: str) -> "tuple[Job, ..
     return tuple(
         Job(
             name=line.label,
-            arguments=line.arguments,
+            arguments=_arguments(line, base),
             cron=line.cron or "",
             zone=ZoneInfo(line.timezone) if line.timezone else here,
             every=line.every,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ROOM = "recoup.sources"
 _TEXT_WANTED = {"string_type", "path_type", "string_sub_type"}  # pydantic's names for "this must be a text"
-_HOME_KEYS = {"path", "recipients", "staging", "jsonl", "log", "env_file"}
+_HOME_KEYS = {"path", "recipients", "staging", "jsonl", "log", "report", "env_file"}
 _BY_PLUGS = ("sources", "notify")  # keys that are read by plugs
 _ENDINGS = (_secrets.FILE_SUFFIX, _secrets.COMMAND_SUFFIX)
 

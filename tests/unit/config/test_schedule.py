@@ -45,6 +45,7 @@ schedule:
         ("{run: prune, every: 1d, repository: local}", "prune --yes --repository local"),
         ("{run: verify, every: 1d, read_data_subset: 10%}", "verify --read-data-subset 10%"),
         ("{run: drill, every: 1d, full: true}", "drill --full"),
+        ("{run: drill, every: 1d, report: found/drill.md}", "drill --report found/drill.md"),
         ("{run: copy, every: 1d, to: [local]}", "copy --to local"),
         ("{run: status, every: 1h}", "status --notify"),
     ],
@@ -58,6 +59,8 @@ def test_a_line_is_the_command_that_one_would_type(load_text: Load, line: str, a
     ("line", "said"),
     [
         ("{run: backup}", "it says no time"),
+        ("{run: drill, every: 1d, report: drill.pdf}", "End its name in .json, .md or .html"),
+        ("{run: verify, every: 1d, report: found.md}", "`report` has no meaning with `run: verify`"),
         ('{run: backup, cron: "0 2 * * *", every: 6h}', "`cron` and `every` are both given"),
         ('{run: backup, cron: "0 2 * *"}', "`schedule.0.cron` cannot be used: '0 2 * *' is not what cron takes"),
         ('{run: backup, cron: "0 0 30 2 *"}', "is not what cron takes (bad day-of-month)"),
