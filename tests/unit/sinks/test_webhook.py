@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -16,6 +18,7 @@ from recoup.model.secrets import Masker
 from recoup.sinks import _http
 from recoup.sinks._notifying import NotSentError
 from recoup.sinks.webhook import Options, connect
+from tls_terminating import Terminator, certificate
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BEGAN = Event("problem_began", NOON, "db was not backed up", Level.ERROR, fields={"key": "k", "gravity": "error"})
@@ -147,6 +150,32 @@ def test_nobody_listening_is_an_error_without_the_address() -> None:
     with pytest.raises(NotSentError, match="no connection") as error:
         send(options(f"http://127.0.0.1:{free_port()}/token-1234567"), BEGAN)
     assert "token" not in str(error.value)
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    send(options(receiver.url), BEGAN)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_only_a_server_whose_authority_is_trusted_gets_a_notice(
+    receiver: HttpReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = certificate(tmp_path)
+    server = Terminator(authority, tmp_path / "key.pem", ("127.0.0.1", int(receiver.url.rpartition(":")[2])))
+    chosen = options(f"https://127.0.0.1:{server.port}")
+    try:
+        with pytest.raises(NotSentError, match="certificate verify failed"):
+            send(chosen, BEGAN)
+        assert receiver.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        send(chosen, BEGAN)
+        assert len(receiver.requests) == 1
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "https:///x", "host/x", "http://ho\nst/", "http://[::1"])
