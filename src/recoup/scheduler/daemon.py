@@ -12,7 +12,7 @@ from recoup.scheduler.loop import BEAT, Loop
 from recoup.system.clock import Clock
 from recoup.system.service_manager import ServiceManager
 from recoup.system.subprocesses import reap
-from recoup.system.waking import Waker
+from recoup.system.waking import Waker, has_terminal
 
 _STOP = frozenset((signal.SIGTERM, signal.SIGINT))
 _FIRST_PROCESS = 1
@@ -48,6 +48,7 @@ class Daemon:
     ) -> None:
         self._loop, self._starter, self._service, self._reload = loop, starter, service, reload
         self._clock, self._emit, self._grace = clock, emit, grace
+        self._had_terminal = has_terminal()
 
     def serve(self, signals: Waker, *, until_done: bool = False) -> bool:
         """Runs the schedule.
@@ -87,9 +88,11 @@ class Daemon:
         """Does what signals ask for; whether it is to end."""
         if os.getpid() == _FIRST_PROCESS:
             reap(self._starter.pids)
-        if signal.SIGHUP in came and not came & _STOP:
+        if came & _STOP or (signal.SIGHUP in came and self._had_terminal and not has_terminal()):
+            return True
+        if signal.SIGHUP in came:
             self._load_again()
-        return bool(came & _STOP)
+        return False
 
     def _load_again(self) -> None:
         self._service.reloading()

@@ -50,3 +50,12 @@ class Waker:
 
 def _nothing(_signal: int, _frame: FrameType | None) -> None:
     """The system writes the signal's number into the pipe."""
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal, and that is not closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import pty
+import shlex
 import signal
 import socket
 import sqlite3
@@ -302,6 +304,26 @@ def test_a_job_that_does_not_end_is_killed_when_the_grace_is_over(fresh: Path, s
         assert service.ends() == 0
     assert not Path(f"/proc/{job}").exists()
     assert "job_interrupted" in service.told()
+
+
+def test_closing_its_terminal_ends_a_daemon(fresh: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    takes_it = f"exec 3<>{os.ttyname(theirs)}; exec {shlex.join(command('daemon'))}"
+    process = subprocess.Popen(
+        ["sh", "-c", takes_it],
+        cwd=scheduled(fresh, NEVER),
+        env=environment(tmp_path),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    while b"the schedule runs" not in told:
+        told += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(60) == 0
 
 
 @pytest.mark.requirement("CO-2")
