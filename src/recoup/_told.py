@@ -1,5 +1,6 @@
 """Telling of a stack's runs to whom `notify` names."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ class StackWithNotices(OpenedStack):
         Raises:
             UsageError: nobody, or nobody of this name, is configured.
         """
-        from recoup.sinks._telling import tested
+        from recoup.sinks._telling import noted_reached, tested
+        from recoup.system.statefile import StateError
 
         known = {one.name: one for one in self.receivers}
         if not known:
@@ -56,7 +58,11 @@ class StackWithNotices(OpenedStack):
             if name not in known:
                 raise UsageError(f"there is no {name} in `notify`", f"Known: {', '.join(known)}.")
         subject = (self.settings.stack, self._host.name, self.masker, self._clock)
-        return {name: tested(known[name], *subject) for name in names or known}
+        results = {name: tested(known[name], *subject) for name in names or known}
+        failed = {name: reason for name, reason in results.items() if reason}
+        with contextlib.suppress(StateError):  # a test says itself what it found
+            noted_reached(self.settings.stack, [*(results.keys() - failed)], failed, self._clock.now())
+        return results
 
     def begin_telling(self, verb: str, sources: Sequence[str] | None = None) -> None:
         """Tells the receivers that a run begins, and from now on what happens in it. `end_telling` ends it.

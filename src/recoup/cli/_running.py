@@ -59,7 +59,7 @@ def running(
         raise
     finally:
         if run.outcome is not None:
-            with _harmless(now), now.news():
+            with _harmless(now), _impatient(now), now.news():
                 now.stack.end_telling(run.outcome, run.state, whole=run.whole)
 
 
@@ -68,10 +68,17 @@ def _harmless(now: Session) -> Iterator[None]:
     """Whatever goes wrong with notices, the run itself goes on, and its exit code stays."""
     try:
         yield
-    except KeyboardInterrupt:
-        now.say("Warning: the run had ended; notices of it were cut short.")
     except Exception as error:  # noqa: BLE001 - a backup must not fail because nobody can be told of it
         now.say(f"Warning: notices were not sent: {as_told(error).message}")
+
+
+@contextlib.contextmanager
+def _impatient(now: Session) -> Iterator[None]:
+    """Who interrupts when the run has ended ends the wait for receivers, and takes nothing back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        now.say("Warning: the run had ended; notices of it were cut short.")
 
 
 def looked(now: Session, *, notify: bool) -> "StatusReport":

@@ -124,13 +124,12 @@ def _told(row: Row) -> Told:
     return Told(problem, datetime.fromtimestamp(row["since"], UTC), datetime.fromtimestamp(row["told"], UTC))
 
 
-def note(stack: str, arrived: Mapping[str, Sequence[Notice]], failed: Mapping[str, str], now: datetime) -> None:
-    """Remembers what arrived, and who could not be reached.
+def note(stack: str, arrived: Mapping[str, Sequence[Notice]], now: datetime) -> None:
+    """Remembers what arrived.
 
     Args:
         stack: name of the stack.
-        arrived: by receiver; one that is here, though without notices, could be reached.
-        failed: receiver to the reason, without secrets.
+        arrived: by receiver.
         now: the present moment.
 
     Raises:
@@ -140,8 +139,22 @@ def note(stack: str, arrived: Mapping[str, Sequence[Notice]], failed: Mapping[st
         for receiver, notices in arrived.items():
             for notice in notices:
                 _note_one(memory, receiver, notice, now)
-            if receiver not in failed:
-                memory.execute("DELETE FROM receivers_failing WHERE receiver = ?", (receiver,))
+
+
+def note_reached(stack: str, reached: Iterable[str], failed: Mapping[str, str], now: datetime) -> None:
+    """Remembers who could be reached and who could not. To whom nothing was sent is neither.
+
+    Args:
+        stack: name of the stack.
+        reached: receivers that took all that was sent to them.
+        failed: receiver to the reason, without secrets.
+        now: the present moment.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    with remembered(stack, TABLES) as memory:
+        memory.executemany("DELETE FROM receivers_failing WHERE receiver = ?", [(name,) for name in reached])
         for receiver, reason in failed.items():
             memory.execute(
                 "INSERT INTO receivers_failing VALUES (?, ?, ?) ON CONFLICT (receiver) DO UPDATE SET reason = excluded.reason",

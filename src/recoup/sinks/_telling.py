@@ -129,8 +129,9 @@ class Telling:
         arrived = {name: self._arrived(name, notices) for name, notices in planned.items() if name in self._couriers}
         failed = {name: text for name, text in self._failures.items() if name}
         if self._receivers:
-            self._remembering(lambda: _notices.note(stack, arrived, failed, now))
-            self._remembering(lambda: self._note_failing(failed))
+            reached = [name for name, one in self._couriers.items() if one.arrived and name not in failed]
+            self._remembering(lambda: _notices.note(stack, arrived, now))
+            self._remembering(lambda: noted_reached(stack, reached, failed, now))
         return dict(self._failures)
 
     @property
@@ -233,12 +234,6 @@ class Telling:
         except StateError as error:
             self._failures[""] = error.message
 
-    def _note_failing(self, failed: Mapping[str, str]) -> None:
-        rows = [
-            Measure("recoup_notify_failing", int(one.name in failed), {"receiver": one.name}) for one in self._receivers
-        ]
-        _measures.remember(self._subject.stack, "notify", rows, instead=True)
-
     def _of_run(self, outcome: Outcome, now: datetime) -> Iterator[Measure]:
         labels = {"verb": self._subject.verb, "sources": "" if self._subject.all else ",".join(self._subject.sources)}
         yield Measure("recoup_run_last_attempt_timestamp_seconds", self._begun.timestamp(), labels)
@@ -246,6 +241,25 @@ class Telling:
         yield Measure("recoup_run_last_duration_seconds", (now - self._begun).total_seconds(), labels)
         if not outcome.exit_code:
             yield Measure("recoup_run_last_success_timestamp_seconds", now.timestamp(), labels)
+
+
+def noted_reached(stack: str, reached: Sequence[str], failed: Mapping[str, str], now: datetime) -> None:
+    """Remembers who could be reached and who could not, for `status` and Prometheus.
+
+    Args:
+        stack: name of the stack.
+        reached: receivers that took all that was sent to them.
+        failed: receiver to the reason, without secrets.
+        now: the present moment.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    _notices.note_reached(stack, reached, failed, now)
+    states = [*((name, 0) for name in reached), *((name, 1) for name in failed)]
+    _measures.remember(
+        stack, "notify", [Measure("recoup_notify_failing", one, {"receiver": name}) for name, one in states]
+    )
 
 
 def tested(receiver: Receiver, stack: str, host: str, masker: Masker, clock: Clock, limit: float = AT_THE_END) -> str:

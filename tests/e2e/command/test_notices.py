@@ -230,6 +230,15 @@ def test_a_test_notice_says_for_each_whether_it_arrived(fresh: Path, typed: Type
     assert "Known: mine, healthchecks" in said
 
 
+def test_a_test_that_arrives_ends_what_status_shows(fresh: Path, typed: Typed, receiver: HttpReceiver) -> None:
+    configure(fresh, hook(receiver))
+    receiver.answers = [403]
+    assert typed("notify", "test")[0] == 1
+    assert "notices to webhook do not arrive" in typed("status")[1]
+    assert typed("notify", "test")[0] == 0
+    assert "do not arrive" not in typed("status")[1]
+
+
 def test_without_anybody_to_tell_a_test_is_a_mistake(typed: Typed) -> None:
     code, said = typed("notify", "test")
     assert code == 2

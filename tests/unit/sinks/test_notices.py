@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoup.model.reports import Problem
-from recoup.sinks._notices import Notice, Told, due, failing, known_to, note
+from recoup.sinks._notices import Notice, Told, due, failing, known_to, note, note_reached
 from recoup.system.statefile import state_path
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -82,27 +82,27 @@ def test_each_spell_of_a_condition_begins_once_and_ends_once(days: list[set[str]
 
 
 def test_what_arrived_is_known_to_the_next_run_and_to_no_other_receiver() -> None:
-    note("shop", {"mail": [Notice("began", problem(), NOON)]}, {}, NOON)
+    note("shop", {"mail": [Notice("began", problem(), NOON)]}, NOON)
     assert known_to("shop", "mail") == {"k": Told(problem(), NOON, NOON)}
     assert known_to("shop", "hook") == {}
-    note("shop", {"mail": [Notice("ended", problem(), NOON)]}, {}, NOON)
+    note("shop", {"mail": [Notice("ended", problem(), NOON)]}, NOON)
     assert known_to("shop", "mail") == {}
 
 
 def test_a_reminder_keeps_since_when_it_is() -> None:
-    note("shop", {"mail": [Notice("began", problem(), NOON)]}, {}, NOON)
-    note("shop", {"mail": [Notice("lasts", problem(), NOON)]}, {}, NOON + DAY)
+    note("shop", {"mail": [Notice("began", problem(), NOON)]}, NOON)
+    note("shop", {"mail": [Notice("lasts", problem(), NOON)]}, NOON + DAY)
     assert known_to("shop", "mail")["k"] == Told(problem(), NOON, NOON + DAY)
 
 
 def test_who_cannot_be_reached_is_a_problem_until_something_arrives() -> None:
-    note("shop", {"mail": []}, {"mail": "no answer"}, NOON)
-    note("shop", {"mail": []}, {"mail": "it answers 500"}, NOON + HOUR)
+    note_reached("shop", [], {"mail": "no answer"}, NOON)
+    note_reached("shop", ["hook"], {"mail": "it answers 500"}, NOON + HOUR)
     (found,) = failing("shop", ["mail"])
     assert found.key == "notify:mail"
     assert "since 2026-11-21 12:00 UTC: it answers 500" in found.sentence
     assert failing("shop", ["another"]) == ()
-    note("shop", {"mail": []}, {}, NOON + DAY)
+    note_reached("shop", ["mail"], {}, NOON + DAY)
     assert failing("shop", ["mail"]) == ()
 
 

@@ -10,7 +10,7 @@ from recoup.model.reports import Problem
 from recoup.model.secrets import Masker
 from recoup.sinks import _measures, apprise, webhook
 from recoup.sinks._base import Sink
-from recoup.sinks._notices import known_to
+from recoup.sinks._notices import failing, known_to
 from recoup.sinks._notifying import NotSentError, ToldOptions
 from recoup.sinks._telling import Receiver, Subject, Telling
 
@@ -113,6 +113,18 @@ def test_a_notice_that_was_lost_is_sent_by_the_next_run_and_never_its_end_alone(
     assert inbox.taken() == []
     run(bad(problem("db")), clock, receiver(inbox, hooked()))
     assert inbox.taken() == ["problem_began: db failed"]
+
+
+def test_who_was_unreachable_stays_so_until_something_has_arrived() -> None:
+    clock, inbox = Noon(), Inbox()
+    one = receiver(inbox, hooked())
+    inbox.closed = True
+    run(bad(problem("db")), clock, one)
+    inbox.closed = False
+    run(good("db"), clock, one)
+    assert [found.key for found in failing("shop", ["mine"])] == ["notify:mine"]
+    run(bad(problem("db")), clock, one)
+    assert failing("shop", ["mine"]) == ()
 
 
 def test_an_end_that_was_lost_is_sent_later() -> None:
