@@ -42,7 +42,7 @@ class Lock:
         """
         descriptor = self._opened()
         try:
-            if not _locked(descriptor):
+            if not _locked(descriptor) or not self._is(descriptor):
                 raise LockedError(f"{what}: {self._said(descriptor)}", hint)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, who.encode("utf-8", "backslashreplace")[:_LONGEST], 0)
@@ -65,6 +65,13 @@ class Lock:
         with contextlib.suppress(FileExistsError):
             os.close(create_private(self.path))
         return os.open(self.path, os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+
+    def _is(self, descriptor: int) -> bool:
+        """Whether a descriptor is still that of the file that is there: who held the lock before may have removed it."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def _said(self, descriptor: int) -> str:
         return os.pread(descriptor, _LONGEST, 0).decode(errors="replace") or "somebody who does not say who it is"

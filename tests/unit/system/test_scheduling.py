@@ -48,6 +48,20 @@ def test_a_child_that_inherits_a_lock_holds_it_until_it_ends(tmp_path: Path) -> 
     assert not lock.lives()
 
 
+def test_a_lock_whose_file_was_removed_meanwhile_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = Lock(tmp_path / "job.lock")
+    opened = lock._opened
+
+    def removed_after_opening() -> int:
+        descriptor = opened()
+        lock.path.unlink()
+        return descriptor
+
+    monkeypatch.setattr(lock, "_opened", removed_after_opening)
+    with pytest.raises(LockedError), lock.held("me", "it"):
+        pass
+
+
 def test_a_lock_is_no_way_to_write_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("untouched")
     (tmp_path / "job.lock").symlink_to(tmp_path / "target")
