@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recoup._opened import OpenedStack
 from recoup.errors import RecoupError, StorageError
+from recoup.system.destinations import checked_destination
 
 if TYPE_CHECKING:
     from recoup.model.reports import Problem, StatusReport
@@ -141,6 +142,7 @@ class WatchedStack(OpenedStack):
         from recoup.scheduler.active import entries
         from recoup.system.statefile import StateError, state_path
 
+        yield from _machine.of_places(self._places)
         stack, known = self.remembered_as, self._known
         if not stack:
             return
@@ -151,6 +153,14 @@ class WatchedStack(OpenedStack):
         damaged = state_path(stack).with_suffix(".db.damaged")
         put_aside = damaged if damaged.exists() else None
         yield from _machine.findings(known, installed, put_aside, self._clock.now())
+
+    @property
+    def _places(self) -> dict[str, Path]:
+        """Folders that the configuration names, besides repositories."""
+        events = self.settings.events
+        files = {"events.jsonl": events.jsonl, "events.log": events.log}
+        found = {name: checked_destination(file, self._loaded.base).parent for name, file in files.items() if file}
+        return found if self._spool is None else {"staging": self._spool, **found}
 
     def doctor_storage(self) -> "DoctorReport":
         """What the repositories' storages can and cannot do; tried with objects that are removed again."""

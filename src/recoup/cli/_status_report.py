@@ -13,6 +13,7 @@ from recoup.model.names import shown
 if TYPE_CHECKING:
     from recoup.model.reports import Problem, RepositoryStatus, StatusReport, StatusRow
 
+_FAR_AWAY = 3650.0  # days: disks do not last longer
 _STYLE = {"warning": "yellow", "critical": "bold red"}
 
 
@@ -107,7 +108,7 @@ def _repository(status: "RepositoryStatus") -> str:
     elif status.growth_bytes <= 0:
         full = "not growing"
     else:
-        lasts = "" if days is None else f", full in {days:,.0f} days"
+        lasts = "" if days is None or days > _FAR_AWAY else f", full in {days:,.0f} days"
         full = f"grows by {size(status.growth_bytes)} a day{lasts}"
     return f"{shown(status.repository)}: {counted(status.sets, 'set')}, {free}, {full}."
 

@@ -1,6 +1,7 @@
 """What `doctor` says of this machine: the schedule and what calls it, the last runs, and what is remembered of them."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from recoup.operations import _conditions
 from recoup.operations._conditions import Known
 from recoup.operations.doctor import Finding, Severity
 from recoup.scheduler.active import Entry
+from recoup.system.filesystem import free_bytes
 
 
 def findings(known: Known, entries: Sequence[Entry], put_aside: Path | None, now: datetime) -> Iterator[Finding]:
@@ -29,6 +31,23 @@ def findings(known: Known, entries: Sequence[Entry], put_aside: Path | None, now
     yield from _of_entries(entries)
     yield from _of_schedule(known, now)
     yield from _of_runs(known.runs)
+
+
+def of_places(places: Mapping[str, Path]) -> Iterator[Finding]:
+    """Whether the folders that the configuration names, besides repositories, can be written, and how much room they have.
+
+    Args:
+        places: what for, to the folder; it may have to be made.
+    """
+    for what, folder in places.items():
+        there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            reason = "may not be written to" if there.is_dir() else "is no folder"
+            yield Finding(
+                "error", what, f"{folder} cannot be used: {there} {reason}", "Correct the path, or its rights."
+            )
+        else:
+            yield Finding("ok", what, f"{folder} can be written, {free_bytes(there):,} bytes are free")
 
 
 def _of_entries(entries: Sequence[Entry]) -> Iterator[Finding]:

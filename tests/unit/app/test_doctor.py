@@ -56,6 +56,18 @@ def test_a_folder_that_others_may_write_to_is_a_warning(stack: recoup.Stack, tmp
 
 
 @pytest.mark.requirement("CI-15")
+def test_folders_that_the_configuration_names_are_looked_at(tmp_path: Path, stack: recoup.Stack) -> None:
+    (tmp_path / "recoup.yaml").write_text(f"{CONFIG}staging: spool/deep\nevents: {{log: chat.db/log}}\n")
+    report = recoup.open(tmp_path / "recoup.yaml", environ={}, cwd=tmp_path).doctor()
+    [(severity, message)] = told(report, "staging")
+    assert (severity, "bytes are free" in message) == ("ok", True)
+    assert not (tmp_path / "spool").exists()
+    [(severity, message)] = told(report, "events.log")
+    assert severity == "warning"
+    assert message.endswith("chat.db is no folder")
+
+
+@pytest.mark.requirement("CI-15")
 def test_the_last_runs_are_told_with_why_they_failed(stack: recoup.Stack, tmp_path: Path) -> None:
     (tmp_path / "chat.db").unlink()
     stack.backup()
