@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,11 @@ def standard_library() -> tuple[Document, ...]:
 
 
 def _modules(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*.py") if not _LEFT_OUT & set(path.relative_to(root).parts))
+    found: list[Path] = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = set(inner) - _LEFT_OUT  # not walked: packages of others may be many
+        found += (Path(folder, name) for name in names if name.endswith(".py"))
+    return sorted(found)
 
 
 def _dotted(path: Path) -> str:

@@ -27,10 +27,10 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Path:
+def pristine(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, documents: tuple[Document, ...]) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     stack.prepare_folder(folder)
-    stack.build(folder, embedder)
+    stack.build(folder, embedder, documents)
     return folder
 
 
