@@ -43,9 +43,9 @@ def of_places(places: Mapping[str, Path]) -> Iterator[Finding]:
         there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             reason = "may not be written to" if there.is_dir() else "is no folder"
-            yield Finding(
-                "error", what, f"{folder} cannot be used: {there} {reason}", "Correct the path, or its rights."
-            )
+            severity: Severity = "error" if what == "staging" else "warning"  # without its log a backup goes on
+            message = f"{folder} cannot be used: {there} {reason}"
+            yield Finding(severity, what, message, "Correct the path, or its rights.")
         else:
             yield Finding("ok", what, f"{folder} can be written, {free_bytes(there):,} bytes are free")
 
