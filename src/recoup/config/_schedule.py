@@ -24,6 +24,7 @@ schedule:
   - {run: prune, cron: "30 4 * * *"}
   - {run: drill, cron: "0 5 * * 0", jitter: 10m}
   - {run: verify, cron: "0 6 1 * *", read_data_subset: 10%}
+  - {run: status, every: 1h}
 """
 """A schedule to begin with."""
 

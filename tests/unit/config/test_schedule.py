@@ -102,7 +102,7 @@ def test_a_copy_goes_to_one_repository_but_a_backup_to_all(load_text: Load) -> N
 
 
 def test_the_sample_is_a_right_schedule(load_text: Load) -> None:
-    assert len(load_text(STACK + SAMPLE).settings.schedule) == 4
+    assert len(load_text(STACK + SAMPLE).settings.schedule) == 5
 
 
 def test_a_jitter_is_that_of_the_host_the_stack_and_the_line(load_text: Load) -> None:
