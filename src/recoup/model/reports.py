@@ -587,7 +587,8 @@ class VerbRun:
         started: when (UTC).
         finished: when (UTC).
         exit_code: what it returned, or would have returned at the command line.
-        sentence: what went wrong; empty when nothing did, or when the set that was stored says it itself.
+        sentence: what went wrong; empty when nothing did, or when the set that was stored says it itself. Of a verify that went
+            well, that only a part of the bytes was read; empty when all were.
     """
 
     verb: str

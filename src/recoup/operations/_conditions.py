@@ -262,6 +262,9 @@ def _settles(later: VerbRun, run: VerbRun) -> bool:
     return (
         later.verb == run.verb
         and later.exit_code == ExitCode.OK
+        and not (
+            later.sentence and run.exit_code == ExitCode.DAMAGED
+        )  # it read a part of what is damaged, and not that part
         and (not later.sources or (bool(run.sources) and set(run.sources) <= set(later.sources)))
         and {*run.repository.split(", ")} <= {*later.repository.split(", ")}
     )

@@ -13,6 +13,9 @@ from recoup.system.clock import Clock
 if TYPE_CHECKING:
     from recoup.model.reports import BackupReport
 
+A_PART = "a part of the bytes was read"
+"""The sentence of a verify that went well and does not end the damage that another one found."""
+
 _LONGEST = 600  # characters of a sentence
 
 
@@ -55,7 +58,7 @@ def remembers(verb: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[
     """Makes a method one whose runs are remembered. Memory that cannot be written is one warning, and never fails the run.
 
     A run that looks at a part only (one set of a verify, the filtered sets of a prune) is remembered when it fails, and not
-    when it goes well: it says nothing about the rest.
+    when it goes well: it says nothing about the rest. A verify of a part of all sets' bytes is remembered as such.
 
     Args:
         verb: its name.
@@ -147,11 +150,11 @@ def _of_error(error: BaseException) -> tuple[int, str]:
 
 
 def _of_result(result: Any) -> tuple[int, str]:
-    """The exit code that a result stands for, and why it is not 0."""
+    """The exit code that a result stands for, and why it is not 0, or what it does not say."""
     several = result if isinstance(result, list) else [result]
     code = max((int(getattr(one, "exit_code", 0)) for one in several), default=0)
     if not code:
-        return 0, ""
+        return 0, A_PART if any(getattr(one, "share", 1.0) < 1.0 for one in several) else ""
     if hasattr(result, "errors"):
         return code, "; ".join(_of_backup(result))
     damaged = [one.set for one in several if getattr(one, "damage", ())]

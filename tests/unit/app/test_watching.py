@@ -12,6 +12,7 @@ import recoup
 from recoup.errors import ConfigError, ExitCode, RecoupError, RefusedError
 from recoup.model.events import Event
 from recoup.model.reports import StatusReport
+from recoup.repository._base import Subset
 from recoup.system.clock import SystemClock
 from recoup.system.runs import runs
 from recoup.system.statefile import remembered, state_path
@@ -136,6 +137,22 @@ def test_one_sound_set_says_nothing_of_the_others_and_one_damaged_does(opened: O
     assert next((run.verb, run.exit_code) for run in runs("small")) == ("verify", ExitCode.DAMAGED)
     [problem] = opened("near").status().problems
     assert (problem.key, problem.level) == ("failed-verify:near:", "critical")
+
+
+def test_a_part_of_the_bytes_that_is_sound_does_not_end_the_damage_in_the_rest(opened: Opened, root: Path) -> None:
+    opened("near").backup()
+    [stored] = (root / "near").glob("backup_*/chat/*")
+    sound = stored.read_bytes()
+    stored.write_bytes(sound.replace(b"h", b"j"))
+    assert any(report.damage for report in opened("near").verify())
+    seed = next(
+        n for n in range(99) if not any(one.damage for one in opened("near").verify(subset=Subset(share=0.01, seed=n)))
+    )
+    assert runs("small")[0].exit_code == ExitCode.OK, seed
+    assert keys(opened("near").status()) == ["failed-verify:near:"]
+    stored.write_bytes(sound)
+    opened("near").verify()
+    assert keys(opened("near").status()) == []
 
 
 def test_a_memory_that_cannot_be_written_is_one_warning_and_the_backup_is_good(opened: Opened, news: list[Any]) -> None:

@@ -10,6 +10,7 @@ from recoup.errors import ExitCode, StorageError
 from recoup.model.marks import Standing
 from recoup.model.reports import SetInfo, StatusReport, VerbRun
 from recoup.model.schedule import JobState
+from recoup.operations._remembering import A_PART
 from recoup.operations.status import Known, Limits, RepositoryState, report
 from unit.operations.watched import DAY, HOUR, NOW, a_set, daily, record
 
@@ -180,6 +181,11 @@ def a_run(
         ([a_run(HOUR, repository="local, usb"), a_run(2 * HOUR, 1)], {}),
         ([a_run(HOUR), a_run(2 * HOUR, 1, repository="local, usb")], {"failed-backup:local, usb:": "warning"}),
         ([a_run(HOUR, 4, "verify")], {"failed-verify:local:": "critical"}),
+        (
+            [replace(a_run(HOUR, 0, "verify"), sentence=A_PART), a_run(2 * HOUR, 4, "verify")],
+            {"failed-verify:local:": "critical"},
+        ),
+        ([replace(a_run(HOUR, 0, "verify"), sentence=A_PART), a_run(2 * HOUR, 1, "verify")], {}),
         ([a_run(HOUR, 1, "verify", repository="gone")], {}),
         ([a_run(HOUR, 1, sources=("gone",))], {}),
         ([a_run(HOUR, 3), a_run(2 * HOUR, 1)], {"failed-backup:local:": "warning"}),
