@@ -4,7 +4,6 @@ An application that lost its data is backed up without any error. Its small sets
 since retention keeps what is newest: so they do not count as good.
 """
 
-import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,11 @@ REMEMBERED = 10
 SHARE: Final = 0.5
 """The share of the usual below which a copy is suspicious, where nothing else is configured."""
 
-_LOOKED_AT = 100  # sets: a source that none of them has is as good as new
+LOOKED_AT = 1000
+"""Sets that are looked at; for a source that has no good copy in them, but others, all. Else the gate would open by itself
+after so many suspicious ones."""
+
+_FINDINGS = 100  # that a record lists
 _COUNTED = ("points", "rows", "files")
 
 
@@ -66,14 +69,17 @@ def usual(infos: Iterable[SetInfo], sources: Iterable[str]) -> dict[str, list[Me
         sources: names.
     """
     found: dict[str, list[Measure]] = {source: [] for source in sources}
-    wanted = set(found)
-    for info in infos:
-        for source in [name for name in wanted if holds(info, name)]:
-            record = info.manifest.sources[source] if info.manifest else None
-            if record is not None:
-                found[source].append(measured(record, info.name))
-                if len(found[source]) >= REMEMBERED or record.outcome == "suspicious":
+    wanted, tried = set(found), set[str]()
+    for number, info in enumerate(infos, 1):
+        records = info.manifest.sources if info.manifest else {}
+        for source in wanted & records.keys():
+            tried.add(source)
+            if holds(info, source):
+                found[source].append(measured(records[source], info.name))
+                if len(found[source]) >= REMEMBERED or records[source].outcome == "suspicious":
                     wanted.discard(source)
+        if number >= LOOKED_AT:
+            wanted &= {source for source in tried if not found[source]}
         if not wanted:
             break
     return found
@@ -98,7 +104,7 @@ def judged(record: SourceRecord, before: Sequence[Measure], share: float) -> Sou
         record,
         outcome="suspicious",
         error=record.error or f"{finding.item}: {finding.message}",
-        findings=(finding, *record.findings[: _LOOKED_AT - 1]),
+        findings=(finding, *record.findings[: _FINDINGS - 1]),
         finding_count=record.finding_count + 1,
     )
 
@@ -140,21 +146,21 @@ class Gate:
         self._before = self._read(tuple(sources))
 
     def _read(self, sources: Sequence[str]) -> dict[str, list[Measure]]:
-        looked = list[SetInfo]()
+        problems = set[str]()  # one that is empty: a set could be read
 
         def own() -> Iterable[SetInfo]:
-            for info in itertools.islice(newest_first(self._repository, self._run.clock.now()), _LOOKED_AT):
-                looked.append(info)
-                if info.manifest is not None and info.manifest.stack == self._run.stack:
-                    yield info
+            for info in newest_first(self._repository, self._run.clock.now()):
+                problems.add(info.problem)
+                ours = info.manifest is not None and info.manifest.stack == self._run.stack
+                yield info if ours else replace(info, manifest=None)
 
         try:
             found = usual(own(), sources)
         except (RecoupError, OSError) as error:
             self._tell(str(error))
             return {}
-        if looked and all(info.manifest is None for info in looked):
-            self._tell(looked[0].problem)
+        if problems and "" not in problems:
+            self._tell(min(problems))
         return found
 
     def _tell(self, reason: str) -> None:
@@ -180,7 +186,7 @@ class Gate:
         """The record with what is gone as harmless findings: that somebody dropped it is no fault of the copy."""
         for finding in left:
             self._report(source, finding, f"{finding.item} {finding.message}")
-        findings = (*record.findings, *left)[:_LOOKED_AT]
+        findings = (*record.findings, *left)[:_FINDINGS]
         return replace(record, findings=findings, finding_count=record.finding_count + len(left)) if left else record
 
     def _report(self, source: str, finding: Finding, words: str) -> None:

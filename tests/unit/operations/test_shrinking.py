@@ -14,7 +14,7 @@ from recoup.model.manifest import SourceOutcome
 from recoup.model.marks import Standing
 from recoup.model.names import SetName
 from recoup.operations import marks
-from recoup.operations._shrinking import Measure, judged, measured, usual
+from recoup.operations._shrinking import LOOKED_AT, Measure, judged, measured, usual
 from recoup.operations.prune import plan as plan_prune
 from recoup.operations.selection import listing
 from recoup.repository.plain.repository import PlainRepository
@@ -100,6 +100,24 @@ def test_an_accepted_copy_is_the_beginning_of_what_is_usual() -> None:
     accepted = a_set(2 * DAY, {"chat": record(10, "suspicious")}, standing=Standing(accepted=True))
     found = usual([*reversed(daily(11)), accepted, a_set(9 * DAY, {"chat": record(1000)})], ["chat"])
     assert [one.bytes for one in found["chat"]] == [11, 10]
+
+
+def test_the_gate_stays_closed_however_many_suspicious_copies_there_are() -> None:
+    """An hourly backup of an application that lost its data makes a hundred of them in four days."""
+    lost = [a_set(HOUR * n, {"chat": record(1, "suspicious")}) for n in range(1, LOOKED_AT + 2)]
+    before = a_set(HOUR * (LOOKED_AT + 2), {"chat": record(100)})
+    assert [one.bytes for one in usual([*lost, before, a_set(100 * DAY)], ["chat", "new"])["chat"]] == [100]
+
+
+def test_a_source_that_is_backed_up_once_a_week_has_a_history_beside_one_of_each_hour() -> None:
+    often = [a_set(HOUR * n, {"logs": record(5)}) for n in range(1, 7 * 24)]
+    assert [one.bytes for one in usual([*often, a_set(DAY * 8)], ["chat"])["chat"]] == [100]
+
+
+def test_for_a_new_source_not_all_sets_of_all_times_are_read() -> None:
+    infos = iter([a_set(HOUR * n, {"logs": record(5)}) for n in range(1, LOOKED_AT + 12)])
+    usual(infos, ["new"])
+    assert len(list(infos)) == 11
 
 
 # --- in a backup ----------------------------------------------------------------------------------------------------
