@@ -119,7 +119,7 @@ class Loop:
         for job in self._jobs.values():
             self._look_at(job, now)
         self._keep(now)
-        if self._run is None and not self._stopping and now >= self._not_before:
+        if self._run is None and not self._stopping and self._held_back(now) <= 0:
             self._launch(now)
         return self._pause(now)
 
@@ -259,8 +259,13 @@ class Loop:
         if self._run is not None and self._run[1] is None:
             dues.append(_ORPHAN)
         elif self._run is None and self.waiting and not self._stopping:
-            dues.append((self._not_before - now).total_seconds())
+            dues.append(self._held_back(now))
         return max(0.0, min(dues, default=BEAT))
+
+    def _held_back(self, now: datetime) -> float:
+        """Seconds until a job is begun again after one could not be; a clock that was set back meanwhile makes that no longer."""
+        left = (self._not_before - now).total_seconds()
+        return left if 0 < left <= _RETRY else 0.0
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
@@ -312,9 +317,10 @@ class Loop:
         """
         if self._strict:
             raise error
+        self._written = {}  # all of it is written when that can be done again
         if not self._told:
             self._told = True
-            message = f"{error.message} The schedule goes on, and will not know after a restart what was done."
+            message = f"{error.message}. The schedule goes on, and will not know after a restart what was done."
             self._tell("schedule_unremembered", message, Level.WARNING)
 
     def _tell(self, name: str, message: str, level: Level, **fields: object) -> None:

@@ -36,27 +36,28 @@ def state_path(stack: str) -> Path:
 @contextlib.contextmanager
 def remembered(stack: str, tables: str) -> Iterator[sqlite3.Connection]:
     """One transaction on what is remembered of a stack: committed on leaving, rolled back by an error. Others wait meanwhile, so
-    it has to be short. A damaged file is put aside as `STACK.db.damaged`, and a new one is begun.
+    it has to be short. A damaged file is put aside as `STACK.db.damaged`, and a new one is begun: at once, or by the next
+    transaction when the damage shows inside of this one.
 
     Args:
         stack: name of the stack.
         tables: `CREATE TABLE IF NOT EXISTS ...;` statements.
 
     Raises:
-        StateError: it cannot be read or written.
+        StateError: it cannot be read or written, or turned out to be damaged.
     """
     path = state_path(stack)
     try:
         connection = _connected(path, tables)
     except (OSError, sqlite3.Error) as error:
         raise _unusable(path, error) from None
-    with contextlib.closing(connection):
-        try:
+    try:
+        with contextlib.closing(connection):
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from None
+    except sqlite3.Error as error:
+        raise (_put_aside(path) if _is_damage(error) else _unusable(path, error)) from None
 
 
 def forget(stack: str) -> bool:
@@ -66,7 +67,8 @@ def forget(stack: str) -> bool:
         stack: its name.
     """
     found = False
-    for path in (state_path(stack), state_path(stack).with_suffix(".db.damaged")):
+    for suffix in (".db", ".db-journal", ".db.damaged"):
+        path = state_path(stack).with_name(f"{stack}{suffix}")
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             found = True
@@ -79,10 +81,10 @@ def _connected(path: Path, tables: str) -> sqlite3.Connection:
         os.close(create_private(path))
     try:
         return _opened(path, tables)
-    except sqlite3.OperationalError:
-        raise  # busy, read-only, disk full: not a matter of its content
-    except sqlite3.DatabaseError:
-        path.replace(path.with_suffix(".db.damaged"))
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise  # busy, read-only, disk full: not a matter of its content
+        path.replace(_damaged(path))
         os.close(create_private(path))
         return _opened(path, tables)
 
@@ -96,6 +98,38 @@ def _opened(path: Path, tables: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _damaged(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _put_aside(path: Path) -> StateError:
+    """Moves a file away that turned out to be damaged, unless another process has done so, and begun the new one."""
+    try:
+        if not _is_sound(path):
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)  # it would be taken for that of the new one
+            path.replace(_damaged(path))
+    except OSError as error:
+        return _unusable(path, error)
+    return StateError(
+        f"{path}, where this machine remembers runs and notices, was damaged; it is now {_damaged(path).name}",
+        "The next run begins a new one. What was remembered is lost, and no backup with it.",
+    )
+
+
+def _is_sound(path: Path) -> bool:
+    if not path.exists():
+        return True
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.Error as error:
+        return not _is_damage(error)
 
 
 def _unusable(path: Path, error: Exception) -> StateError:

@@ -109,6 +109,16 @@ def test_a_job_that_cannot_be_started_is_tried_again() -> None:
     assert len(stuck.works) == 1
 
 
+def test_a_job_that_could_not_be_started_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    stuck = Simulation([hourly("backup", DAY)])
+    stuck.refuses = LockedError("another job of this schedule runs")
+    stuck.loop.step()
+    stuck.refuses = None
+    stuck.clock.moment -= 2 * DAY
+    stuck.loop.step()
+    assert len(stuck.works) == 1
+
+
 # --- what was missed --------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +294,16 @@ def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing() -> Non
     full.until(START + 5 * HOUR)
     assert len(full.works) == 6
     assert len(full.told("schedule_unremembered")) == 1
+
+
+def test_a_memory_that_was_lost_gets_all_that_is_known_as_soon_as_it_takes_it() -> None:
+    lost = Simulation([hourly("backup", DAY), daily("prune")])
+    lost.until(START + HOUR)
+    lost.sheet.rows, lost.sheet.broken = {}, True
+    lost.until(START + 2 * HOUR)
+    lost.sheet.broken = False
+    lost.until(START + 2 * HOUR + timedelta(minutes=2))
+    assert sorted(lost.sheet.rows) == ["backup", "prune"]
 
 
 def test_a_strict_schedule_begins_nothing_that_it_cannot_write_down() -> None:

@@ -54,6 +54,18 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_begun() -> None:
     assert found() == [5]
 
 
+def test_damage_that_shows_only_when_it_is_read_is_put_aside_for_the_next_run() -> None:
+    with remembered("shop", TABLES) as memory:
+        memory.executemany("INSERT INTO runs VALUES (?, 0)", [(f"{number:0500}",) for number in range(100)])
+    path = state_path("shop")
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StateError, match=r"was damaged; it is now shop\.db\.damaged"):
+        found()
+    assert found() == []
+    put(5)
+    assert found() == [5]
+
+
 def test_a_place_that_cannot_be_written_is_a_sentence(state: Path) -> None:
     state.mkdir()
     (state / "recoup").write_text("a file where the folder should be")
