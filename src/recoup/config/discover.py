@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recoup.config import _landscape, _services, _variables
+from recoup.config._schedule import SAMPLE
 from recoup.config.explain import flow
 from recoup.config.sample import schema_lines
 from recoup.errors import ConfigError
@@ -315,6 +316,9 @@ def _rendered(found: Found, stack: str) -> Iterator[str]:
         yield ""
     yield "# Whether hosts other than this machine may be contacted."
     yield "allow_remote: false"
+    yield ""
+    yield "# What runs when: take the marks away, then start `recoup daemon`, or let `recoup schedule install` have it called."
+    yield from (f"# {line}" for line in SAMPLE.splitlines())
     if found.others:
         yield ""
         yield "# Also found, and NOT backed up by this file:"

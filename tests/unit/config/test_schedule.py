@@ -1,12 +1,15 @@
 """The lines of `schedule:`: what they mean, and how a mistake in one is told."""
 
 from datetime import timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from recoup.config._schedule import SAMPLE, jobs
+from recoup.config.discover import discover, render
 from recoup.config.explain import effective
+from recoup.config.loading import load
 from recoup.errors import ConfigError
 from unit.config.conftest import Load
 
@@ -119,3 +122,12 @@ def test_the_effective_schedule_has_a_line_and_a_place_for_each_job(load_text: L
     assert "# recoup.yaml:9" in next(line for line in shown.splitlines() if "{run: prune" in line)
     again = load_text(STACK + shown[shown.index("schedule:") : shown.index("watch:")])
     assert again.settings.schedule == loaded.settings.schedule
+
+
+def test_what_init_writes_has_a_schedule_that_is_right_when_its_marks_are_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "letter.txt").write_text("Dear reader")
+    text = render(discover(tmp_path, {}, 1), "shop")
+    before, _, lines = text.partition("# schedule:\n")
+    (tmp_path / "recoup.yaml").write_text(before + "schedule:\n" + lines.replace("#   - ", "  - "))
+    assert len(load([], (), {}, tmp_path).settings.schedule) == 5
