@@ -8,6 +8,7 @@ import typer
 
 from recoup.cli._faults import as_told
 from recoup.cli._session import Session
+from recoup.errors import RecoupError
 
 if TYPE_CHECKING:
     from recoup.model.outcomes import Outcome
@@ -55,7 +56,7 @@ def running(
     try:
         yield run
     except BaseException as error:
-        run.ended(_stopped(now, verb, _scope(now, verb, sources, repositories), error))
+        run.ended(_stopped(now, verb, _scope(now, verb, sources, repositories), error), run.state)
         raise
     finally:
         if run.outcome is not None:
@@ -95,7 +96,11 @@ def looked(now: Session, *, notify: bool) -> "StatusReport":
     from recoup.system.clock import SystemClock
 
     with running(now, "status") as run:
-        report = now.stack.status()
+        try:
+            report = now.stack.status()
+        except RecoupError:
+            run.state = list(_measuring.of_nothing(now.stack.chosen_repositories, SystemClock().now()))
+            raise
         everywhere = {one.repository for one in report.repositories} >= {*now.stack.settings.repositories}
         state = list(_measuring.of_status(report, SystemClock().now()))
         run.ended(outcomes.of_status(report, int(report.exit_code)), state, whole=everywhere)

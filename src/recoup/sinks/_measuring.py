@@ -47,6 +47,19 @@ def of_status(report: StatusReport, now: datetime) -> Iterator[Measure]:
     yield Measure("recoup_status_timestamp_seconds", now.timestamp())
 
 
+def of_nothing(repositories: Iterable[str], now: datetime) -> Iterator[Measure]:
+    """Those of a `status` that can read no repository: numbers of the last one would look like calm.
+
+    Args:
+        repositories: names of those that it was to look at.
+        now: when it looked.
+    """
+    for name in repositories:
+        yield Measure("recoup_repository_readable", 0, {"repository": name})
+    yield Measure("recoup_problems", 1, {"level": "critical"})
+    yield Measure("recoup_status_timestamp_seconds", now.timestamp())
+
+
 def of_schedule(jobs: Iterable[JobState], alive: datetime | None) -> Iterator[Measure]:
     """Those of the schedule.
 

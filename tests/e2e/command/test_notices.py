@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import recoup
 from e2e.command.conftest import Recoup, command, environment
 from notice_receivers import HttpReceiver, free_port, http_receiver, mail_server
+from recoup.errors import ExitCode
 from recoup.scheduler.metrics import serve
 from recoup.sinks import _http, _telling
 from recoup.system.statefile import state_path
@@ -317,6 +318,17 @@ def test_prometheus_finds_numbers_in_a_file_after_each_run(fresh: Path, typed: T
     found = values((fresh / "recoup.prom").read_text())
     assert found["recoup_run_last_success_timestamp_seconds"] >= found["recoup_run_last_attempt_timestamp_seconds"]
     assert found["recoup_backup_newest_timestamp_seconds chat"] > 0
+
+
+def test_a_repository_that_nobody_can_read_has_no_numbers_of_better_times(fresh: Path, typed: Typed) -> None:
+    configure(fresh, "kind: prometheus, path: recoup.prom")
+    typed("backup")
+    typed("status", "--notify")
+    (fresh / "backups").rename(fresh / "unmounted")
+    assert typed("status", "--notify")[0] == ExitCode.NO_REPOSITORY
+    text = (fresh / "recoup.prom").read_text()
+    assert values(text)["recoup_repository_readable"] == 0
+    assert 'recoup_problems{level="critical",stack="small"} 1.0' in text
 
 
 def test_metrics_can_be_scraped_while_a_backup_runs(fresh: Path, typed: Typed) -> None:
