@@ -247,22 +247,26 @@ def of_status(report: StatusReport, code: int) -> Outcome:
     return Outcome(code, problems, scope=scope_of(repositories=looked), verb="status", status=looked)
 
 
-def echoes(problem: Problem, told: Iterable[str]) -> bool:
-    """Whether a condition that `status` finds only says once more what a run has told itself.
+def echoed(problem: Problem, told: Iterable[str]) -> frozenset[str]:
+    """The conditions told by a run that `status` only says once more by one that it finds: they last.
 
     Args:
-        problem: it.
+        problem: what it finds.
         told: keys of the conditions that are known.
     """
     kind, _, rest = problem.key.partition(":")
     if kind == "doubtful":
-        return key("backup", "source", problem.source) in told
+        return frozenset({key("backup", "source", problem.source)} & {*told})
     if not kind.startswith("failed-"):
-        return False
+        return frozenset()
     names = {*filter(None, rest.rpartition(":")[2].split(","))}
     run = f"{_RUN}:{kind.removeprefix('failed-')}:"
-    of_run = (one.removeprefix(run).partition(":") for one in told if one.startswith(run))
-    return any(what != "source" or not names or name in names for what, _, name in of_run)
+
+    def is_same(known: str) -> bool:
+        what, _, name = known.removeprefix(run).partition(":")
+        return known.startswith(run) and (what != "source" or not names or name in names)
+
+    return frozenset(filter(is_same, told))
 
 
 def _ended(verb: str, code: int, problems: Sequence[Problem], good: frozenset[str], scope: frozenset[str]) -> Outcome:

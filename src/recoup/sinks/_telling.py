@@ -7,7 +7,7 @@ from datetime import datetime
 
 from recoup.errors import RecoupError
 from recoup.model.events import Event, Level, News
-from recoup.model.outcomes import Outcome, echoes
+from recoup.model.outcomes import Outcome, echoed
 from recoup.model.reports import Problem
 from recoup.model.secrets import Masker
 from recoup.sinks import _measures, _notices
@@ -163,7 +163,7 @@ class Telling:
             self._failures[""] = error.message
         lowest = LEVELS[options.lowest]
         grave = [one for one in outcome.problems if LEVELS[_GRAVITY[one.level]] >= lowest]
-        grave = [one for one in grave if one.key in told or not echoes(one, told)]
+        grave = _without_echoes(grave, told)
         all_wrong = {one.key for one in outcome.problems}
 
         def settled(problem: Problem) -> bool:
@@ -241,6 +241,16 @@ class Telling:
         yield Measure("recoup_run_last_duration_seconds", (now - self._begun).total_seconds(), labels)
         if not outcome.exit_code:
             yield Measure("recoup_run_last_success_timestamp_seconds", now.timestamp(), labels)
+
+
+def _without_echoes(problems: Sequence[Problem], told: Mapping[str, _notices.Told]) -> list[Problem]:
+    """The problems; in the place of those that a run has told, what it told, so that they are not told twice and yet again
+    after a while."""
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        again = () if problem.key in told else sorted(echoed(problem, told))
+        found |= {key: told[key].problem for key in again} if again else {problem.key: problem}
+    return list(found.values())
 
 
 def noted_reached(stack: str, reached: Sequence[str], failed: Mapping[str, str], now: datetime) -> None:

@@ -102,6 +102,24 @@ def test_each_receiver_has_a_memory_and_a_patience_of_its_own() -> None:
     assert rarely.taken() == ["problem_lasts: still: db failed"]
 
 
+def test_what_a_run_told_is_told_again_when_status_still_finds_it() -> None:
+    """A drill runs once a week, and a reminder is due each day."""
+    clock, inbox = Noon(), Inbox()
+    one = receiver(inbox, hooked())
+    failed = Problem("run:drill:source:db", "critical", "main", "db", "db does not restore")
+    found = Problem("failed-drill:main:db", "critical", "main", "db", "its newest drill failed")
+    status = Outcome(3, (found,), verb="status", status=frozenset({"main"}))
+    run(Outcome(4, (failed,), verb="drill"), clock, one)
+    run(status, clock, one)
+    assert inbox.taken() == ["problem_began: db does not restore"]
+    clock.sleep(86400)
+    run(status, clock, one)
+    run(status, clock, one)
+    assert inbox.taken() == ["problem_lasts: still: db does not restore"]
+    run(Outcome(0, good=frozenset({failed.key}), verb="drill"), clock, one)
+    assert inbox.taken() == ["problem_ended: over: db does not restore"]
+
+
 def test_a_notice_that_was_lost_is_sent_by_the_next_run_and_never_its_end_alone() -> None:
     clock, inbox = Noon(), Inbox()
     inbox.closed = True
