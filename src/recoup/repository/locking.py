@@ -1,6 +1,7 @@
 """Locks as small objects, so that they work on every storage and between machines (`docs/format.md`, Locks)."""
 
 import contextlib
+import errno
 import json
 import random
 import secrets
@@ -21,6 +22,7 @@ PREFIX = ".locks"
 _REFRESH = 300.0  # seconds; as restic
 _SILENT = timedelta(minutes=30)  # as restic
 _OTHER_BOOT = timedelta(minutes=15)  # three times the refreshing
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TIE_TRIES = 3  # two runs that began in the same instant see each other and both step back; one of them gets in then
 
 
@@ -104,8 +106,7 @@ def held(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, 
     Raises:
         LockedError: another one is in the way, also after `wait` seconds.
     """
-    key = _take(storage, clock, mode, verb, stack, wait)
-    record = json.loads(storage.get(key))
+    key, record = _take(storage, clock, mode, verb, stack, wait)
     try:
         with refreshed(lambda: _write(storage, key, {**record, "refreshed": clock.now().isoformat()})):
             yield
@@ -133,16 +134,19 @@ def refreshed(put: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _take(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float) -> str:
+def _take(
+    storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float
+) -> tuple[str, Mapping[str, object]]:
+    """The key of a lock that nothing is in the way of, and what it says."""
     deadline = clock.monotonic() + wait
     pause = 0.5
     for attempt in range(1_000_000):
-        key = _announce(storage, clock, mode, verb, stack)
+        key, record = _announce(storage, clock, mode, verb, stack)
         others = [lock for lock in read_all(storage, clock.now()) if f"{PREFIX}/{lock.id}.json" != key]
         blocking = [lock for lock in others if in_the_way(mode, stack, lock)]
         if not blocking:
             _remove_stale(storage, others)
-            return key
+            return key, record
         storage.delete(key)
         if attempt < _TIE_TRIES and any(clock.now() - lock.since < timedelta(seconds=2) for lock in blocking):
             clock.sleep(random.uniform(0.01, 0.2))  # noqa: S311 - only to break ties
@@ -155,16 +159,24 @@ def _take(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str,
     raise AssertionError("a lock was waited for a million times")
 
 
-def _announce(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str) -> str:
+def _announce(
+    storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str
+) -> tuple[str, Mapping[str, object]]:
     now = clock.now()
-    owner = asdict(this_owner(now))
     since = now.isoformat()
     key = f"{PREFIX}/{secrets.token_hex(8)}.json"
-    _write(storage, key, {"mode": mode, "verb": verb, "stack": stack, **owner, "since": since, "refreshed": since})
-    return key
+    owner: Mapping[str, object] = asdict(this_owner(now))
+    record = {"mode": mode, "verb": verb, "stack": stack, **owner, "since": since, "refreshed": since}
+    try:
+        _write(storage, key, record)
+    except OSError as error:
+        if mode != "exclusive" or error.errno not in _FULL:
+            raise
+        storage.put(key, b"")  # whoever makes room has to get in: a name needs none, and nobody can read who holds it
+    return key, record
 
 
-def _write(storage: Storage, key: str, fields: dict[str, object]) -> None:
+def _write(storage: Storage, key: str, fields: Mapping[str, object]) -> None:
     storage.put(key, json.dumps(fields).encode())
 
 

@@ -1,6 +1,7 @@
 """Sets on a storage that can rename: written where nobody reads, they appear by one rename, and go by another."""
 
 import contextlib
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -72,7 +73,19 @@ class RenamedSets:
 
     def trash(self, name: SetName, now: datetime) -> None:
         """Moves a set to the trash."""
-        self._storage.move(str(name), layout.trash_key(name, now))
+        try:
+            self._storage.move(str(name), layout.trash_key(name, now))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._make_room()
+            self._storage.move(str(name), layout.trash_key(name, now))
+
+    def _make_room(self) -> None:
+        """Removes folders of ours that are empty: the trash is a folder, too, and has no room of its own on a full disk."""
+        for folder in (layout.STAGING, layout.PARTIAL):
+            if not any(True for _ in (*self._storage.folders(folder), *self._storage.list(folder))):
+                self._storage.delete_all(folder)
 
     def trashed(self) -> Sequence[Trashed]:
         """The folders in the trash."""
