@@ -154,13 +154,22 @@ def _candidate(info: SetInfo, filters: Filter) -> Candidate:
     return Candidate(
         name,
         Group(manifest.stack, tuple(sorted(manifest.requested))),
-        flaw="" if is_good(info) else manifest.outcome,
-        holdings=frozenset(source for source in manifest.sources if holds(info, source)),
+        flaw=_flaw(info, manifest.outcome),
+        holdings=frozenset(source for source in manifest.sources if holds(info, source) and not _is_disproven(info)),
         pinned=info.standing.pinned,
         tags=manifest.tags,
         stored_bytes=manifest.stored_bytes,
         spared="" if filters.matches(info) else "outside the filter",
     )
+
+
+def _is_disproven(info: SetInfo) -> bool:
+    """Whether its newest drill failed: before another set is good, the one before it is what a recovery depends on."""
+    return info.standing.failed_proof is not None
+
+
+def _flaw(info: SetInfo, outcome: str) -> str:
+    return "its drill failed" if _is_disproven(info) else "" if is_good(info) else outcome
 
 
 def _parsed(name: str) -> SetName:

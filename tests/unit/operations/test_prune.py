@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from recoup.errors import RefusedError
 from recoup.model.events import Event, News, ignore
 from recoup.model.manifest import SourceOutcome, outcome_of
+from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
 from recoup.model.reports import PruneReport
@@ -159,6 +161,19 @@ def test_a_suspicious_set_counts_once_it_is_accepted(place: Place) -> None:
     assert place.plan(Rules(last=1)).removed == ()
     marks.accept(place.repository, doubtful, NOW)
     assert [row.set for row in place.plan(Rules(last=1)).removed] == [str(good)]
+
+
+def test_a_set_that_did_not_restore_in_a_drill_pushes_no_other_out(place: Place) -> None:
+    restorable, broken = place.add(2), place.add(1)
+    place.repository.mark(broken, Mark("proof", NOW, "host", {"level": "drill", "passed": False}))
+    plan = place.plan(Rules(last=1))
+    assert [row.keep for row in plan.rows] == [True, True]
+    assert plan.rows[1].reasons == ("its drill failed, but nothing newer is complete",)
+    with pytest.raises(RefusedError):
+        prune.plan(place.repository, Rules(last=5), NOW, wanted_bytes=1).require_enough()
+    newest = place.add(0)
+    assert [row.set for row in place.plan(Rules(last=1)).removed] == [str(restorable), str(broken)]
+    assert place.names[-1] == newest
 
 
 def test_the_newest_good_copy_of_each_source_stays(place: Place) -> None:
