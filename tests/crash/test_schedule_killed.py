@@ -44,7 +44,7 @@ class World:
     def start(self, job: Job) -> Work:
         self.deed()
         assert not self.lives(), "two jobs at a time"
-        self.works.append(Work(job, self.clock, self.clock.moment, self.clock.moment + timedelta(minutes=30)))
+        self.works.append(Work(job, self.clock, timedelta(minutes=30)))
         self.deed()
         return self.works[-1]
 
@@ -78,7 +78,7 @@ def lived(world: World) -> bool:
         loop.begin()
         while world.clock.moment < END:
             pause = min(loop.step(), 3600.0)
-            ends = [(work.end - world.clock.moment).total_seconds() for work in world.works if work.poll() is None]
+            ends = [work.left.total_seconds() for work in world.works if work.poll() is None]
             world.clock.sleep(max(1.0, min([pause, *ends])))
     except Death:
         world.clock.sleep(60)

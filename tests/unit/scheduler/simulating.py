@@ -14,19 +14,24 @@ START = datetime(2028, 1, 1, tzinfo=UTC)  # a leap year
 
 
 class Hands:
-    """A clock that is moved by hand."""
+    """A clock that is moved by hand: `go` lets time pass, setting `moment` sets the clock on the wall alone."""
 
     def __init__(self, now: datetime = START) -> None:
         self.moment = now
+        self.elapsed = timedelta(0)
 
     def now(self) -> datetime:
         return self.moment
 
     def monotonic(self) -> float:
-        return self.moment.timestamp()
+        return self.elapsed.total_seconds()
 
     def sleep(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
+        self.go(timedelta(seconds=seconds))
+
+    def go(self, length: timedelta) -> None:
+        self.moment += length
+        self.elapsed += length
 
 
 @dataclass
@@ -53,27 +58,28 @@ class Sheet:
             raise StateError("the sheet cannot be used.")
 
 
-@dataclass
 class Work:
-    """A job at work until `end`."""
+    """A job at work, for as long as it is told."""
 
-    job: Job
-    clock: Hands
-    began: datetime
-    end: datetime
-    code: int = 0
-    asked: bool = False
-    ended: bool = False
+    def __init__(self, job: Job, clock: Hands, takes: timedelta, code: int = 0) -> None:
+        self.job, self.clock, self.code = job, clock, code
+        self.began, self._end = clock.moment, clock.elapsed + takes
+        self.asked = self.ended = False
+
+    @property
+    def left(self) -> timedelta:
+        """How long it still takes."""
+        return self._end - self.clock.elapsed
 
     def poll(self) -> int | None:
-        self.ended = self.ended or self.clock.now() >= self.end
+        self.ended = self.ended or self.left <= timedelta(0)
         return self.code if self.ended else None
 
     def terminate(self) -> None:
         self.asked = True
 
     def kill(self) -> None:
-        self.end, self.code = self.clock.now(), -9
+        self.ended, self.code = True, -9
 
 
 class Left:
@@ -113,8 +119,7 @@ class Simulation:
         if self.refuses is not None:
             raise self.refuses
         assert not any(work.poll() is None for work in self.works), "two jobs at a time"
-        now = self.clock.now()
-        self.works.append(Work(job, self.clock, now, now + self.takes(job), self.code))
+        self.works.append(Work(job, self.clock, self.takes(job), self.code))
         return self.works[-1]
 
     def _told(self, news: News) -> None:
@@ -125,8 +130,8 @@ class Simulation:
         """Lets time pass, from one thing to do to the next."""
         while self.clock.moment < end:
             pause = timedelta(seconds=min(self.loop.step(), 86400.0))
-            ends = [work.end - self.clock.moment for work in self.works[-1:] if work.poll() is None]
-            self.clock.moment = min(end, self.clock.moment + min(pause, *ends, timedelta(days=1)))
+            ends = [work.left for work in self.works[-1:] if work.poll() is None]
+            self.clock.go(min(end - self.clock.moment, pause, *ends))
         self.loop.step()
 
     def days(self, count: float) -> None:

@@ -124,7 +124,7 @@ def test_a_job_that_could_not_be_started_does_not_wait_for_a_clock_that_was_set_
 
 def test_after_a_sleep_of_two_days_a_job_runs_once() -> None:
     asleep = Simulation([hourly("backup", 6 * HOUR), daily("prune")])
-    asleep.days(1)
+    asleep.days(1.1)
     before = len(asleep.began("backup"))
     asleep.clock.moment += 2 * DAY + HOUR
     asleep.loop.step()
@@ -237,7 +237,7 @@ def test_a_job_that_is_stopped_is_run_again_after_the_next_start() -> None:
     stopped.until(START + timedelta(minutes=10))
     stopped.loop.stop()
     assert stopped.works[0].asked
-    stopped.works[0].code, stopped.works[0].end = 130, stopped.clock.moment
+    stopped.works[0].code, stopped.works[0].ended = 130, True
     stopped.loop.step()
     assert not stopped.loop.busy
     assert stopped.sheet.rows["backup"].exit_code == 130
