@@ -10,7 +10,7 @@ import pytest
 from recoup.errors import ConfigError
 from recoup.system.clock import SystemClock
 
-from .conftest import Citadel, whole
+from .conftest import NOBODY, Citadel, whole
 
 KEPT = ["e5_multilingual", "minilm_general", "mixtral_embeddings"]
 KEY = "made-up-qdrant-key-5b2e"
@@ -202,3 +202,24 @@ def test_the_configuration_is_sealed_where_backups_leave_the_house(alone: Citade
     assert [path for path in stored if KEY.encode() in path.read_bytes()] == []
     alone.recoup(*sealed, "restore", "latest", "--source", "config", "--target", str(tmp_path / "back"), environ=keys)
     assert KEY in (tmp_path / "back/config/production.yaml").read_text()
+
+
+# --- diagnosis -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CI-8", "CI-9", "CI-15")
+def test_one_command_looks_at_everything_and_says_what_to_do(citadel: Citadel) -> None:
+    citadel.recoup("backup", "--source", "config")
+    said = citadel.recoup("doctor")
+    for name in KEPT:
+        assert f"collection {name} is green" in said
+    assert "scratch_test" not in said
+    assert "is usable and holds 1 set" in said
+    assert "recoup schedule install" in said, "nothing calls the schedule"
+    assert "last backup of local" in said
+    citadel.recoup("schedule", "tick")
+    citadel.recoup("backup")
+    assert citadel.recoup("status", "--nagios").startswith("RECOUP OK")
+    away = citadel.recoup("doctor", code=1, environ={"QDRANT_URL": NOBODY})
+    assert "cannot be reached" in away
+    assert "See whether Qdrant runs there" in " ".join(away.split())

@@ -105,7 +105,7 @@ def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
     """The example's folder and database, made once by its own script."""
     root = tmp_path_factory.mktemp("selfrag") / "selfrag"
     root.mkdir()
-    for part in ("recoup.yaml", "compose.yaml", "make_data.py"):
+    for part in ("recoup.yaml", "notify.yaml", "compose.yaml", "make_data.py"):
         shutil.copy(EXAMPLE / part, root / part)
     database = postgres.create("selfrag_template")
     environ = {**os.environ, "DATABASE_URL": database.url, "QDRANT_URL": NOBODY}

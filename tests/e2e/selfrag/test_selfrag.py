@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import recoup
+from notice_receivers import http_receiver, mail_server
 from postgres_server.running import PASSWORD, Database
 from services.standing import ToyService
 
@@ -207,6 +208,24 @@ def test_each_part_has_the_teams_time(selfrag: SelfRag) -> None:
     assert times["qdrant-files",] == "0 4 * * 0"
     planned = {name for sources in times for name in sources}
     assert planned == set(stack.source_names)
+
+
+@pytest.mark.requirement("SR-12")
+def test_somebody_is_told_when_there_is_no_backup_of_a_database(selfrag: SelfRag) -> None:
+    layered = ("-c", "recoup.yaml", "-c", "notify.yaml", "-r", "local")
+    with mail_server() as mails, http_receiver() as pinged:
+        alerts = f"mailto://127.0.0.1:{mails.port}?from=backup@example.org&to=ops@example.org"
+        for verb, code in (
+            (("backup", "--source", "env"), 0),
+            (("status", "--notify"), 3),
+            (("status", "--notify"), 3),
+        ):
+            selfrag.recoup(*layered, *verb, code=code, ALERT_URL=alerts, PING_URL=f"{pinged.url}/ping")
+    assert len(mails.mails) == 1, "once, not at each look"
+    said = mails.raw[0].decode()
+    assert "db in local: never backed up" in said
+    assert "vectors in local: never backed up" in said
+    assert pinged.requests, "the dead man's switch hears of runs"
 
 
 @pytest.mark.requirement("SR-19")
