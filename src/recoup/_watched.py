@@ -59,13 +59,15 @@ class WatchedStack(OpenedStack):
             repository = self._at(name)
             repository.check()
             found = selection.listing(repository, self._clock.now())
-            running = any(lock.mode == "backup" and not lock.stale for lock in repository.locks())
+            stack = self.remembered_as
+            locks = [lock for lock in repository.locks() if lock.mode == "backup" and not lock.stale]
             return status.RepositoryState(
                 name,
                 tuple(found),
                 repository.free_bytes(),
                 rules=self._rules_of(name) if self._prunes(name, known) else None,
-                running=running,
+                running=any(lock.stack == stack for lock in locks),
+                stack=stack,
             )
         except RecoupError as error:
             return status.RepositoryState(name, failure=error)

@@ -314,7 +314,7 @@ def of_schedule(known: Known, now: datetime) -> Iterator[Problem]:
         sentence = f"the schedule has not run for {_hours((now - known.alive).total_seconds())}"
         yield Problem("schedule-stopped", "critical", "", "", sentence, hint)
         return
-    busy = any(job.running for job in known.jobs)
+    busy = any(job.running and job.run != "status" for job in known.jobs)  # `status` may be the very job that asks
     for job in known.jobs:
         yield from _of_job(job, known.runs, now, busy=busy)
 

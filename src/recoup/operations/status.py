@@ -30,6 +30,7 @@ class RepositoryState:
         failure: why it cannot be read; None when it can.
         rules: what prune goes by there; None where nobody prunes.
         running: whether a backup is running there now.
+        stack: whose sets say something of the sources: others may have sources of the same name. Empty for all.
     """
 
     repository: str
@@ -38,6 +39,12 @@ class RepositoryState:
     failure: RecoupError | None = None
     rules: Rules | None = None
     running: bool = False
+    stack: str = ""
+
+    @property
+    def own(self) -> tuple[SetInfo, ...]:
+        """The sets of the stack, and those of which nobody can read whose they are."""
+        return tuple(i for i in self.infos if not self.stack or i.manifest is None or i.manifest.stack == self.stack)
 
 
 def report(
@@ -62,7 +69,7 @@ def report(
     found, problems = list[StatusRow](), list[Problem]()
     repositories = tuple(_repository(state, now) for state in states)
     for state, status in zip(states, repositories, strict=True):
-        sources = configured or sources_of(state.infos, ())
+        sources = configured or sources_of(state.own, ())
         if state.failure is not None:
             problem = _unreadable(state.repository, state.failure)
             found += [_lost(state.repository, name, problem) for name in sources or ("-",)]
@@ -72,7 +79,7 @@ def report(
             found.append(row)
             problems += wrong
         problems += _conditions.of_repository(status, state.infos, limits, now)
-    infos = [info for state in states for info in state.infos]
+    infos = [info for state in states for info in state.own]
     problems += _conditions.of_stack(known, limits, infos, now)
     problems = sorted((*problems, *further), key=lambda problem: problem.level != "critical")
     last = newest(infos)
@@ -142,8 +149,8 @@ def _judged(
     state: RepositoryState, sources: Sequence[str], jobs: Sequence[JobState], limits: Limits, now: datetime
 ) -> Iterator[tuple[StatusRow, list[Problem]]]:
     """Each source with what is wrong with it."""
-    newest_first = sorted((i for i in state.infos if i.manifest), key=lambda i: i.name_key, reverse=True)
-    unread = len(state.infos) - len(newest_first)
+    newest_first = sorted((i for i in state.own if i.manifest), key=lambda i: i.name_key, reverse=True)
+    unread = len(state.own) - len(newest_first)
     for source in sources:
         row, longest = _row(state.repository, source, newest_first, now), limits.age_of(source)
         recent = sum(1 for info in newest_first if holds(info, source) and _age(info, now) <= longest)

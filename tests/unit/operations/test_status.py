@@ -85,6 +85,14 @@ def test_a_source_that_was_never_backed_up_is_critical_and_alone_exit_code_1() -
     assert found.exit_code == ExitCode.FAILED
 
 
+def test_sets_of_another_stack_with_a_source_of_the_same_name_say_nothing() -> None:
+    state = RepositoryState("local", (a_set(HOUR, stack="other"), *daily(1)), 10**12, stack="shop")
+    [row] = report([state], ("chat",), NOW).rows
+    assert row.set == daily(1)[0].name
+    alone = RepositoryState("local", (a_set(HOUR, stack="other"),), 10**12, stack="shop")
+    assert keys(report([alone], ("chat",), NOW)) == {"never:local:chat": "critical"}
+
+
 def test_an_optional_source_that_was_absent_is_no_problem() -> None:
     assert keys(seen([a_set(HOUR, {"chat": record(0, "absent"), "logs": record()})])) == {}
 
@@ -231,6 +239,7 @@ JOB = JobState("backup", "backup", next_due=NOW + HOUR)
         (replace(JOB, next_due=NOW - HOUR), NOW, {"late:backup": "critical"}),
         (replace(JOB, next_due=NOW - MINUTE), NOW, {}),
         (replace(JOB, next_due=NOW - HOUR, running=True), NOW, {}),
+        (replace(JOB, run="status", next_due=NOW - HOUR, running=True), NOW, {"late:backup": "critical"}),
         (replace(JOB, started=NOW - HOUR, finished=NOW, exit_code=2), NOW, {"job:backup": "warning"}),
         (replace(JOB, started=NOW - HOUR, finished=NOW, exit_code=-9), NOW, {"job:backup": "warning"}),
         (replace(JOB, started=NOW - HOUR, finished=NOW), NOW, {"job:backup": "warning"}),
