@@ -99,8 +99,10 @@ class Daemon:
         try:
             jobs = self._reload()
         except RecoupError as error:
-            message = f"the schedule was not loaded again, and the old one stays: {error.message} {error.hint}".rstrip()
-            self._tell("schedule_refused", message, Level.ERROR)
+            reason = f"{error.message.rstrip('.')}. {error.hint}".rstrip()
+            self._tell(
+                "schedule_refused", f"the schedule was not loaded again, and the old one stays: {reason}", Level.ERROR
+            )
         else:
             self._loop.reload(jobs)
             self._tell("schedule_loaded", f"the schedule was loaded again; it has {_counted(jobs)}", jobs=len(jobs))
@@ -115,7 +117,7 @@ class Daemon:
         end = self._clock.monotonic() + self._grace
         while self._loop.busy:
             left = end - self._clock.monotonic()
-            if left <= 0 or signals.wait(max(0.0, min(left, BEAT))) & _STOP:
+            if left <= 0 or signals.wait(min(left, self._longest)) & _STOP:
                 self._loop.kill()
                 end = self._clock.monotonic() + 1.0
             self._service.alive(self._loop.outlook)
