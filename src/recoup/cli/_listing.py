@@ -48,7 +48,8 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
 def _proof(info: "SetInfo", now: datetime) -> str:
     standing = info.standing
     proven = "" if standing.proven is None else age((now - standing.proven).total_seconds())
-    words = ["drill FAILED" if standing.failed_proof else proven or "no"]
+    failed = "drill FAILED" if standing.failed_proof else "DAMAGED" if standing.damaged else ""
+    words = [failed or proven or "no"]
     if standing.pinned:
         words.append("pinned")
     if standing.accepted:

@@ -37,6 +37,7 @@ class Standing:
         proven: time of the newest passed drill of all its sources, None when there was none.
         failed_proof: time of a failed drill newer than the newest passed one.
         notes: texts, oldest first.
+        damaged: time of the newest verify that found damage, if no verify of all its bytes and no drill passed since.
     """
 
     pinned: bool = False
@@ -45,6 +46,7 @@ class Standing:
     proven: datetime | None = None
     failed_proof: datetime | None = None
     notes: tuple[str, ...] = ()
+    damaged: datetime | None = None
 
 
 def standing(marks: Iterable[Mark], now: datetime) -> Standing:
@@ -52,6 +54,7 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
     pinned, reason, accepted = False, "", False
     proven: datetime | None = None
     failed: datetime | None = None
+    damaged: datetime | None = None
     notes: list[str] = []
     for mark in sorted(marks, key=lambda m: m.time):
         match mark.kind:
@@ -68,10 +71,15 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
                 if not mark.fields.get("passed"):
                     failed = mark.time
                 elif mark.fields.get("whole"):
-                    proven, failed = mark.time, None
+                    proven, failed, damaged = mark.time, None, None
+            case "proof" if mark.fields.get("level") == "verify":
+                if not mark.fields.get("passed"):
+                    damaged = mark.time
+                elif mark.fields.get("whole"):
+                    damaged = None
             case _:
                 pass
-    return Standing(pinned, reason, accepted, proven, failed, tuple(notes))
+    return Standing(pinned, reason, accepted, proven, failed, tuple(notes), damaged)
 
 
 def _has_ended(until: object, now: datetime) -> bool:

@@ -180,6 +180,13 @@ def of_repository(
         shown = ", ".join(info.name for info in damaged[:3]) + (" ..." if len(damaged) > 3 else "")
         sentence = f"{len(damaged)} of {len(infos)} sets cannot be read: {shown}"
         yield Problem(f"unread-sets:{name}", "warning", name, "", sentence, f"{damaged[0].problem}. `recoup verify`")
+    if harmed := [info.name for info in infos if info.standing.damaged]:
+        shown = ", ".join(harmed[-3:]) + (" ..." if len(harmed) > 3 else "")
+        sentence = f"verify found damage in {len(harmed)} of {len(infos)} sets: {shown}"
+        hint = "`recoup verify` lists it; `recoup repair` mends it by another repository's copy."
+        yield Problem(
+            f"failed-verify:{name}:", "critical", name, "", sentence, hint
+        )  # the key of a run that finds it here
     ahead = [info.name for info in infos if info.manifest and info.manifest.started > now + SKEW]
     if ahead:
         hint = "Correct the clock. Nothing is pruned until that time has come or `recoup delete` removes the set."

@@ -155,7 +155,7 @@ def _candidate(info: SetInfo, filters: Filter) -> Candidate:
         name,
         Group(manifest.stack, tuple(sorted(manifest.requested))),
         flaw=_flaw(info, manifest.outcome),
-        holdings=frozenset(source for source in manifest.sources if holds(info, source) and not _is_disproven(info)),
+        holdings=frozenset(source for source in manifest.sources if holds(info, source) and not _doubt(info)),
         pinned=info.standing.pinned,
         tags=manifest.tags,
         stored_bytes=manifest.stored_bytes,
@@ -163,13 +163,15 @@ def _candidate(info: SetInfo, filters: Filter) -> Candidate:
     )
 
 
-def _is_disproven(info: SetInfo) -> bool:
-    """Whether its newest drill failed: before another set is good, the one before it is what a recovery depends on."""
-    return info.standing.failed_proof is not None
+def _doubt(info: SetInfo) -> str:
+    """What is known against a good set: before another one is good, the one before it is what a recovery depends on."""
+    if info.standing.failed_proof is not None:
+        return "its drill failed"
+    return "" if info.standing.damaged is None else "verify found damage"
 
 
 def _flaw(info: SetInfo, outcome: str) -> str:
-    return "its drill failed" if _is_disproven(info) else "" if is_good(info) else outcome
+    return _doubt(info) or ("" if is_good(info) else outcome)
 
 
 def _parsed(name: str) -> SetName:

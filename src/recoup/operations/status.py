@@ -81,7 +81,10 @@ def report(
         problems += _conditions.of_repository(status, state.infos, limits, now)
     infos = [info for state in states for info in state.own]
     problems += _conditions.of_stack(known, limits, infos, now)
-    problems = sorted((*problems, *further), key=lambda problem: problem.level != "critical")
+    once: dict[str, Problem] = {}
+    for problem in (*problems, *further):
+        once.setdefault(problem.key, problem)
+    problems = sorted(once.values(), key=lambda problem: problem.level != "critical")
     last = newest(infos)
     outcome = "" if last is None else last.manifest.outcome if last.manifest else "unreadable"
     name = last.name if last else ""

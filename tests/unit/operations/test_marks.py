@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recoup.errors import UsageError
-from recoup.model.marks import standing
+from recoup.model.marks import Mark, standing
 from recoup.model.names import SetName
 from recoup.operations import marks
 from recoup.repository._base import Repository
@@ -63,3 +63,18 @@ def test_only_a_suspicious_set_can_be_accepted(repository: Repository, name: Set
     with pytest.raises(UsageError, match="is complete; only a suspicious set"):
         marks.accept(repository, name, NOW)
     assert not standing(repository.marks(name), NOW).accepted
+
+
+def test_damage_lasts_until_all_bytes_are_sound_again() -> None:
+    def found(*proofs: tuple[str, bool, bool]) -> bool:
+        marks = (
+            Mark("proof", NOW + timedelta(hours=number), "", {"level": level, "passed": passed, "whole": whole})
+            for number, (level, passed, whole) in enumerate(proofs)
+        )
+        return standing(marks, NOW + timedelta(days=1)).damaged is not None
+
+    assert found(("verify", False, False))
+    assert found(("verify", False, True), ("verify", True, False), ("drill", True, False))
+    assert not found(("verify", False, True), ("verify", True, True))
+    assert not found(("verify", False, True), ("drill", True, True))
+    assert not found(("verify", True, True), ("drill", False, True))

@@ -163,12 +163,13 @@ def test_a_suspicious_set_counts_once_it_is_accepted(place: Place) -> None:
     assert [row.set for row in place.plan(Rules(last=1)).removed] == [str(good)]
 
 
-def test_a_set_that_did_not_restore_in_a_drill_pushes_no_other_out(place: Place) -> None:
+@pytest.mark.parametrize(("level", "reason"), [("drill", "its drill failed"), ("verify", "verify found damage")])
+def test_a_set_that_does_not_restore_or_is_damaged_pushes_no_other_out(place: Place, level: str, reason: str) -> None:
     restorable, broken = place.add(2), place.add(1)
-    place.repository.mark(broken, Mark("proof", NOW, "host", {"level": "drill", "passed": False}))
+    place.repository.mark(broken, Mark("proof", NOW, "host", {"level": level, "passed": False}))
     plan = place.plan(Rules(last=1))
     assert [row.keep for row in plan.rows] == [True, True]
-    assert plan.rows[1].reasons == ("its drill failed, but nothing newer is complete",)
+    assert plan.rows[1].reasons == (f"{reason}, but nothing newer is complete",)
     with pytest.raises(RefusedError):
         prune.plan(place.repository, Rules(last=5), NOW, wanted_bytes=1).require_enough()
     newest = place.add(0)

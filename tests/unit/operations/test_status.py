@@ -117,6 +117,13 @@ def test_a_set_whose_drill_failed_is_critical() -> None:
     assert keys(seen([a_set(HOUR, standing=Standing(failed_proof=NOW))])) == {"failed-drill:local:chat": "critical"}
 
 
+def test_damage_that_a_verify_found_on_whatever_machine_is_critical_and_told_once() -> None:
+    infos = [*daily(1, 1), a_set(MINUTE, {"chat": record(1)}, standing=Standing(damaged=NOW))]
+    found = seen(infos, known=Known((a_run(MINUTE, 4, "verify"),)))
+    assert keys(found) == keys(seen(infos)) == {"failed-verify:local:": "critical"}
+    assert infos[-1].name in found.problems[0].sentence
+
+
 def test_the_gravest_problem_comes_first() -> None:
     infos = [a_set(30 * HOUR, {"chat": record(), "logs": record()}, standing=Standing(failed_proof=NOW))]
     levels = [problem.level for problem in seen(infos, configured=("chat", "logs")).problems]
