@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from recoup.errors import ConfigError, InterruptedRunError, UsageError
+from recoup.errors import ConfigError, ExitCode, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -75,7 +75,7 @@ def serve(
     *,
     until_done: bool = False,
     beside: "AbstractContextManager[None]" = _NOTHING,
-) -> list[int]:
+) -> ExitCode:
     """Runs the schedule of a session's stack.
 
     Args:
@@ -86,7 +86,7 @@ def serve(
         beside: entered while the schedule is run.
 
     Returns:
-        The exit codes of its jobs.
+        That of the first job that did not end well.
 
     Raises:
         LockedError: something else runs it.
@@ -114,7 +114,7 @@ def serve(
         daemon = Daemon(loop, starter, ServiceManager(), functools.partial(_again, now), clock, emit, grace)
         if daemon.serve(signals, until_done=until_done) and until_done:
             raise InterruptedRunError("ended before everything that is due was done", "The next tick makes up for it.")
-    return loop.codes
+    return loop.exit_code
 
 
 def _tell(now: "Session", news: "News") -> None:

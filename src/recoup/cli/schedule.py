@@ -65,13 +65,12 @@ def tick(
     did not end well; 0 when nothing was due.
     """
     from recoup.cli import _scheduling
-    from recoup.scheduler.loop import worst
 
     now = session(context)
     if now.dry_run:
         return _due(now)
     try:
-        return worst(_scheduling.serve(now, "recoup schedule tick", grace, until_done=True))
+        return _scheduling.serve(now, "recoup schedule tick", grace, until_done=True)
     except LockedError:
         return ExitCode.OK
 

@@ -3,7 +3,8 @@
 What runs a job, what time it is, where rows are kept and who is told are handed in; the caller waits between two steps.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,6 +21,8 @@ BEAT = 60.0
 """Seconds after which the loop notes again that it is alive; nobody should wait longer between two steps."""
 
 _ORPHAN = 5.0  # seconds between two looks at a job that a dead process began: its end wakes nobody
+_INTERRUPTED = (ExitCode.INTERRUPTED, -signal.SIGTERM, -signal.SIGINT)
+_TOGETHER = 30.0  # seconds between the signals of one and the same end
 _RETRY = 30.0  # seconds until a job that could not be started is tried again
 
 
@@ -81,8 +84,11 @@ class Loop:
         self._stopping = False
         self._beaten = datetime.min.replace(tzinfo=clock.now().tzinfo)
         self._not_before = self._beaten
-        self.codes: list[int] = []
-        """What the runs that ended since the beginning returned."""
+        self._ended: tuple[str, int, float] | None = (
+            None  # the last job, what it returned, and when on the monotonic clock
+        )
+        self._refused = ""
+        self._failure = 0
 
     # --- for the caller ---------------------------------------------------------------------------------------------
 
@@ -128,15 +134,27 @@ class Loop:
         self._jobs = {job.name: job for job in jobs}
 
     def stop(self) -> None:
-        """Begins no job any more, and asks the running one to end. From here on an error of the memory is only told."""
+        """Begins no job any more, and asks the running one to end. From here on an error of the memory is only told.
+
+        A machine that goes down tells everybody at once: a job that was interrupted a moment before belongs to it.
+        """
         self._stopping, self._strict = True, False
         if self._run is not None and self._run[1] is not None:
             self._run[1].terminate()
+        elif self._ended is not None and self._ended[1] in _INTERRUPTED:
+            name, code, when = self._ended
+            if name in self._rows and self._clock.monotonic() - when < _TOGETHER:
+                self._broken(name, code)
 
     def kill(self) -> None:
         """Ends the running job at once."""
         if self._run is not None and self._run[1] is not None:
             self._run[1].kill()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """That of the first job that did not end well since the beginning; 1 where it was killed or returned something else."""
+        return ExitCode(self._failure) if self._failure in set(ExitCode) else ExitCode.FAILED
 
     @property
     def busy(self) -> bool:
@@ -187,7 +205,8 @@ class Loop:
         if code is None:
             return
         self._run = None
-        self.codes.append(code)
+        self._failure = self._failure or code
+        self._ended = (name, code, self._clock.monotonic())
         if self._stopping and code != 0:
             self._broken(name, code)
         else:
@@ -232,8 +251,9 @@ class Loop:
             if isinstance(error, StateError):
                 raise
             self._keep(now)
-            self._tell("job_not_started", f"{row.name} cannot be started: {error.message}", Level.ERROR, job=row.name)
+            self._tell_refusal(f"{row.name} cannot be started: {error.message}", row.name)
             return
+        self._refused = ""
         self._run = (row.name, run)
         due = (row.pending or now).isoformat()
         self._tell("job_started", f"{row.name} begins", Level.INFO, job=row.name, due=due)
@@ -279,16 +299,16 @@ class Loop:
             "job_interrupted", f"{name} was interrupted; {then}", Level.WARNING, job=name, again=bool(row.pending)
         )
 
+    def _tell_refusal(self, message: str, name: str) -> None:
+        """Tells why a job could not be started, once for each reason."""
+        if message != self._refused:
+            self._refused = message
+            self._tell("job_not_started", message, Level.ERROR, job=name)
+
     def _tell_end(self, row: Row, code: int) -> None:
         seconds = (row.finished - row.started).total_seconds() if row.finished and row.started else 0.0
-        how = (
-            "ended well"
-            if code == 0
-            else f"ended with exit code {code}"
-            if code > 0
-            else f"was ended by signal {-code}"
-        )
-        level = Level.INFO if code == 0 else Level.ERROR
+        how = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+        how, level = (how, Level.ERROR) if code else ("ended well", Level.INFO)
         self._tell("job_finished", f"{row.name} {how}", level, job=row.name, exit_code=code, seconds=round(seconds, 1))
 
     def _tell_missed(self, job: Job, missed: Missed) -> None:
@@ -298,13 +318,8 @@ class Loop:
             "running": "it is left out, since its last run is not yet through",
             "waiting": "it is left out, since its last run has not yet begun",
         }[missed.reason]
-        then = (
-            "; it runs once for all of them"
-            if missed.made_up and missed.count > 1
-            else "; it runs now"
-            if missed.made_up
-            else ""
-        )
+        now = "; it runs now" if missed.count == 1 else "; it runs once for all of them"
+        then = now if missed.made_up else ""
         message = f"{job.name} was due {count}, last at {missed.newest:%Y-%m-%d %H:%M} UTC: {why}{then}"
         fields = {"count": missed.count, "newest": missed.newest.isoformat(), "reason": missed.reason}
         self._tell("job_missed", message, Level.WARNING, job=job.name, made_up=missed.made_up, **fields)
@@ -325,9 +340,3 @@ class Loop:
 
     def _tell(self, name: str, message: str, level: Level, **fields: object) -> None:
         self._emit(Event(name, self._clock.now(), message, level, fields=fields))
-
-
-def worst(codes: Iterable[int]) -> ExitCode:
-    """What a process returns that ran several jobs: the first code that is not 0; 1 for a signal or an unknown one."""
-    code = next((code for code in codes if code != 0), 0)
-    return ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED

@@ -128,7 +128,7 @@ def test_a_tick_ends_when_nothing_waits_any_more_and_takes_what_becomes_due_mean
     service = Service(lock, BACKUP, PRUNE, takes=timedelta(minutes=61))
     service.serve(until_done=True)
     assert [work.job.name for work in service.simulation.works] == ["backup", "prune"]
-    assert service.simulation.loop.codes == [0, 0]
+    assert service.simulation.loop.exit_code == 0
     assert not service.told_to_end
     assert not {"schedule_started", "schedule_ended"} & set(service.names)
 
