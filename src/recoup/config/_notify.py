@@ -86,3 +86,19 @@ def twins(options: "Sequence[NotifyOptions]", found: Node | None) -> list[Fault]
     twice = {name for name in names if name is not None and names.count(name) > 1}
     advice = "Give each entry a name of its own."
     return [Fault(place, ("notify",), f"has two entries of the name {name}", advice) for name in sorted(twice) if place]
+
+
+def strangers(found: Node | None, sources: frozenset[str]) -> Iterator[Fault]:
+    """Faults for sources that an entry names and that there are not: its check would wait for a run that never comes.
+
+    Args:
+        found: what `notify` has; None without it.
+        sources: names of all sources, also of those that have mistakes of their own.
+    """
+    for index, entry in enumerate(found.value if found is not None and isinstance(found.value, tuple) else ()):
+        named = child(entry, "sources")
+        for node in named.value if named is not None and isinstance(named.value, tuple) else ():
+            if isinstance(node.value, str) and node.value not in sources:
+                advice = _faults.unknown_word(node.value, sorted(sources)) if sources else "There is no source at all."
+                place = ("notify", index, "sources")
+                yield Fault(node.place, place, f"names {node.value}, which is no configured source", advice)

@@ -166,7 +166,8 @@ class _Loading:
             if options is not None:
                 sources[name] = options
         tree = self._storages(tree, secrets, warnings)
-        notify = self._notify(child(tree, "notify"), secrets, warnings, faults)
+        notified = child(tree, "notify")
+        notify = self._notify(notified, secrets, warnings, faults)
         rest = tree.with_entries({key: entry for key, entry in tree.entries.items() if key not in _BY_PLUGS})
         settings = _validated(Settings, rest, (), faults, extra_keys=_BY_PLUGS)
         for repository in settings.repositories.values() if settings else ():
@@ -176,6 +177,7 @@ class _Loading:
             named = frozenset(found.entries if found else ())
             faults += _schedule.faults(settings.schedule, child(tree, "schedule"), named, settings.repositories)
             faults += _watch.faults(settings.watch, child(tree, "watch"), named)
+            faults += _notify.strangers(notified, named)
         faults.sort(key=lambda fault: (fault.origin.name, fault.origin.line, fault.origin.column))
         _faults.raise_all(faults, Masker(secrets))
         if settings is None:

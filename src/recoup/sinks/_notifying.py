@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from recoup.errors import RefusedError
 from recoup.model.durations import Duration
+from recoup.model.event_names import is_some
 from recoup.model.events import Event, Level
 from recoup.system.host import is_this_machine
 
@@ -35,6 +36,12 @@ _LONG = 20  # characters from which it is one without a digit, too
 
 class NotSentError(OSError):
     """The other side did not take an event. The text has no secret and says what to look at."""
+
+
+def _some_event(pattern: str) -> str:
+    if not is_some(pattern):
+        raise ValueError("it is neither an event nor a pattern of some; docs/reference/events.md lists them")
+    return pattern
 
 
 class NotifyOptions(BaseModel):
@@ -87,8 +94,9 @@ class ToldOptions(NotifyOptions):
         None,
         description="What is less grave is left out. `warning` by default; where `events` says which events, `info`.",
     )
-    events: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z*?_]+$")], ...] = Field(
+    events: tuple[Annotated[str, AfterValidator(_some_event)], ...] = Field(
         ("problem_*",),
+        min_length=1,
         description="The events that are told, by name or pattern, as `docs/reference/events.md` lists them. By default what is "
         "wrong: once when it begins, again after each `remind`, and once when it is over.",
     )

@@ -8,6 +8,7 @@ import pytest
 from recoup.config import explain, loading, schema
 from recoup.config.loading import Loaded
 from recoup.errors import ConfigError
+from recoup.sinks._notifying import ToldOptions
 
 HEAD = "version: 1\nstack: shop\nnotify:\n"
 
@@ -40,6 +41,9 @@ def mistake(folder: Path, *lines: str) -> str:
         ("{kind: prometheus, path: recoup.txt}", "does not end in .prom"),
         ("{kind: healthchecks, url: 'http://h', runs: [restore]}", "`notify.0.runs.0` is the text 'restore'"),
         ("{kind: webhook, name: 'a b', url: 'http://h/x'}", "a name of at most 64"),
+        ("{kind: webhook, url: 'http://h/x', events: [problem_begun]}", "neither an event nor a pattern of some"),
+        ("{kind: webhook, url: 'http://h/x', events: []}", "`notify.0.events`"),
+        ("{kind: healthchecks, url: 'http://h', sources: [dbb]}", "names dbb, which is no configured source"),
         ("just a text", "`notify.0.kind` is missing"),
     ],
 )
@@ -90,3 +94,11 @@ def test_the_schema_knows_the_entries(tmp_path: Path) -> None:
 def test_nothing_is_told_to_nobody_by_default(tmp_path: Path) -> None:
     (tmp_path / "recoup.yaml").write_text("version: 1\nstack: shop\n")
     assert loading.load([Path("recoup.yaml")], (), {}, tmp_path).notify == {}
+
+
+@pytest.mark.parametrize("pattern", ["problem_*", "*", "backup_created", "item_suspicious", "item_?*"])
+def test_events_are_meant_by_name_and_by_pattern(tmp_path: Path, pattern: str) -> None:
+    loaded = load(tmp_path, f"{{kind: webhook, url: 'http://h/x', events: ['{pattern}']}}")
+    [entry] = loaded.notify.values()
+    assert isinstance(entry, ToldOptions)
+    assert entry.events == (pattern,)
