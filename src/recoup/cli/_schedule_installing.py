@@ -54,6 +54,7 @@ def install(
     was installed before for the same stack goes away.
     """
     from recoup.scheduler import installing
+    from recoup.scheduler.state import given_up
 
     now = session(context)
     if cron == systemd:
@@ -70,6 +71,7 @@ def install(
     if not how.user and planned.plan.changes:
         now.confirm("Change this machine so?")
     installing.install(planned)
+    given_up(loaded.settings.stack)  # what was installed before may have been another configuration's
     now.result("install", {"schedule": [step.name for step in planned.plan.steps if step.act != "remove"]})
     done = "was there already" if not planned.plan.changes else "is installed"
     working = planned.is_live or how.by == "cron"

@@ -90,16 +90,19 @@ def serve(
 
     Raises:
         LockedError: something else runs it.
+        ConfigError: another configuration whose stack has the same name is run.
         InterruptedRunError: it was to run until everything is done, and was told to end.
     """
     from recoup.scheduler._starting import Starter, job_lock, schedule_lock
     from recoup.scheduler.daemon import Daemon, waker
     from recoup.scheduler.loop import Loop
-    from recoup.scheduler.state import StackMemory
+    from recoup.scheduler.state import StackMemory, given_up
     from recoup.system.clock import SystemClock
     from recoup.system.service_manager import ServiceManager
+    from recoup.system.statefile import StateError
 
     jobs, stack, clock = jobs_of(now.stack), now.stack.settings.stack, SystemClock()
+    _require_the_only_one(now.stack, clock.now())
     grace = GRACE if grace is None else grace
     starter = Starter(command(now), job_lock(stack))
     said = f"`{who}`, process {os.getpid()}, since {clock.now():%Y-%m-%d %H:%M:%S} UTC"
@@ -110,11 +113,33 @@ def serve(
         waker() as signals,
     ):
         emit = functools.partial(_tell, now)
-        loop = Loop(jobs, StackMemory(stack), starter, job_lock(stack), clock, emit, strict=until_done)
+        loop = Loop(jobs, StackMemory(stack, now.stack.files), starter, job_lock(stack), clock, emit, strict=until_done)
         daemon = Daemon(loop, starter, ServiceManager(), functools.partial(_again, now), clock, emit, grace)
         if daemon.serve(signals, until_done=until_done) and until_done:
             raise InterruptedRunError("ended before everything that is due was done", "The next tick makes up for it.")
+        if not until_done:
+            with contextlib.suppress(StateError):
+                given_up(stack)
     return loop.exit_code
+
+
+def _require_the_only_one(stack: "Stack", moment: datetime) -> None:
+    """Raises ConfigError when the schedule of another configuration is run under the same name."""
+    from recoup.model.names import shown
+    from recoup.scheduler.state import another
+    from recoup.system.statefile import StateError
+
+    name = stack.settings.stack
+    try:
+        others = another(name, stack.files, moment)
+    except StateError:
+        return  # which the schedule itself tells, or ends by
+    if others:
+        raise ConfigError(
+            f"the schedule of {name} is run from another configuration: {', '.join(map(shown, others))}",
+            "Two stacks of one name would forget each other's jobs: give this one another `stack`. If it is to take the "
+            "other's place, end that one; five minutes later, or when its file is gone, this one runs.",
+        )
 
 
 def _tell(now: "Session", news: "News") -> None:

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from recoup.model.schedule import JobState
@@ -14,7 +15,11 @@ from recoup.system.statefile import remembered, state_path
 _TABLES = """\
 CREATE TABLE IF NOT EXISTS schedule_jobs (name TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS schedule_alive (one INTEGER PRIMARY KEY CHECK (one = 1), at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS schedule_files (one INTEGER PRIMARY KEY CHECK (one = 1), files TEXT NOT NULL);
 """
+_LEFT_BEHIND = timedelta(minutes=5)
+"""When nobody looked at a schedule for so long, another configuration may take its place."""
+
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 _TIMES = frozenset(("anchor", "settled", "pending", "due", "started", "finished"))
 
@@ -42,10 +47,11 @@ class StackMemory:
 
     Args:
         stack: its name.
+        files: the configuration that the schedule is from.
     """
 
-    def __init__(self, stack: str) -> None:
-        self._stack = stack
+    def __init__(self, stack: str, files: Sequence[Path] = ()) -> None:
+        self._stack, self._files = stack, _identity(files)
 
     def read(self) -> dict[str, Row]:
         """All rows by the jobs' names.
@@ -68,6 +74,7 @@ class StackMemory:
             saved = [(row.name, _text(row)) for row in rows]
             memory.executemany("INSERT OR REPLACE INTO schedule_jobs VALUES (?, ?)", saved)
             memory.execute("INSERT OR REPLACE INTO schedule_alive VALUES (1, ?)", (alive.isoformat(),))
+            memory.execute("INSERT OR REPLACE INTO schedule_files VALUES (1, ?)", (self._files,))
 
 
 def alive(stack: str) -> datetime | None:
@@ -84,6 +91,47 @@ def alive(stack: str) -> datetime | None:
     with remembered(stack, _TABLES) as memory:
         found = memory.execute("SELECT at FROM schedule_alive").fetchone()
     return datetime.fromisoformat(found["at"]) if found else None
+
+
+def another(stack: str, files: Sequence[Path], now: datetime) -> tuple[str, ...]:
+    """The configuration that a schedule of this stack is run from, when it is another one that is there and was looked at in
+    the last minutes; else nothing. Two that have one name would forget each other's jobs.
+
+    Args:
+        stack: the stack's name.
+        files: the configuration at hand.
+        now: the present moment.
+
+    Raises:
+        StateError: what is remembered cannot be read.
+    """
+    seen = alive(stack)
+    if seen is None or abs(now - seen) > _LEFT_BEHIND:
+        return ()
+    with remembered(stack, _TABLES) as memory:
+        found = memory.execute("SELECT files FROM schedule_files").fetchone()
+    if found is None or found["files"] == _identity(files):
+        return ()
+    others = tuple(json.loads(found["files"]))
+    return others if all(Path(other).exists() for other in others) else ()
+
+
+def given_up(stack: str) -> None:
+    """Notes that no configuration's schedule is run any more, so that another one's may be at once.
+
+    Args:
+        stack: the stack's name.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    if state_path(stack).exists():
+        with remembered(stack, _TABLES) as memory:
+            memory.execute("DELETE FROM schedule_files")
+
+
+def _identity(files: Sequence[Path]) -> str:
+    return json.dumps([str(file.resolve()) for file in files])
 
 
 def job_states(stack: str, jobs: Sequence[Job], now: datetime) -> tuple[JobState, ...]:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -211,6 +212,20 @@ def test_a_job_is_done_though_nobody_listens_any_more(fresh: Path, tmp_path: Pat
     os.close(writing)
     assert tick.returncode == 0
     assert len(sets(fresh)) == 1
+
+
+def test_two_configurations_of_one_stack_name_do_not_silently_forget_each_others_jobs(
+    fresh: Path, inside: Recoup
+) -> None:
+    twin = fresh.with_name("twin")
+    shutil.copytree(scheduled(fresh, NEVER), twin)
+    assert inside(fresh, "schedule", "tick").returncode == 0
+    for verb in ("schedule tick", "daemon"):
+        refused = inside(twin, *verb.split())
+        assert refused.returncode == 2, refused.stderr
+        assert f"the schedule of small is run from another configuration: {fresh}/recoup.yaml" in refused.stderr
+    (fresh / "recoup.yaml").unlink()
+    assert inside(twin, "schedule", "tick").returncode == 0
 
 
 def test_a_tick_that_overlaps_with_another_one_ends_at_once_and_one_that_is_stopped_says_so(

@@ -9,7 +9,7 @@ import pytest
 
 from recoup.scheduler._jobs import Job, Row
 from recoup.scheduler._starting import job_lock
-from recoup.scheduler.state import StackMemory, alive, job_states
+from recoup.scheduler.state import StackMemory, alive, another, given_up, job_states
 from recoup.system.statefile import remembered, state_path
 
 NOW = datetime(2026, 11, 21, 17, 30, tzinfo=UTC)
@@ -49,6 +49,19 @@ def test_a_stack_without_memory_has_none_and_none_is_made() -> None:
     (known,) = job_states("shop", [JOB], NOW)
     assert (known.started, known.next_due, known.missed) == (None, datetime(2026, 11, 22, 2, tzinfo=UTC), 0)
     assert not state_path("shop").exists()
+
+
+def test_another_configuration_takes_over_only_what_was_given_up(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.touch()
+    soon, later = NOW + timedelta(minutes=4), NOW + timedelta(minutes=6)
+    assert another("shop", [two], NOW) == ()
+    StackMemory("shop", [one]).write([ROW], [], NOW)
+    assert another("shop", [one], soon) == ()
+    assert another("shop", [two], soon) == another("shop", [one, two], soon) == (str(one),)
+    assert another("shop", [two], later) == ()
+    given_up("shop")
+    assert another("shop", [two], soon) == ()
 
 
 def test_the_state_of_a_job_says_when_it_is_next_due_and_how_it_ended() -> None:
