@@ -142,9 +142,14 @@ class WatchedStack(OpenedStack):
         """What is to be said of this machine."""
         from recoup.operations import _machine
         from recoup.scheduler.active import entries
+        from recoup.sinks._opening import receivers
         from recoup.system.statefile import StateError, state_path
 
         yield from _machine.of_places(self._places)
+        allowed = self.settings.allow_remote
+        yield from _machine.of_receivers(
+            receivers(self._loaded.notify, self._loaded.base, self.masker, allow_remote=allowed)
+        )
         stack, known = self.remembered_as, self._known
         if not stack:
             return

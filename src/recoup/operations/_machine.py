@@ -1,16 +1,17 @@
 """What `doctor` says of this machine: the schedule and what calls it, the last runs, and what is remembered of them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, RecoupError
 from recoup.model.reports import VerbRun
 from recoup.operations import _conditions
 from recoup.operations._conditions import Known
 from recoup.operations.doctor import Finding, Severity
 from recoup.scheduler.active import Entry
+from recoup.sinks._telling import Receiver
 from recoup.system.filesystem import free_bytes
 
 
@@ -48,6 +49,23 @@ def of_places(places: Mapping[str, Path]) -> Iterator[Finding]:
             yield Finding(severity, what, message, "Correct the path, or its rights.")
         else:
             yield Finding("ok", what, f"{folder} can be written, {free_bytes(there):,} bytes are free")
+
+
+def of_receivers(receivers: Iterable[Receiver]) -> Iterator[Finding]:
+    """Whether whom `notify` names can be told at all; nothing is sent.
+
+    Args:
+        receivers: whom it names.
+    """
+    for one in receivers:
+        subject = f"notify {one.name}"
+        try:
+            one.connect().close()
+            one.options.require_usable()
+        except RecoupError as error:
+            yield Finding("warning", subject, f"no notice can arrive: {error.message}", error.hint)
+        else:
+            yield Finding("ok", subject, f"can be used; `recoup notify test {one.name}` tries it")
 
 
 def _of_entries(entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -73,6 +73,13 @@ class NotifyOptions(BaseModel):
             RefusedError: it is not this machine, or may not be, and `allow_remote` is off.
         """
 
+    def require_usable(self) -> None:
+        """Looks, without sending anything, for what would keep every notice from arriving.
+
+        Raises:
+            RecoupError: there is something. The text has no secret.
+        """
+
     def secrets(self) -> Iterator[str]:
         """What must never be shown: the URL, and the parts of it that open something by themselves."""
         for name in type(self).model_fields:

@@ -26,6 +26,7 @@ FIELDS = ("event", "host", "hint", "level", "message", "repository", "set", "sin
 _HERE = {"mailto", "mailtos", "json", "jsons", "xml", "xmls", "form", "forms"}
 """The kinds of URL in which a host stands where one stands, so that it can be told whether it is this machine."""
 
+_UNKNOWN = "its URL is none that Apprise knows, or something that it needs is missing in it"
 _LONGEST_TITLE = 200  # characters
 _WORDS = {
     "problem_began": "problem",
@@ -87,6 +88,13 @@ class Options(ToldOptions):
         if parts.scheme in ("mailto", "mailtos"):
             host = parse_qs(parts.query).get("smtp", [host])[0]
         require_host(host if parts.scheme.lower() in _HERE else "", "`url`", allow_remote=allow_remote)
+
+    def require_usable(self) -> None:
+        """Looks whether Apprise knows the URL."""
+        from apprise import Apprise
+
+        if Apprise.instantiate(self.url.get_secret_value(), asset=_asset()) is None:
+            raise ConfigError(_UNKNOWN, "Look at its spelling, and at Apprise's wiki.")
 
 
 def rendered(template: Template, event: Event, masker: Masker) -> tuple[str, str]:
@@ -165,7 +173,7 @@ class _Apprise:
 
         service = Apprise.instantiate(self._options.url.get_secret_value(), asset=_asset())
         if service is None:
-            raise NotSentError("its URL is none that Apprise knows, or something that it needs is missing in it")
+            raise NotSentError(_UNKNOWN)
         service.socket_connect_timeout = min(service.socket_connect_timeout, LONGEST_WAIT)
         service.socket_read_timeout = min(service.socket_read_timeout, LONGEST_WAIT)
         return service

@@ -4,12 +4,13 @@ The file's name ends in `.prom`; it is written beside and renamed, so that it is
 (0644), since node_exporter is another user (https://github.com/prometheus/node_exporter#textfile-collector).
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
-from recoup.errors import RecoupError
+from recoup.errors import ConfigError, RecoupError
 from recoup.model.events import Event, News
 from recoup.model.secrets import Masker
 from recoup.sinks import _measures
@@ -37,6 +38,13 @@ class Options(NotifyOptions):
     def beside(self, base: Path) -> Self:
         """The same settings with an absolute path."""
         return self.model_copy(update={"path": base / self.path})
+
+    def require_usable(self) -> None:
+        """Looks whether the folder is there and can be written."""
+        folder = self.path.parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            what = "may not be written to" if folder.is_dir() else "is not there"
+            raise ConfigError(f"{folder} {what}", "Make the folder, or correct `path` or the rights.")
 
     def wants(self, event: Event) -> bool:
         """Whether numbers may have changed."""

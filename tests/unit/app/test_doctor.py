@@ -55,6 +55,22 @@ def test_a_folder_that_others_may_write_to_is_a_warning(stack: recoup.Stack, tmp
     assert report.exit_code == ExitCode.OK
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # one of Apprise's services
+def test_whom_no_notice_can_reach_is_told_before_one_is_needed(stack: recoup.Stack, tmp_path: Path) -> None:
+    entries = [
+        "{kind: apprise, url: 'nosuch://token-1234567@host'}",
+        "{kind: prometheus, path: missing/it.prom}",
+        "{kind: webhook, url: 'http://127.0.0.1/'}",
+    ]
+    (tmp_path / "recoup.yaml").write_text(f"{CONFIG}notify: [{', '.join(entries)}]\n")
+    report = recoup.open(tmp_path / "recoup.yaml", environ={}, cwd=tmp_path).doctor()
+    found = {one.subject: (one.severity, one.message) for one in report.findings if one.subject.startswith("notify")}
+    assert [severity for severity, _ in found.values()] == ["warning", "warning", "ok"]
+    assert "none that Apprise knows" in found["notify apprise"][1]
+    assert "token" not in str(report)
+    assert f"{tmp_path / 'missing'} is not there" in found["notify prometheus"][1]
+
+
 @pytest.mark.requirement("CI-15")
 def test_folders_that_the_configuration_names_are_looked_at(tmp_path: Path, stack: recoup.Stack) -> None:
     (tmp_path / "recoup.yaml").write_text(f"{CONFIG}staging: spool/deep\nevents: {{log: chat.db/log}}\n")
