@@ -19,14 +19,14 @@ from recoup.model.part import Attributes, Member, Part, StreamPart, TreePart
 from recoup.repository._base import Repository, SetWriter, Subset
 
 NOW = datetime(2026, 11, 21, 2, 0, 0, 123_456, tzinfo=UTC)
-LARGE = hashlib.shake_256(b"recoup").digest(6_000_000)
-"""Bytes that do not compress, more than any buffer."""
+LARGE = hashlib.shake_256(b"recoup").digest(4_400_000)
+"""Bytes that do not compress, more than any buffer, and enough to be hashed in a thread."""
 
 FILES = {
     "CURRENT": b"snapshot-2",
     "empty": b"",
     "deep/er/large.bin": LARGE,
-    "zeros": bytes(3_000_000),
+    "zeros": bytes(1_200_000),
     "\udcff\udcfe not utf-8": b"odd name",
     "new\nline \\ back": b"odder name",
 }
