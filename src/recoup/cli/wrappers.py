@@ -87,7 +87,10 @@ def remove(
     plan = plan_removal(stack, WRAPPERS, present_account(), also=also, within=within, force=force)
     if not plan.steps and not plan.gone:
         now.result("remove", {"removed": [], "left": []})
-        now.show(f"No scripts of {stack} are installed{'' if folder is None else f' in {folder}'}.")
+        if folder is None:
+            now.show(f"No scripts of {stack} are known of. `recoup wrappers remove DIR` looks for them in a folder.")
+        else:
+            now.show(f"No scripts of {stack} are in {folder}.")
         return ExitCode.OK
     show_plan(now, plan, "wrappers")
     if now.dry_run:

@@ -102,6 +102,24 @@ class CrontabBlock:
         _write(with_block(_table(), self.stack, b""))
 
 
+def found_for(account: str, stack: str) -> tuple[str, ...]:
+    """The name of our lines in the crontab of the account that runs this, whoever recorded them; nothing where none are, or none
+    can be.
+
+    Args:
+        account: its name.
+        stack: whose lines.
+
+    Raises:
+        RecoupError: there are marks of ours that do not fit together.
+    """
+    try:
+        table = output(["crontab", "-l"])
+    except ProgramFailedError:  # no cron, no crontab, or none allowed
+        return ()
+    return () if block_in(table, stack) is None else (f"{PREFIX}{account}",)
+
+
 def _table() -> bytes:
     """The account's crontab; empty when it has none."""
     try:

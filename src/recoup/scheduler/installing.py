@@ -11,7 +11,7 @@ from typing import Literal
 
 from recoup.errors import RefusedError, UsageError
 from recoup.scheduler import _systemd, units
-from recoup.scheduler._crontab import CrontabBlock
+from recoup.scheduler._crontab import CrontabBlock, found_for
 from recoup.scheduler._installed import SCHEDULE
 from recoup.scheduler.placing import Place, Plan, Step, carry_out, found_in, plan_install, plan_removal
 from recoup.system.markedfiles import MarkedFile
@@ -184,7 +184,7 @@ def planned(
     Raises:
         RefusedError: something is in the way that is not ours, or cron is not installed.
     """
-    others = found_in(_folders(how.root, environ), call.stack)
+    others = _unrecorded(how.root, environ, call.stack)
     if how.by == "cron":
         place = _cron_place(call, how)
         plan = plan_install(call.stack, SCHEDULE, [place], present_account(), instead=others, force=force)
@@ -245,13 +245,15 @@ def removal(
         environ: the environment.
         force: also what was changed since.
     """
-    also = found_in(_folders(root, environ), stack)
+    also = _unrecorded(root, environ, stack)
     return plan_removal(stack, SCHEDULE, present_account(), also=also, force=force)
 
 
-def _folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where something of ours may lie, whoever installed it."""
-    return (_below(root, CRON_FOLDER), _below(root, _systemd.SYSTEM_FOLDER), _systemd.user_folder(environ))
+def _unrecorded(root: Path, environ: Mapping[str, str], stack: str) -> tuple[str, ...]:
+    """What of a stack lies in the usual places, whoever installed it: its record may be lost."""
+    folders = (_below(root, CRON_FOLDER), _below(root, _systemd.SYSTEM_FOLDER), _systemd.user_folder(environ))
+    lines = found_for(present_account(), stack) if root == Path("/") else ()
+    return (*found_in(folders, stack), *lines)
 
 
 def remove(plan: Plan, environ: Mapping[str, str] = os.environ) -> None:

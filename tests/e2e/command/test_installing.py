@@ -149,6 +149,17 @@ def test_a_crontab_that_was_ours_alone_goes_with_our_lines(small: Path, programs
     assert not (programs / "table").exists()
 
 
+@pytest.mark.requirement("CI-13")
+def test_the_record_may_be_lost_and_the_lines_in_a_crontab_are_removed_all_the_same(
+    small: Path, programs: Path, inside: Recoup
+) -> None:
+    assert inside(small, "schedule", "install", "--cron", "--user").returncode == 0
+    state_path("small").unlink()
+    done = inside(small, "schedule", "remove", "--yes")
+    assert (done.returncode, "Removed, and looked: crontab of" in done.stdout) == (0, True), done.stderr
+    assert not (programs / "table").exists()
+
+
 @pytest.mark.requirement("SR-6")
 def test_systemd_is_told_what_to_start_and_before_the_files_go_what_to_end(
     small: Path, programs: Path, inside: Recoup, monkeypatch: pytest.MonkeyPatch
