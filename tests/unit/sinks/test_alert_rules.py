@@ -35,6 +35,11 @@ def test_each_rule_says_how_grave_it_is_and_what_a_person_reads(rule: dict[str, 
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
 
 
+def test_a_status_that_never_ran_raises_an_alert_though_its_metric_is_not_there() -> None:
+    [never] = [rule["expr"] for rule in rules() if rule["alert"] == "RecoupStatusNever"]
+    assert never == "recoup_build_info unless on (stack, instance) recoup_status_timestamp_seconds"
+
+
 def test_no_two_rules_have_one_name() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(names) == len(set(names))
