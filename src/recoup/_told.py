@@ -61,7 +61,7 @@ class StackWithNotices(OpenedStack):
         results = {name: tested(known[name], *subject) for name in names or known}
         failed = {name: reason for name, reason in results.items() if reason}
         with contextlib.suppress(StateError):  # a test says itself what it found
-            noted_reached(self.settings.stack, [*(results.keys() - failed)], failed, self._clock.now())
+            noted_reached(self.settings.stack, [*known], [*(results.keys() - failed)], failed, self._clock.now())
         return results
 
     def begin_telling(self, verb: str, sources: Sequence[str] | None = None) -> None:

@@ -131,7 +131,8 @@ class Telling:
         if self._receivers:
             reached = [name for name, one in self._couriers.items() if one.arrived and name not in failed]
             self._remembering(lambda: _notices.note(stack, arrived, now))
-            self._remembering(lambda: noted_reached(stack, reached, failed, now))
+            names = [one.name for one in self._receivers]
+            self._remembering(lambda: noted_reached(stack, names, reached, failed, now))
         return dict(self._failures)
 
     @property
@@ -253,11 +254,14 @@ def _without_echoes(problems: Sequence[Problem], told: Mapping[str, _notices.Tol
     return list(found.values())
 
 
-def noted_reached(stack: str, reached: Sequence[str], failed: Mapping[str, str], now: datetime) -> None:
+def noted_reached(
+    stack: str, names: Sequence[str], reached: Sequence[str], failed: Mapping[str, str], now: datetime
+) -> None:
     """Remembers who could be reached and who could not, for `status` and Prometheus.
 
     Args:
         stack: name of the stack.
+        names: of all receivers; of others, that are no more, no number stays.
         reached: receivers that took all that was sent to them.
         failed: receiver to the reason, without secrets.
         now: the present moment.
@@ -266,10 +270,9 @@ def noted_reached(stack: str, reached: Sequence[str], failed: Mapping[str, str],
         StateError: it cannot be written.
     """
     _notices.note_reached(stack, reached, failed, now)
-    states = [*((name, 0) for name in reached), *((name, 1) for name in failed)]
-    _measures.remember(
-        stack, "notify", [Measure("recoup_notify_failing", one, {"receiver": name}) for name, one in states]
-    )
+    wrong = {problem.key for problem in _notices.failing(stack, names)}
+    states = [Measure("recoup_notify_failing", f"notify:{name}" in wrong, {"receiver": name}) for name in names]
+    _measures.remember(stack, "notify", states, instead=True)
 
 
 def tested(receiver: Receiver, stack: str, host: str, masker: Masker, clock: Clock, limit: float = AT_THE_END) -> str:

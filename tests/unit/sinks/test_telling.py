@@ -145,6 +145,22 @@ def test_who_was_unreachable_stays_so_until_something_has_arrived() -> None:
     assert failing("shop", ["mine"]) == ()
 
 
+def test_prometheus_hears_of_who_is_unreachable_and_of_nobody_who_is_no_more() -> None:
+    clock, inbox = Noon(), Inbox()
+    inbox.closed = True
+
+    def failing_now() -> dict[str, float]:
+        found = (one for one in _measures.recalled("shop") if one.name == "recoup_notify_failing")
+        return {one.labels["receiver"]: one.value for one in found}
+
+    run(bad(problem("db")), clock, receiver(inbox, hooked(), "old"))
+    assert failing_now() == {"old": 1}
+    run(good(), clock, receiver(inbox, hooked(), "old"))
+    assert failing_now() == {"old": 1}
+    run(good(), clock, receiver(inbox, hooked(), "new"))
+    assert failing_now() == {"new": 0}
+
+
 def test_an_end_that_was_lost_is_sent_later() -> None:
     clock, inbox = Noon(), Inbox()
     run(bad(problem("db")), clock, receiver(inbox, hooked()))
