@@ -1097,7 +1097,7 @@ class Stack(StackWithJobs, StackWithNotices):
             repository: a configured one's name, or a path or URL.
         """
         chosen = Stack(self._loaded, repository, self._listener, self._cwd, self._clock)
-        chosen._telling = self._telling  # noqa: SLF001 - another one of us: what happens there is part of the same run
+        chosen._telling = self._telling  # what happens there is part of the same run
         return chosen
 
     @property

@@ -56,7 +56,11 @@ VERBS = (
     Verb("undelete", "delete:undelete", "Take a set back from the trash."),
     Verb("unlock", "unlock:unlock", "Remove the locks of runs that are certainly dead."),
     Verb("recover", "recover:recover", "Put right what killed runs left: restores half done, services left stopped."),
-    Verb("status", "status:status", "Say how old each source's newest good copy is, whether it is proven, and what is wrong."),
+    Verb(
+        "status",
+        "status:status",
+        "Say how old each source's newest good copy is, whether it is proven, and what is wrong.",
+    ),
     Verb("schedule", "schedule:app", "Show what runs when, run what is due, or have cron or systemd call it."),
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
     Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
