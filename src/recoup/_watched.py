@@ -1,5 +1,6 @@
 """A stack that is watched: what is wrong with its backups, and what would stop the next one."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -141,7 +142,7 @@ class WatchedStack(OpenedStack):
     def _machine(self) -> "Iterator[Finding]":
         """What is to be said of this machine."""
         from recoup.operations import _machine
-        from recoup.scheduler.active import entries
+        from recoup.scheduler.active import Entry, entries
         from recoup.sinks._opening import receivers
         from recoup.system.statefile import StateError, state_path
 
@@ -153,12 +154,12 @@ class WatchedStack(OpenedStack):
         stack, known = self.remembered_as, self._known
         if not stack:
             return
-        try:
+        installed: tuple[Entry, ...] = ()
+        put_aside: Path | None = None
+        with contextlib.suppress(StateError):  # which the memory's own finding tells
+            damaged = state_path(stack).with_suffix(".db.damaged")
+            put_aside = damaged if damaged.exists() else None
             installed = entries(stack) if state_path(stack).exists() else ()
-        except StateError:
-            installed = ()  # which the memory's own finding tells
-        damaged = state_path(stack).with_suffix(".db.damaged")
-        put_aside = damaged if damaged.exists() else None
         yield from _machine.findings(known, installed, put_aside, self._clock.now())
 
     @property

@@ -29,8 +29,17 @@ def state_path(stack: str) -> Path:
 
     Args:
         stack: its name, as the configuration allows it.
+
+    Raises:
+        StateError: nobody knows where.
     """
-    return state_folder() / "stacks" / f"{stack}.db"
+    try:
+        return state_folder() / "stacks" / f"{stack}.db"
+    except RuntimeError:  # an account without a home, as in some containers
+        raise StateError(
+            "this account has no home folder, where this machine would remember runs and notices",
+            "Set $XDG_STATE_HOME to a folder that lasts.",
+        ) from None
 
 
 @contextlib.contextmanager

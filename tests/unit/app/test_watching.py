@@ -167,6 +167,19 @@ def test_a_memory_that_cannot_be_written_is_one_warning_and_the_backup_is_good(o
     assert keys(opened().status()) == ["memory"]
 
 
+def test_an_account_without_a_home_can_back_up(
+    opened: Opened, news: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers give any number to whoever runs in them."""
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert opened().backup().exit_code == ExitCode.OK
+    assert "no home" in told(news, "run_not_remembered")[0].message
+    assert "XDG_STATE_HOME" in opened().status().problems[0].sentence
+    assert [one.severity for one in opened().doctor().findings if one.subject == "memory"] == ["warning"]
+
+
 def test_without_a_configuration_nothing_is_remembered(opened: Opened, root: Path) -> None:
     opened("near").backup()
     before = runs("small")
