@@ -43,8 +43,11 @@ def test_without_any_variable_the_file_has_the_values_of_the_server(alone: Citad
 @pytest.mark.requirement("CI-1", "CI-2")
 def test_the_file_is_changed_for_good_and_the_environment_wins_over_it(alone: Citadel) -> None:
     file = alone.config / "backup.yaml"
-    file.write_text(file.read_text().replace("RETENTION_DAYS:-7}", "RETENTION_DAYS:-30}"))
-    assert alone.opened().settings.repositories["local"].keep.within == "30d"
+    written = file.read_text().replace("RETENTION_DAYS:-7}", "RETENTION_DAYS:-30}")
+    file.write_text(written.replace('"${BACKUP_COMPRESSION:-true}"', "false"))
+    local = alone.opened().settings.repositories["local"]
+    assert (local.keep.within, local.compression) == ("30d", "none")
+    file.write_text(written)
     chosen = {"BACKUP_RETENTION_DAYS": "14", "BACKUP_SCHEDULE": "30 1 * * 1-5", "BACKUP_COMPRESSION": "false"}
     settings = alone.opened(environ=chosen).settings
     local = settings.repositories["local"]
