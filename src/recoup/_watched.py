@@ -69,12 +69,25 @@ class WatchedStack(OpenedStack):
                 rules=self._rules_of(name) if self._prunes(name, known) else None,
                 running=any(lock.stack == stack for lock in locks),
                 stack=stack,
+                awaited=self._awaited(name),
             )
         except RecoupError as error:
             return status.RepositoryState(name, failure=error)
         except OSError as error:
             failure = StorageError(f"{error.strerror or error}", "Check its disk and permissions.")
             return status.RepositoryState(name, failure=failure)
+
+    def _awaited(self, name: str) -> "frozenset[str] | None":
+        """The sources that the schedule brings into a repository, with those that it brings nowhere; None when it brings nothing
+        there, so that a repository that was forgotten in it is told.
+        """
+        lines = [line for line in self.settings.schedule if line.run == "backup"]
+        here = [line for line in lines if not line.to or {"all", name} & {*line.to}]
+        if not here or any(line.run == "copy" and name in line.to for line in self.settings.schedule):
+            return None
+        brought = {source for line in here for source in line.sources or self.source_names}
+        elsewhere = {source for line in lines for source in line.sources or self.source_names}
+        return frozenset(brought | ({*self.source_names} - elsewhere))
 
     def _prunes(self, name: str, known: "Known") -> bool:
         """Whether sets are pruned there: after each backup, by the schedule, or by hand."""

@@ -115,6 +115,11 @@ class OfSource:
             if info.manifest and (record := info.manifest.sources.get(self.row.source)):
                 yield info, record
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether any set was asked for it."""
+        return any(self._tries)
+
     def _never(self) -> Iterator[Problem]:
         newest = next((record for _, record in self._tries), None)
         if newest is not None and newest.outcome == "absent":

@@ -31,6 +31,7 @@ class RepositoryState:
         rules: what prune goes by there; None where nobody prunes.
         running: whether a backup is running there now.
         stack: whose sets say something of the sources: others may have sources of the same name. Empty for all.
+        awaited: sources that the schedule brings here, with those that it brings nowhere; None for all.
     """
 
     repository: str
@@ -40,6 +41,11 @@ class RepositoryState:
     rules: Rules | None = None
     running: bool = False
     stack: str = ""
+    awaited: frozenset[str] | None = None
+
+    def awaits(self, source: str) -> bool:
+        """Whether there should be a copy of a source here."""
+        return self.awaited is None or source in self.awaited
 
     @property
     def own(self) -> tuple[SetInfo, ...]:
@@ -157,11 +163,10 @@ def _judged(
     for source in sources:
         row, longest = _row(state.repository, source, newest_first, now), limits.age_of(source)
         recent = sum(1 for info in newest_first if holds(info, source) and _age(info, now) <= longest)
-        row = replace(
-            row, max_age_seconds=longest.total_seconds(), next_due=_next_due(source, jobs), recent_copies=recent
-        )
+        due = _next_due(source, jobs) if state.awaits(source) else None
+        row = replace(row, max_age_seconds=longest.total_seconds(), next_due=due, recent_copies=recent)
         looking = _conditions.OfSource(row, newest_first, limits, state.running, unread)
-        wrong = list(looking.problems())
+        wrong = list(looking.problems()) if state.awaits(source) or looking.was_tried or unread else []
         gravest = min(wrong, key=lambda problem: problem.level != "critical", default=None)
         yield replace(row, problem=gravest.sentence if gravest else ""), wrong
 

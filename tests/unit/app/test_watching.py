@@ -227,6 +227,25 @@ def test_a_schedule_that_nothing_runs_is_told_and_its_lines_say_how_old_a_verify
     assert keys(opened("near").status()) == ["schedule-stopped"]
 
 
+@pytest.mark.requirement("SR-12", "CO-17")
+def test_what_the_schedule_brings_into_another_repository_alone_is_missed_in_none_that_it_brings_other_things_to(
+    opened: Opened, root: Path
+) -> None:
+    lines = "schedule:\n  - {run: backup, to: [near], every: 1d}\n"
+    adds(root, lines)
+    opened().backup(sources=["chat"], to=["far"])
+    opened().backup(to=["near"])
+    assert "never:far:uploads" in keys(opened().status()), "a repository without a line may have been forgotten"
+    adds(root, lines + "  - {run: backup, name: away, sources: [chat], to: [far], every: 1d}\n")
+    found = opened().status()
+    assert keys(found) == ["schedule-stopped"]
+    assert [row.repository for row in found.rows if row.next_due is None and row.source == "uploads"] == ["far"]
+    adds(root, lines.replace("[near]", "[far], sources: [chat]"))
+    shutil.rmtree(root / "far")
+    opened().create_repositories()
+    assert "never:far:chat" in keys(opened().status())
+
+
 @pytest.mark.requirement("CI-9")
 def test_where_prune_runs_only_what_really_grows_fills_the_disk(opened: Opened, root: Path, calendar: Calendar) -> None:
     for _ in range(4):
@@ -323,7 +342,7 @@ def test_what_goes_to_make_room_does_not_wait_in_the_trash(opened: Opened, root:
     assert any("the trash is emptied" in note for note in plan.notes)
     near.prune(plan)
     assert near.repository.trashed() == []
-    assert len(near.sets()) == 2
+    assert len(near.sets()) == 3  # what the trash held was enough
 
 
 def test_less_room_than_was_asked_for_is_no_success(opened: Opened) -> None:
