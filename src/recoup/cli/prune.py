@@ -24,8 +24,8 @@ def prune(
         typer.Option(
             "--free",
             metavar="SIZE",
-            help="Make room at once: remove sets that take this much (20G, 500MB), first what no rule keeps, then the "
-            "oldest. They go for good, and the trash is emptied.",
+            help="Make room at once: remove sets that take this much (20G, 500MB), first what is in the trash, "
+            "then what no rule keeps, then the oldest. They go for good.",
         ),
     ] = None,
 ) -> ExitCode:
@@ -50,18 +50,19 @@ def prune(
             now.show(sentence)
         plan.require_enough()
         removing = [row for row in plan.rows if not row.keep]
-        if not removing:
+        if not removing and not plan.trash_bytes:
             now.show("Nothing to remove.")
         if now.dry_run:
             return ExitCode.OK
-        if removing:
-            now.confirm(f"Remove {_figures.counted(len(removing), 'set')}, {_figures.size(plan.freed_bytes)}?")
+        if removing or plan.trash_bytes:
+            trash = " and empty the trash" if plan.trash_bytes else ""
+            now.confirm(f"Remove {_figures.counted(len(removing), 'set')}{trash}, {_figures.size(plan.freed_bytes)}?")
         with now.news():
             report = now.stack.prune(plan, wait_lock=now.wait_lock)
         code, everything = int(report.exit_code), not (tag or source or free)
         run.ended(outcomes.of_prune(code, now.stack.chosen_repositories, everything=everything))
     now.result("prune", report)
-    if report.removed:
+    if report.removed or plan.trash_bytes:
         now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
     if report.exit_code:
         gained = _figures.size(report.gained_bytes)

@@ -61,6 +61,7 @@ class PrunePlan:
         filters: which sets it looks at; the others stay.
         notes: what a person has to know, one sentence each.
         wanted_bytes: what was asked to be freed at once; 0 for a prune by the rules alone.
+        trash_bytes: what the trash takes, which is emptied first; 0 for a prune by the rules alone.
     """
 
     rows: tuple[Row, ...]
@@ -68,6 +69,7 @@ class PrunePlan:
     filters: Filter
     notes: tuple[str, ...]
     wanted_bytes: int = 0
+    trash_bytes: int = 0
 
     @property
     def removed(self) -> tuple[Row, ...]:
@@ -81,8 +83,8 @@ class PrunePlan:
 
     @property
     def freed_bytes(self) -> int:
-        """What the sets that would go take in the repository."""
-        return sum(row.bytes for row in self.removed)
+        """What the sets that would go, and the trash if it is emptied, take in the repository."""
+        return sum(row.bytes for row in self.removed) + self.trash_bytes
 
     def require_enough(self) -> None:
         """Demands that what was asked to be freed can be.
@@ -92,7 +94,7 @@ class PrunePlan:
         """
         if self.freed_bytes < self.wanted_bytes:
             raise RefusedError(
-                f"{self.wanted_bytes:,} bytes cannot be freed: all sets that may go take {self.freed_bytes:,}. "
+                f"{self.wanted_bytes:,} bytes cannot be freed: all that may go takes {self.freed_bytes:,}. "
                 "Nothing was removed",
                 "Ask for less, unpin sets, or make the disk larger; the newest good copy of each source always stays.",
             )
@@ -100,6 +102,7 @@ class PrunePlan:
 
 _ALL = Filter()
 _LOOKS = 5
+_SHOWN = 3  # names of sets in the trash
 
 
 def plan(
@@ -124,15 +127,21 @@ def plan(
     infos = listing(repository, now, copies=copies)
     candidates = [_candidate(info, filters) for info in infos]
     verdicts: Iterable[Verdict] = judge(candidates, rules, now)
+    trash_bytes = repository.trashed_bytes() if wanted_bytes else 0
     if wanted_bytes:
-        verdicts = freeing(candidates, rules, now, wanted_bytes, lambda name: repository.locked_until(name) is not None)
+        needed = max(0, wanted_bytes - trash_bytes)
+        verdicts = freeing(candidates, rules, now, needed, lambda name: repository.locked_until(name) is not None)
     shown = {info.name: info for info in infos}
     judged = (_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
     rows = tuple(row if row.keep else _unless_locked(row, repository) for row in judged)
     apart = bool(filters) or bool(wanted_bytes)
     adopted = () if apart else tuple(_foreign_row(one, now) for one in foreign.judged(repository, infos, rules, now))
-    notes = (*_notes(rows, rules, now), *_foreign_notes(adopted), *_freeing_notes(repository, wanted_bytes))
-    return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes)
+    notes = (
+        *_notes(rows, rules, now),
+        *_foreign_notes(adopted),
+        *_freeing_notes(repository, wanted_bytes, trash_bytes),
+    )
+    return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes, trash_bytes)
 
 
 def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
@@ -224,11 +233,14 @@ def _foreign_notes(rows: Sequence[Row]) -> Iterable[str]:
         yield "what another tool put there (adopt: true) is removed at once: it cannot be taken back"
 
 
-def _freeing_notes(repository: Repository, wanted_bytes: int) -> Iterable[str]:
+def _freeing_notes(repository: Repository, wanted_bytes: int, trash_bytes: int) -> Iterable[str]:
     if wanted_bytes:
         yield "what goes to make room goes for good, whatever trash_days says"
     if wanted_bytes and (trashed := repository.trashed()):
-        yield f"the trash is emptied, too: {', '.join(map(str, trashed))}"
+        names = ", ".join(map(str, trashed[:_SHOWN])) + (
+            f" and {len(trashed) - _SHOWN} more" if trashed[_SHOWN:] else ""
+        )
+        yield f"the trash is emptied first, {trash_bytes:,} bytes: {names}"
 
 
 def _notes(rows: Sequence[Row], rules: Rules, now: datetime) -> Iterable[str]:

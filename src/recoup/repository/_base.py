@@ -443,6 +443,10 @@ class Repository(Protocol):
         """Names of the sets in the trash."""
         ...
 
+    def trashed_bytes(self) -> int:
+        """What the sets in the trash take that can be removed now."""
+        ...
+
     def undelete(self, name: SetName) -> None:
         """Takes a set out of the trash.
 

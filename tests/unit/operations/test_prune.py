@@ -163,6 +163,26 @@ def test_a_suspicious_set_counts_once_it_is_accepted(place: Place) -> None:
     assert [row.set for row in place.plan(Rules(last=1)).removed] == [str(good)]
 
 
+def test_what_waits_in_the_trash_makes_room_before_any_set_goes(place: Place) -> None:
+    names = [place.add(days) for days in (5, 4, 3, 2, 1)]
+    size = place.plan(Rules(last=9)).rows[0].bytes
+    place.run(place.plan(Rules(last=3)), trash_days=7)
+    assert place.repository.trashed() == names[:2]
+
+    def freeing(wanted: int) -> prune.PrunePlan:
+        return prune.plan(place.repository, Rules(last=3), NOW, wanted_bytes=wanted)
+
+    trashed = place.repository.trashed_bytes()
+    assert trashed >= 2 * size
+    assert freeing(trashed).removed == ()
+    assert [row.set for row in freeing(trashed + 1).removed] == [str(names[2])]
+    with pytest.raises(RefusedError):
+        freeing(trashed + 2 * size + 1).require_enough()
+    place.run(freeing(1))
+    assert place.repository.trashed() == []
+    assert place.names == names[2:]
+
+
 @pytest.mark.parametrize(("level", "reason"), [("drill", "its drill failed"), ("verify", "verify found damage")])
 def test_a_set_that_does_not_restore_or_is_damaged_pushes_no_other_out(place: Place, level: str, reason: str) -> None:
     restorable, broken = place.add(2), place.add(1)

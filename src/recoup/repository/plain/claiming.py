@@ -166,6 +166,10 @@ class ClaimedSets:
             if (found := layout.trashed_in(marker.key))
         ]
 
+    def place(self, found: Trashed) -> str:
+        """Its own name: the trash has the marker alone."""
+        return str(found.name)
+
     def undelete(self, found: Trashed) -> None:
         """Removes the marker."""
         self._storage.delete(found.key)

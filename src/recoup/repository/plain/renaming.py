@@ -92,6 +92,10 @@ class RenamedSets:
         folders = [f"{layout.TRASH}/{folder}" for folder in self._storage.folders(layout.TRASH)]
         return [Trashed(*found, key) for key in folders if (found := layout.trashed_in(key))]
 
+    def place(self, found: Trashed) -> str:
+        """Its folder in the trash."""
+        return found.key
+
     def undelete(self, found: Trashed) -> None:
         """Moves a set back."""
         self._storage.move(found.key, str(found.name))

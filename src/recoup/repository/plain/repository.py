@@ -367,6 +367,11 @@ class PlainRepository:
         """Names of the sets in the trash, oldest first."""
         return sorted({found.name for found in self._sets.trashed() if found.state == "kept"})
 
+    def trashed_bytes(self) -> int:
+        """What the sets in the trash take, as they lie there; without those that the storage keeps by force."""
+        found = (one for one in self._sets.trashed() if one.state == "kept" and self.locked_until(one.name) is None)
+        return sum(stored.size for one in found for stored in self._storage.list(self._sets.place(one)))
+
     def undelete(self, name: SetName) -> None:
         """Takes a set out of the trash."""
         for found in self._sets.trashed():

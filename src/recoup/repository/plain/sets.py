@@ -62,6 +62,10 @@ class Sets(Protocol):
         """The deleted sets."""
         ...
 
+    def place(self, found: Trashed) -> str:
+        """The prefix of its files."""
+        ...
+
     def undelete(self, found: Trashed) -> None:
         """Takes one back."""
         ...
