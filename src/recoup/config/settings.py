@@ -39,6 +39,12 @@ def _compression(value: Any) -> Any:
     return {"true": "zstd", "false": "none"}.get(spoken, value)
 
 
+def _or_boolean(schema: dict[str, Any]) -> None:
+    """The same for editors."""
+    words = {key: schema.pop(key) for key in ("enum", "type")}
+    schema["anyOf"] = [words, {"type": "boolean"}]
+
+
 def _some_time(span: str) -> str:
     if not any(digit in span for digit in "123456789"):
         raise ValueError(f"'{span}' is no time at all; write at least one hour, or leave the key out")
@@ -217,6 +223,7 @@ class RepositorySettings(Group):
         "none",
         description="How single files are compressed. What other programs call `true` and `false`, as in "
         "`BACKUP_COMPRESSION=true`, is zstd and none.",
+        json_schema_extra=_or_boolean,
     )
     compression_level: Annotated[int, Field(ge=1, le=22)] | None = Field(
         None,
