@@ -62,7 +62,9 @@ def prune(
         code, everything = int(report.exit_code), not (tag or source or free)
         run.ended(outcomes.of_prune(code, now.stack.chosen_repositories, everything=everything))
     now.result("prune", report)
-    if report.removed or plan.trash_bytes:
+    if plan.trash_bytes:
+        now.show(f"Emptied the trash, {_figures.size(plan.trash_bytes)}.")
+    if report.removed:
         now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
     if report.exit_code:
         gained = _figures.size(report.gained_bytes)
