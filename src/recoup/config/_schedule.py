@@ -232,10 +232,23 @@ def faults(
         yield from _unknown(node, ("schedule", number, "sources"), line.sources, sources)
         yield from _unknown(node, ("schedule", number, "to"), line.to, targets)
         yield from _unknown(node, ("schedule", number, "repository"), wanted, set(repositories))
+        yield from _not_one(node, number, line, repositories)
         if line.label in first:
             problem = f"is called `{line.label}`, as is `schedule.{first[line.label]}`"
             yield Fault(node.place, ("schedule", number), problem, "Give one of them another `name`.")
         first.setdefault(line.label, number)
+
+
+def _not_one(node: Node, number: int, line: ScheduleLine, repositories: Collection[str]) -> Iterator[Fault]:
+    """What is wrong with a verb that works on one repository alone."""
+    if line.run not in ("prune", "copy"):
+        return
+    if line.repository is None and len(repositories) > 1:
+        hint = f"Add `repository: NAME`. Known: {', '.join(repositories)}."
+        problem = f"does not say on which of the {len(repositories)} repositories `{line.run}` works"
+        yield Fault(node.place, ("schedule", number), problem, hint)
+    elif line.to == ((line.repository or next(iter(repositories), "")),):
+        yield Fault(node.place, ("schedule", number), f"copies `{line.to[0]}` into itself", "Name two repositories.")
 
 
 def _unknown(node: Node, path: KeyPath, wanted: tuple[str, ...], known: Collection[str]) -> Iterator[Fault]:

@@ -49,7 +49,6 @@ schedule:
         ("{run: verify, every: 1d, read_data_subset: 10%}", "verify --read-data-subset 10%"),
         ("{run: drill, every: 1d, full: true}", "drill --full"),
         ("{run: drill, every: 1d, report: found/drill.md}", "drill --report found/drill.md"),
-        ("{run: copy, every: 1d, to: [local]}", "copy --to local"),
         ("{run: status, every: 1h}", "status --notify"),
     ],
 )
@@ -102,6 +101,20 @@ def test_a_copy_goes_to_one_repository_but_a_backup_to_all(load_text: Load) -> N
     (line,) = load_text(STACK + "schedule:\n  - {run: backup, every: 6h, to: [all]}\n").settings.schedule
     assert line.arguments == ("backup", "--to", "all")
     assert "names the repository `all`" in mistake(load_text, "{run: copy, every: 6h, to: [all]}")
+
+
+def test_what_works_on_one_repository_says_on_which(load_text: Load) -> None:
+    two = STACK.replace("{local: {path: backups}}", "{local: {path: backups}, vault: {path: vault}}")
+    good = "schedule:\n  - {run: copy, every: 1d, repository: local, to: [vault]}\n"
+    (line,) = load_text(two + good).settings.schedule
+    assert line.arguments == ("copy", "--to", "vault", "--repository", "local")
+    for verb in ("prune", "copy, to: [vault]"):
+        with pytest.raises(ConfigError, match="does not say on which of the 2 repositories") as error:
+            load_text(f"{two}schedule:\n  - {{every: 1d, run: {verb}}}\n")
+        assert "Known: local, vault." in error.value.hint
+    with pytest.raises(ConfigError, match="copies `vault` into itself"):
+        load_text(two + good.replace("local, to", "vault, to"))
+    assert "copies `local` into itself" in mistake(load_text, "{run: copy, every: 1d, to: [local]}")
 
 
 def test_the_sample_is_a_right_schedule(load_text: Load) -> None:
