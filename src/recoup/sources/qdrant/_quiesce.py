@@ -9,12 +9,14 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recoup.errors import SourceError
 from recoup.model.secrets import bare_url
-from recoup.sources.qdrant._options import Call, Quiesce
 from recoup.system.subprocesses import ChildFailedError, answer_of, child
+
+if TYPE_CHECKING:  # settings are slow to load, and the child needs none
+    from recoup.sources.qdrant._options import Call, Quiesce
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Pause:
 
 
 @contextlib.contextmanager
-def paused(quiesce: Quiesce | None, base: Path) -> Iterator[Pause]:
+def paused(quiesce: "Quiesce | None", base: Path) -> Iterator[Pause]:
     """Writing stands still inside; without settings nothing happens.
 
     Args:
@@ -61,7 +63,7 @@ def paused(quiesce: Quiesce | None, base: Path) -> Iterator[Pause]:
                 pause.failure = error.message
 
 
-def _told(call: Call) -> dict[str, Any]:
+def _told(call: "Call") -> dict[str, Any]:
     token = call.token.get_secret_value() if call.token else ""
     return {"command": list(call.command), "url": call.url, "method": call.method, "token": token}
 
