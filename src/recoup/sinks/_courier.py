@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 
 from recoup.model.events import Event
 from recoup.sinks._base import Sink
@@ -16,10 +17,11 @@ class Courier:
 
     Args:
         sink: may wait; raises `NotSentError`.
+        sends: whether something goes out with an event. With all others nobody has to be waited for, so they are never left out.
     """
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, sends: Callable[[Event], bool] = lambda _: True) -> None:
+        self._sink, self._sends = sink, sends
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._guard = threading.Lock()
         self._arrived: list[Event] = []
@@ -30,7 +32,7 @@ class Courier:
 
     def __call__(self, event: Event) -> None:
         """Takes an event; returns at once."""
-        if self._events.qsize() >= WAITING and event.name not in ESSENTIAL:
+        if self._events.qsize() >= WAITING and self._may_be_left_out(event):
             self._fail(f"more than {WAITING} events were waiting, and some were left out")
             return
         self._events.put(event)
@@ -48,7 +50,7 @@ class Courier:
     def arrived(self) -> tuple[Event, ...]:
         """The events that were taken by the other side."""
         with self._guard:
-            return tuple(self._arrived)
+            return tuple(filter(self._sends, self._arrived))
 
     @property
     def failure(self) -> str:
@@ -63,11 +65,15 @@ class Courier:
     def _run(self) -> None:
         lost = False
         while (event := self._events.get()) is not None:
-            if lost and event.name not in ESSENTIAL:
+            if lost and self._may_be_left_out(event):
                 continue
-            lost = not self._sent(event)
+            sent = self._sent(event)
+            lost = not sent if self._sends(event) else lost
         self._sink.close()
         self._done.set()
+
+    def _may_be_left_out(self, event: Event) -> bool:
+        return event.name not in ESSENTIAL and self._sends(event)
 
     def _sent(self, event: Event) -> bool:
         try:

@@ -58,6 +58,10 @@ class NotifyOptions(BaseModel):
         """Whether an event is sent there."""
         return event.name == "notice_test"
 
+    def sends(self, event: Event) -> bool:
+        """Whether something goes out with an event that it wants; others it only keeps for later."""
+        return self.wants(event)
+
     def beside(self, base: Path) -> Self:  # noqa: ARG002 - for those that have paths
         """The same settings with relative paths made absolute.
 

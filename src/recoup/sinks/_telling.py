@@ -93,7 +93,7 @@ class Telling:
         """Says that the run begins."""
         for receiver in self._receivers:
             try:
-                self._couriers[receiver.name] = Courier(receiver.connect())
+                self._couriers[receiver.name] = Courier(receiver.connect(), receiver.options.sends)
             except (RecoupError, OSError) as error:
                 self._failures[receiver.name] = self._masker(str(error))
         self(Event("run_started", self._begun, f"{self._subject.verb} begins", fields=self._asked))
@@ -287,7 +287,7 @@ def tested(receiver: Receiver, stack: str, host: str, masker: Masker, clock: Clo
         limit: seconds to wait at most.
     """
     try:
-        courier = Courier(receiver.connect())
+        courier = Courier(receiver.connect(), receiver.options.sends)
     except (RecoupError, OSError) as error:
         return masker(str(error))
     fields = {"stack": stack, "host": host, "hint": "Nothing is wrong: somebody typed `recoup notify test`."}

@@ -44,6 +44,11 @@ class Options(NotifyOptions):
         """Everything: what happens in a run is its log."""
         return event.level >= Level.INFO or event.name.startswith("run_")
 
+    def sends(self, event: Event) -> bool:
+        """What pings; all else is only the log that goes along."""
+        ends = event.name in ("run_started", "run_finished") and self.pings(event)
+        return ends or event.name == "notice_test"
+
     def pings(self, event: Event) -> bool:
         """Whether the run that an event of a run's begin or end is about is one of this check's."""
         asked = event.fields.get("sources", ())

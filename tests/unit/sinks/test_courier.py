@@ -63,6 +63,17 @@ def test_after_a_failure_only_what_matters_is_tried() -> None:
     assert [one.name for one in courier.arrived] == ["problem_began", "run_finished"]
 
 
+def test_what_is_only_kept_is_kept_after_a_failure_too_and_nobody_took_it() -> None:
+    sink = Scripted("run_started")
+    courier = Courier(sink, lambda event: event.name.startswith("run_"))
+    for name in ("run_started", "a", "b", "run_finished"):
+        courier(event(name))
+    courier.close()
+    courier.wait(30)
+    assert sink.taken == ["a", "b", "run_finished"]
+    assert [one.name for one in courier.arrived] == ["run_finished"]
+
+
 def test_whatever_a_sink_raises_is_a_reason_and_ends_nothing() -> None:
     sink = Scripted()
     courier = sent(sink, "odd", "problem_began")

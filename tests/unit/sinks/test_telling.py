@@ -8,7 +8,7 @@ from recoup.model.events import Event, Level, News
 from recoup.model.outcomes import Outcome
 from recoup.model.reports import Problem
 from recoup.model.secrets import Masker
-from recoup.sinks import _measures, apprise, webhook
+from recoup.sinks import _measures, apprise, healthchecks, webhook
 from recoup.sinks._base import Sink
 from recoup.sinks._notices import failing, known_to
 from recoup.sinks._notifying import NotSentError, ToldOptions
@@ -143,6 +143,22 @@ def test_who_was_unreachable_stays_so_until_something_has_arrived() -> None:
     assert [found.key for found in failing("shop", ["mine"])] == ["notify:mine"]
     run(bad(problem("db")), clock, one)
     assert failing("shop", ["mine"]) == ()
+
+
+def test_a_run_that_a_check_does_not_ping_says_nothing_of_whether_pings_arrive() -> None:
+    clock = Noon()
+    inbox = Inbox()
+    options = healthchecks.Options.model_validate(
+        {"kind": "healthchecks", "url": "http://localhost/", "runs": ["drill"]}
+    )
+    backup = healthchecks.Options.model_validate({"kind": "healthchecks", "url": "http://localhost/"})
+    inbox.closed = True
+    run(good("db"), clock, Receiver("check", backup, lambda: inbox))
+    inbox.closed = False
+    run(good("db"), clock, Receiver("check", options, lambda: inbox))
+    assert [one.key for one in failing("shop", ["check"])] == ["notify:check"]
+    run(good("db"), clock, Receiver("check", backup, lambda: inbox))
+    assert failing("shop", ["check"]) == ()
 
 
 def test_prometheus_hears_of_who_is_unreachable_and_of_nobody_who_is_no_more() -> None:
