@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recoup.operations.status import Known, Limits, RepositoryState
     from recoup.storage._base import Storage
 
+_DAILY = timedelta(hours=26)  # clocks that go back make a day longer
 _WATCHED_VERBS = ("prune", "verify", "drill")
 
 
@@ -120,12 +121,28 @@ class WatchedStack(OpenedStack):
         ages = {verb: age for verb in _WATCHED_VERBS if (age := self._age_of(verb)) is not None}
         return Limits(
             watch.max_age,
-            {name: one.max_age for name, one in watch.sources.items() if one.max_age is not None},
+            {
+                **self._ages_by_schedule(),
+                **{n: one.max_age for n, one in watch.sources.items() if one.max_age is not None},
+            },
             {name: self._shrink_of(name) for name in self.source_names},
             ages,
             None if watch.min_free is None else number_of(watch.min_free),
             watch.days_until_full,
         )
+
+    def _ages_by_schedule(self) -> dict[str, timedelta]:
+        """How old sources may become, where nobody set it, that the schedule takes less often than each day."""
+        if "max_age" in self.settings.watch.model_fields_set:
+            return {}
+        now, found = self._clock.now(), dict[str, timedelta]()
+        for job in self.jobs:
+            distance = job.distance(now)
+            if distance is None or job.arguments[0] != "backup":
+                continue
+            for source in job.sources or self.source_names:
+                found[source] = min(found.get(source, distance), distance)
+        return {source: distance * 1.25 for source, distance in found.items() if distance > _DAILY}
 
     def _age_of(self, verb: str) -> timedelta | None:
         """How old a verb's last good run may become: as set, else twice the distance of its line in the schedule."""

@@ -28,7 +28,8 @@ class WatchSettings(Group):
     max_age: Duration = Field(
         "24h",
         validate_default=True,
-        description="How old the newest good copy of a source may become. While a backup runs, a quarter more.",
+        description="How old the newest good copy of a source may become; while a backup runs, a quarter more. Where it is not "
+        "set, a source that `schedule` takes less often than each day may become a quarter older than that distance.",
     )
     shrink: Share = Field(
         0.5,

@@ -96,7 +96,8 @@ class PrunePlan:
             raise RefusedError(
                 f"{self.wanted_bytes:,} bytes cannot be freed: all that may go takes {self.freed_bytes:,}. "
                 "Nothing was removed",
-                "Ask for less, unpin sets, or make the disk larger; the newest good copy of each source always stays.",
+                "Ask for less, unpin sets, or make the disk larger. The newest good copy of each source always stays, and so do "
+                "sets that are not good while nothing newer is: `recoup accept` or `recoup delete` decides on them.",
             )
 
 

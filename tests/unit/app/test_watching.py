@@ -205,6 +205,22 @@ def test_each_source_has_its_own_limit(opened: Opened, root: Path, calendar: Cal
     assert set(keys(opened("near").status())) == {"too-old:near:uploads", "too-old:near:chat"}
 
 
+@pytest.mark.parametrize(
+    ("watch", "limits"), [("", {1, 8.75}), ("watch: {max_age: 24h}", {1}), ("watch: {max_age: 3d}", {3})]
+)
+def test_a_source_of_each_week_is_not_too_old_on_the_second_day_unless_somebody_says_so(
+    opened: Opened, root: Path, watch: str, limits: set[float]
+) -> None:
+    lines = [
+        '{run: backup, sources: [chat], cron: "0 2 * * *"}',
+        '{run: backup, sources: [uploads], cron: "0 4 * * 0"}',
+    ]
+    adds(root, "schedule:\n" + "".join(f"  - {line}\n" for line in lines) + f"{watch}\n")
+    opened().backup()
+    found = {row.max_age_seconds for row in opened().status().rows}
+    assert found == {days * 86400 for days in limits}
+
+
 def test_an_unknown_source_in_watch_is_refused_by_name(opened: Opened, root: Path) -> None:
     adds(root, "watch: {sources: {chta: {max_age: 2d}}}\n")
     with pytest.raises(ConfigError, match="chta"):
