@@ -56,7 +56,7 @@ class Outcome:
             return not self.error and set(filter(None, problem.key.removeprefix(whole).split(","))) <= self.scope
         if self.status is None or problem.key.startswith(f"{_RUN}:"):
             return False
-        return not problem.repository or problem.repository in self.status
+        return {*filter(None, problem.repository.split(", "))} <= self.status
 
 
 def key(verb: str, what: Literal["source", "repository", "whole"], name: str) -> str:

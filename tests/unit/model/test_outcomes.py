@@ -113,6 +113,12 @@ def test_a_run_that_somebody_stopped_is_neither_good_nor_bad(code: ExitCode) -> 
     assert not settled(outcome, "run:backup:source:db")
 
 
+def test_what_a_run_for_several_repositories_left_is_over_when_all_of_them_were_seen() -> None:
+    both = status(RepositoryStatus("main", 1), RepositoryStatus("offsite", 1))
+    assert settled(both, "failed-backup:main, offsite:", "main, offsite")
+    assert not settled(status(RepositoryStatus("main", 1)), "failed-backup:main, offsite:", "main, offsite")
+
+
 def verify(*damaged: str) -> list[VerifyReport]:
     reports = [VerifyReport("sound", 1, 1, 1.0, (), 1.0, "main")]
     return reports + [VerifyReport(one, 1, 1, 1.0, (Damage("f", "changed", "m"),), 1.0, "main") for one in damaged]
