@@ -164,7 +164,8 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int, once: 
     except OSError as error:
         yield Finding("error", subject, f"cannot be used: {error.strerror or error}", "Check its disk and permissions.")
         return
-    yield Finding("ok", subject, f"{repository.location} is usable and holds {sets} sets")
+    room = "" if free is None else f"; {free:,} bytes are free, and a backup needs about {needed:,}"
+    yield Finding("ok", subject, f"{repository.location} is usable and holds {sets} set{'s'[sets == 1 :]}{room}")
     yield from _guarded(subject, repository)
     if proof is not None and proof.opens:
         yield Finding("ok", subject, "what is encrypted can be opened again")

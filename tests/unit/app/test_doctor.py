@@ -1,5 +1,6 @@
 """What `doctor` says of this machine."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def test_of_a_sound_machine_nothing_is_wrong(stack: recoup.Stack) -> None:
     assert {one.severity for one in report.findings} == {"ok"}
     assert "no schedule is configured" in told(report, "schedule")[0][1]
     assert "did all that was asked" in told(report, "last runs")[0][1]
+    assert re.search(
+        r"holds 1 set; [\d,]+ bytes are free, and a backup needs about", told(report, "repository local")[0][1]
+    )
 
 
 @pytest.mark.requirement("CI-15")
