@@ -3,7 +3,10 @@
 import contextlib
 import time
 from datetime import UTC, datetime, tzinfo
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Clock(Protocol):
@@ -39,26 +42,46 @@ class SystemClock:
 
 
 def local_zone_name() -> str:
-    """The host's time zone: its IANA name where it can be found, else its present UTC offset such as `+02:00`."""
-    import os
-    from pathlib import Path
-
-    named = os.environ.get("TZ", "").lstrip(":")
-    if named and "/" in named and not named.startswith("/"):
-        return named
-    target = Path("/etc/localtime").resolve().as_posix()
+    """The host's time zone, or that of $TZ: its IANA name where it can be found, else its present UTC offset such as `+0200`."""
+    named, place = _told_zone()
+    if named:
+        return named if _zone(named) else _offset()
+    target = place.resolve().as_posix()
     if "/zoneinfo/" in target:
         return target.split("/zoneinfo/", 1)[1].removeprefix("posix/").removeprefix("Etc/")
-    return datetime.now(UTC).astimezone().strftime("%z") or "UTC"
+    return _offset()
 
 
 def local_zone() -> tzinfo:
-    """The host's time zone: by its name, else by the system's own file of it, else by its present UTC offset."""
+    """The host's time zone, or that of $TZ: by its name, else by its file, else by its present UTC offset."""
+    from zoneinfo import ZoneInfo
+
+    found = _zone(local_zone_name())
+    if found is not None:
+        return found
+    named, place = _told_zone()
+    if not named:
+        with contextlib.suppress(ValueError, OSError), place.open("rb") as file:
+            return ZoneInfo.from_file(file, "local")
+    return datetime.now(UTC).astimezone().tzinfo or UTC
+
+
+def _told_zone() -> "tuple[str, Path]":
+    """What $TZ says, tzset(3): something that is no path, as a name or a rule such as `CET-1CEST`; and else the zone's file."""
+    import os
     from pathlib import Path
+
+    told = os.environ.get("TZ", "").removeprefix(":")
+    return ("", Path(told)) if told.startswith("/") else (told, Path("/etc/localtime"))
+
+
+def _zone(name: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo(local_zone_name())
-    with contextlib.suppress(ValueError, OSError), Path("/etc/localtime").open("rb") as file:
-        return ZoneInfo.from_file(file, "local")
-    return datetime.now(UTC).astimezone().tzinfo or UTC
+        return ZoneInfo(name)
+    return None
+
+
+def _offset() -> str:
+    return datetime.now(UTC).astimezone().strftime("%z") or "UTC"

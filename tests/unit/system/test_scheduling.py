@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,33 @@ def test_a_service_manager_that_is_not_there_is_no_trouble(environ: dict[str, st
     service.alive("waiting")
     service.stopping()
     assert service.watchdog is None
+
+
+@pytest.mark.requirement("CI-8")
+@pytest.mark.parametrize(
+    ("told", "hours"),
+    [
+        ("Asia/Tokyo", 9),
+        (":Asia/Tokyo", 9),
+        ("Japan", 9),
+        ("EST", -5),
+        ("JST-9", 9),
+        ("UTC", 0),
+        ("/usr/share/zoneinfo/Asia/Tokyo", 9),
+    ],
+)
+def test_the_time_zone_is_the_one_that_every_other_program_takes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, told: str, hours: int
+) -> None:
+    if told.startswith("/") and not Path(told).exists():
+        pytest.skip("this machine has no such file")
+    monkeypatch.setenv("TZ", told)
+    time.tzset()
+    try:
+        assert datetime(2026, 11, 21, tzinfo=UTC).astimezone(local_zone()).utcoffset() == timedelta(hours=hours)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
 
 
 def test_the_machine_has_a_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
