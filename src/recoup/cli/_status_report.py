@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recoup.model.reports import Problem, RepositoryStatus, StatusReport, StatusRow
 
 _FAR_AWAY = 3650.0  # days: disks do not last longer
+_MANY = 10  # times more than usual: a per cent sign says little then
 _STYLE = {"warning": "yellow", "critical": "bold red"}
 
 
@@ -41,7 +42,9 @@ def table(report: "StatusReport", now: datetime) -> Table:
 
 
 def _change(row: "StatusRow") -> str:
-    return "" if row.change is None else f"{row.change:+.0%}"
+    if row.change is None:
+        return ""
+    return f"{row.change:+.0%}" if row.change < _MANY else f"{row.change + 1:,.0f}x"
 
 
 def _proven(row: "StatusRow", now: datetime) -> str:

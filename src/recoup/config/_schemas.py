@@ -10,7 +10,7 @@ Schema = Mapping[str, Any]
 _PLAIN = {"boolean": "`true` or `false`", "null": "`null`", "object": "a group of keys"}
 _PATTERNS = {
     "[smhd])": "a length of time such as `90s`, `30m` or `1h30m`",
-    "(K|M|G|Ki|Mi|Gi)": "a size such as `500KB`, `10MB` or `8MiB`",
+    "(K|M|G|T|Ki|Mi|Gi|Ti)": "a size such as `500KB`, `10MB` or `8MiB`",
     "([0-9]{1,5}w)": "a length of time such as `90s`, `10m`, `6h`, `7d` or `2w` (`m` is minutes)",
     "([0-9]{1,4}y)": "a length of time such as `2y5m7d3h`",
     "._-]{0,63}": "a name of at most 64 letters, digits, `.`, `-` and `_`, the first a letter or digit",

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from recoup.errors import StorageError
 
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
-Size = Annotated[int, Field(ge=1)] | Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}(K|M|G|Ki|Mi|Gi)?B$")]
+Size = (
+    Annotated[int, Field(ge=1)] | Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}(K|M|G|T|Ki|Mi|Gi|Ti)?B$")]
+)
 """Bytes: a number, or a text such as `500KB`, `10MB` or `8MiB`."""
 
 SMALLEST_PART = 5 * 1024**2

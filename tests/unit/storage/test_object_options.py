@@ -9,7 +9,16 @@ from recoup.storage.object_store import connect
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [(5, 5), ("7B", 7), ("500KB", 500_000), ("10MB", 10_000_000), ("8MiB", 8 << 20), ("2GiB", 2 << 30)],
+    [
+        (5, 5),
+        ("7B", 7),
+        ("500KB", 500_000),
+        ("10MB", 10_000_000),
+        ("8MiB", 8 << 20),
+        ("2GiB", 2 << 30),
+        ("3TB", 3 * 10**12),
+        ("1TiB", 1 << 40),
+    ],
 )
 def test_sizes_are_read(text: int | str, count: int) -> None:
     assert number_of(text) == count
