@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder is None or not _keeps_attributes(folder):
         return
     folder.chmod(0o711)  # servers that run as another user have to pass
-    config.option.basetemp = str(folder / "pytest")
+    config.option.basetemp = str(folder / "b")
     if "TMPDIR" not in os.environ:
         (folder / "tmp").mkdir()
         (folder / "tmp").chmod(0o1777)

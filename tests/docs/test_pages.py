@@ -148,8 +148,10 @@ def run(block: Block, folder: Path, **settings: str) -> None:
 def test_the_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     found = list(blocks((ROOT / page).read_text(encoding="utf-8")))
     assert any(block.language in ("sh", "python") for block in found)
+    folder = tmp_path / "page"  # beside it lies what the machine remembers of its stacks
+    folder.mkdir()
     for block in found:
-        run(block, tmp_path)
+        run(block, folder)
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """Where the tests and their servers keep files: in memory where that can be, because both wait for disks a lot."""
 
+import itertools
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30
-_PREFIX = "recoup-tests-"
+_PREFIX = "recoup-t"  # short: a socket has 107 characters at most, and gpg makes some in folders of tests
+_NUMBERS = itertools.count()
 
 
 @contextmanager
@@ -30,7 +31,9 @@ def memory_folder(room: int) -> Iterator[Path | None]:
         yield None
         return
     _clear_left_ones()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY))
+    folder = _MEMORY / f"{_PREFIX}{os.getpid()}-{next(_NUMBERS)}"
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed and had our number
+    folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:

@@ -177,7 +177,7 @@ def test_a_full_target_stops_the_copy_and_the_next_one_goes_on(place: Place, tmp
     origin = place("origin")
     for number, identity in enumerate("abc"):
         add(origin, identity, hours=number, data=LARGE)
-    storage = FillingStorage(tmp_path / "target", 20_000_000)
+    storage = FillingStorage(tmp_path / "target", 15_000_000)
     target = made("target", storage)
     report = copied(origin, target)
     assert report.exit_code == ExitCode.INCOMPLETE
