@@ -259,12 +259,13 @@ def echoed(problem: Problem, told: Iterable[str]) -> frozenset[str]:
         return frozenset({key("backup", "source", problem.source)} & {*told})
     if not kind.startswith("failed-"):
         return frozenset()
-    names = {*filter(None, rest.rpartition(":")[2].split(","))}
+    places, _, sources = rest.rpartition(":")
+    meant = {"source": {*filter(None, sources.split(","))}, "repository": {*filter(None, places.split(", "))}}
     run = f"{_RUN}:{kind.removeprefix('failed-')}:"
 
     def is_same(known: str) -> bool:
         what, _, name = known.removeprefix(run).partition(":")
-        return known.startswith(run) and (what != "source" or not names or name in names)
+        return known.startswith(run) and (not meant.get(what) or name in meant[what])
 
     return frozenset(filter(is_same, told))
 

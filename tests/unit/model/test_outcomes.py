@@ -185,6 +185,8 @@ def test_status_settles_what_it_could_see_and_no_outcome_of_a_run() -> None:
         ("failed-backup:main:db", "run:backup:whole:@main,db", True),
         ("failed-verify:main:", "run:verify:repository:main", True),
         ("failed-verify:main:", "run:backup:source:db", False),
+        ("failed-verify:main:", "run:verify:repository:offsite", False),
+        ("failed-backup:main, offsite:", "run:backup:repository:offsite", True),
         ("failed-drill:main:db", "run:drill:source:db", True),
         ("doubtful:main:db", "run:backup:source:db", True),
         ("doubtful:main:db", "run:backup:source:other", False),
