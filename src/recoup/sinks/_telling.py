@@ -163,8 +163,8 @@ class Telling:
         except StateError as error:
             self._failures[""] = error.message
         lowest = LEVELS[options.lowest]
-        grave = [one for one in outcome.problems if LEVELS[_GRAVITY[one.level]] >= lowest]
-        grave = _without_echoes(grave, told)
+        known = _without_echoes(outcome.problems, told)
+        grave = [one for one in known if LEVELS[_GRAVITY[one.level]] >= lowest]
         all_wrong = {one.key for one in outcome.problems}
 
         def settled(problem: Problem) -> bool:

@@ -120,6 +120,16 @@ def test_what_a_run_told_is_told_again_when_status_still_finds_it() -> None:
     assert inbox.taken() == ["problem_ended: over: db does not restore"]
 
 
+def test_who_wants_errors_alone_is_reminded_of_one_that_status_only_warns_of() -> None:
+    clock, inbox = Noon(), Inbox()
+    one = receiver(inbox, hooked(level="error"))
+    found = Problem("failed-prune:main:", "warning", "main", "", "the last prune ended with exit code 1")
+    run(Outcome(1, (Problem("run:prune:whole:@main", "critical", "", "", "prune failed"),), verb="prune"), clock, one)
+    clock.sleep(86400)
+    run(Outcome(3, (found,), verb="status", status=frozenset({"main"})), clock, one)
+    assert inbox.taken() == ["problem_began: prune failed", "problem_lasts: still: prune failed"]
+
+
 def test_a_notice_that_was_lost_is_sent_by_the_next_run_and_never_its_end_alone() -> None:
     clock, inbox = Noon(), Inbox()
     inbox.closed = True
