@@ -53,11 +53,13 @@ def command(now: "Session") -> list[str]:
     Raises:
         UsageError: an option was given that has no meaning for a schedule.
     """
+    from recoup.system.subprocesses import OWN_MODULES
+
     if now.repository is not None:
         raise UsageError(
             "-r has no meaning for a whole schedule", "Write `repository: NAME` or `to: [NAME]` into the job's line."
         )
-    found = [sys.executable, "-m", "recoup", "--wait-lock", str(now.wait_lock or LOCK_PATIENCE)]
+    found = [sys.executable, *OWN_MODULES, "-m", "recoup", "--wait-lock", str(now.wait_lock or LOCK_PATIENCE)]
     for file in now.stack.files:
         found += ["--config", str(file)]
     for override in now.overrides:

@@ -15,6 +15,7 @@ from recoup.scheduler._crontab import CrontabBlock, found_for
 from recoup.scheduler._installed import SCHEDULE
 from recoup.scheduler.placing import Place, Plan, Step, carry_out, found_in, plan_install, plan_removal
 from recoup.system.markedfiles import MarkedFile
+from recoup.system.subprocesses import OWN_MODULES
 
 CRON_FOLDER = Path("/etc/cron.d")
 _STANDARD_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -95,7 +96,7 @@ def home_of(account: str) -> str:
 def program() -> tuple[str, ...]:
     """How this Recoup is called from anywhere: the script beside its Python, else the module."""
     script = Path(sys.executable).with_name("recoup")
-    return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-m", "recoup")
+    return (str(script),) if os.access(script, os.X_OK) else (sys.executable, *OWN_MODULES, "-m", "recoup")
 
 
 def environment(how: How, environ: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:

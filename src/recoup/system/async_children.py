@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Self
 
-from recoup.system.subprocesses import ChildFailedError
+from recoup.system.subprocesses import OWN_MODULES, ChildFailedError
 
 PATIENCE = 5.0
 """Seconds that a child gets to take back what it has begun."""
@@ -46,6 +46,7 @@ class AsyncChild:
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            *OWN_MODULES,
             "-m",
             "recoup.system.child",
             f"{function.__module__}:{function.__qualname__}",

@@ -33,6 +33,9 @@ _OTHERS: "weakref.WeakSet[Endable]" = weakref.WeakSet()
 
 _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with very many tables stay far below
 
+OWN_MODULES = ("-P",)
+"""Keeps Python from taking modules out of the present folder: a `calendar.py` there is not ours, nor the standard library's."""
+
 _HURRY = 1.0  # seconds that a child gets when the user wants to stop
 
 
@@ -66,7 +69,7 @@ class Child:
         target = f"{function.__module__}:{function.__qualname__}"
         self._name = function.__qualname__.strip("_").replace("_", " ")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "recoup.system.child", target],
+            [sys.executable, *OWN_MODULES, "-m", "recoup.system.child", target],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -149,6 +149,14 @@ def test_a_tick_with_nothing_to_do_loads_nothing_heavy(fresh: Path, tmp_path: Pa
     assert done.stdout.split() == ["0"], done.stderr
 
 
+def test_files_in_the_present_folder_that_are_called_like_modules_do_no_harm(fresh: Path, inside: Recoup) -> None:
+    for module in ("json", "calendar", "typer", "sqlite3"):
+        (fresh / f"{module}.py").write_text("raise SystemExit('taken from the present folder')")
+    done = inside(scheduled(fresh), "schedule", "tick")
+    assert done.returncode == 0, done.stderr
+    assert len(sets(fresh)) == 1
+
+
 def test_a_job_that_fails_gives_the_tick_its_exit_code(fresh: Path, inside: Recoup) -> None:
     scheduled(fresh)
     (fresh / "data" / "chat.db").unlink()
