@@ -136,6 +136,10 @@ def _repositories_of(report: BackupReport) -> Iterable[Problem]:
         elif copy.left_out:
             left = "; ".join(f"{source}: {why}" for source, why in copy.left_out.items())
             yield Problem(name, "warning", copy.repository, "", f"{copy.repository} lacks sources: {left}")
+        elif copy.set and report.manifest and copy.outcome not in ("complete", report.manifest.outcome):
+            sentence = f"the set in {copy.repository} is {copy.outcome}, by its own history there"
+            hint = f"`recoup -r {copy.repository} show {copy.set}` says more."
+            yield Problem(name, "warning", copy.repository, "", sentence, hint)
         elif copy.prune_error:
             sentence = f"{copy.repository} was not pruned: {copy.prune_error}"
             yield Problem(name, "warning", copy.repository, "", sentence)

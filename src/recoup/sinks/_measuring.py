@@ -17,6 +17,8 @@ def of_backup(report: BackupReport) -> Iterator[Measure]:
     if report.manifest is None:
         return
     for copy in report.repositories:
+        if copy.outcome != report.manifest.outcome:
+            continue  # its manifest is another one, by its own history; `status` will read it
         for name, record in report.manifest.sources.items():
             if copy.set and record.outcome == "complete" and name not in copy.left_out:
                 labels = {"repository": copy.repository, "source": name}

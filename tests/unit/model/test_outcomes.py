@@ -22,6 +22,7 @@ from recoup.model.reports import (
     StoredCopy,
     VerifyReport,
 )
+from recoup.sinks import _measuring
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -92,8 +93,27 @@ def test_a_run_that_stored_nothing_settles_nothing() -> None:
     assert not settled(outcome, "run:backup:repository:main")
 
 
+def test_a_set_that_is_doubtful_in_one_repository_alone_is_told_of_it() -> None:
+    copies = (StoredCopy("main", "/srv", "x", "complete"), StoredCopy("offsite", "s3://", "x", "suspicious"))
+    outcome = outcomes.of_backup(replace(backup(db="complete"), repositories=copies), ["db"])
+    (found,) = outcome.problems
+    assert found.key == "run:backup:repository:offsite"
+    assert found.sentence == "the set in offsite is suspicious, by its own history there"
+    assert settled(outcome, "run:backup:repository:main")
+    reverse = replace(backup(db="suspicious"), repositories=(*copies[1:], copies[0]))
+    assert keys(outcomes.of_backup(reverse, ["db"])) == ["run:backup:source:db"]
+
+
+def test_of_a_set_that_is_doubtful_in_one_repository_alone_no_number_says_that_it_is_good() -> None:
+    copies = (StoredCopy("main", "/srv", "x", "complete"), StoredCopy("offsite", "s3://", "x", "suspicious"))
+    measured = _measuring.of_backup(replace(backup(db="complete"), repositories=copies))
+    assert {one.labels["repository"] for one in measured} == {"main"}
+
+
 def test_a_code_that_nothing_explains_is_still_told() -> None:
     report = replace(backup(db="complete"), repositories=(StoredCopy("main", "/srv", "x", "incomplete"),))
+    assert report.manifest is not None
+    report = replace(report, manifest=replace(report.manifest, outcome="incomplete"))
     (found,) = outcomes.of_backup(report, ["db"]).problems
     assert found.sentence == "backup ended with exit code 3: not all was done"
 
