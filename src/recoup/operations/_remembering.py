@@ -160,6 +160,9 @@ def _of_result(result: Any) -> tuple[int, str]:
     damaged = [one.set for one in several if getattr(one, "damage", ())]
     if damaged:
         return code, f"{len(damaged)} of {len(several)} sets are damaged: {', '.join(damaged)}"
+    drilled = [one for report in several for one in getattr(report, "sources", ()) if not getattr(one, "passed", True)]
+    if drilled:
+        return code, f"{', '.join(one.source for one in drilled)} did not restore as it was"
     return code, "it did not do all that was asked"
 
 

@@ -139,6 +139,14 @@ def test_one_sound_set_says_nothing_of_the_others_and_one_damaged_does(opened: O
     assert (problem.key, problem.level) == ("failed-verify:near:", "critical")
 
 
+def test_a_drill_that_failed_is_remembered_with_what_did_not_restore(opened: Opened, root: Path) -> None:
+    opened("near").backup()
+    [stored] = (root / "near").glob("backup_*/chat/*")
+    stored.write_bytes(b"harmed")
+    assert not opened("near").drill().passed
+    assert runs("small")[0].sentence == "chat did not restore as it was"
+
+
 def test_a_part_of_the_bytes_that_is_sound_does_not_end_the_damage_in_the_rest(
     opened: Opened, root: Path, calendar: Calendar
 ) -> None:
