@@ -81,7 +81,7 @@ def _show(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Erasure
     for plan in plans:
         show_plan(now, plan, plan.purpose)
     if not any(plan.steps for plan in plans):
-        now.show("Neither a schedule nor scripts are installed.")
+        now.show("No schedule and no scripts are known to be installed.")
     now.show(f"Forget what this machine remembers of runs and notices of {stack}.")
     for one in erasures:
         fields = {"repository": one.repository, "sets": [*map(str, one.sets)], "bytes": one.bytes, "left": one.left}

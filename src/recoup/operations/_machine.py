@@ -86,8 +86,9 @@ def _of_schedule(known: Known, now: datetime) -> Iterator[Finding]:
         yield Finding(severity, "schedule", problem.sentence, problem.hint)
     due = [job.next_due for job in known.jobs if job.next_due is not None]
     if known.alive is not None and due:
-        message = f"last looked at {_moment(known.alive)}, next job {_moment(min(due))}"
-        yield Finding("ok", "schedule", f"{len(known.jobs)} jobs, {message}")
+        jobs = "1 job" if len(known.jobs) == 1 else f"{len(known.jobs)} jobs"
+        message = f"{jobs}; its last sign of life was {_moment(known.alive)}, the next job is due {_moment(min(due))}"
+        yield Finding("ok", "schedule", message)
 
 
 def _of_runs(runs: Sequence[VerbRun]) -> Iterator[Finding]:

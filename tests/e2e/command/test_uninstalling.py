@@ -51,7 +51,7 @@ def test_one_command_takes_away_schedule_scripts_and_memory_and_leaves_the_backu
     assert str(installed / "recoup.yaml") in done.stdout
     again = inside(installed, "uninstall", *where, "--yes")
     assert again.returncode == 0
-    assert "Neither a schedule nor scripts are installed." in again.stdout
+    assert "No schedule and no scripts are known to be installed." in again.stdout
 
 
 @pytest.mark.requirement("CI-13")
