@@ -110,9 +110,11 @@ def another(stack: str, files: Sequence[Path], now: datetime) -> tuple[str, ...]
         return ()
     with remembered(stack, _TABLES) as memory:
         found = memory.execute("SELECT files FROM schedule_files").fetchone()
-    if found is None or found["files"] == _identity(files):
+    if found is None:
         return ()
-    others = tuple(json.loads(found["files"]))
+    others, ours = tuple(json.loads(found["files"])), set(json.loads(_identity(files)))
+    if ours <= set(others) or ours >= set(others):  # the same one, with or without something laid over it
+        return ()
     return others if all(Path(other).exists() for other in others) else ()
 
 
