@@ -313,7 +313,10 @@ def _give_up(bench: _Bench) -> None:
 
 
 def _refuse_holders(target: Path, side_files: tuple[str, ...]) -> None:
-    for path in (target, *(_beside(target, suffix) for suffix in side_files)):
+    paths = (target, *(_beside(target, suffix) for suffix in side_files))
+    if not filesystem.holders(*paths):  # one look at all open files for all of them
+        return
+    for path in paths:
         pids = filesystem.holders(path)
         if pids:
             who = f"process {pids[0]}" if len(pids) == 1 else f"processes {', '.join(map(str, pids))}"

@@ -90,28 +90,32 @@ def _mounts() -> set[bytes]:
 _PROC = Path("/proc")
 
 
-def holders(path: Path) -> tuple[int, ...]:
-    """Process numbers that have `path` open, as far as the platform tells this user (Linux: /proc/PID/fd).
+def holders(*paths: Path) -> tuple[int, ...]:
+    """Process numbers that have one of `paths` open, as far as the platform tells this user (Linux: /proc/PID/fd).
 
     This process is left out.
     """
-    try:
-        wanted = path.stat()
-    except OSError:
-        return ()
-    if not _PROC.is_dir():
+    wanted = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            wanted.add(_identity(path.stat()))
+    if not wanted or not _PROC.is_dir():
         return ()
     with os.scandir(_PROC) as processes:
         pids = [int(entry.name) for entry in processes if entry.name.isdecimal()]
     return tuple(sorted(pid for pid in pids if pid != os.getpid() and _holds(pid, wanted)))
 
 
-def _holds(pid: int, wanted: os.stat_result) -> bool:
-    """Whether a process has a file open; a busy machine has tens of thousands of descriptors to look at."""
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _holds(pid: int, wanted: set[tuple[int, int]]) -> bool:
+    """Whether a process has one of the files open; a busy machine has tens of thousands of descriptors to look at."""
     with contextlib.suppress(OSError), os.scandir(_PROC / str(pid) / "fd") as descriptors:
         for descriptor in descriptors:
             with contextlib.suppress(OSError):
-                if os.path.samestat(descriptor.stat(), wanted):
+                if _identity(descriptor.stat()) in wanted:
                     return True
     return False
 
