@@ -158,20 +158,24 @@ class ShardData:
         opened = edge.EdgeShard.load(str(folder))
         opened.flush()
         opened.close()
-        with self.writing:
-            old = self.present
-            folder.rename(self.folder / str(int(old.name) + 1))
-            self._forget()
-            shutil.rmtree(old, ignore_errors=True)
+        with self._replacing() as new:
+            folder.rename(new)
 
     def clear(self) -> None:
         """Leaves an empty shard."""
-        with self.writing:
-            old = self.present
-            new = self.folder / str(int(old.name) + 1)
+        with self._replacing() as new:
             self._put_blank(new)
-            self._forget()
-            shutil.rmtree(old, ignore_errors=True)
+
+    @contextmanager
+    def _replacing(self) -> Iterator[Path]:
+        """The next generation's place, while nobody opens the shard: who opens it removes all but the present generation."""
+        with self.writing:
+            with self._guard:
+                old = self.present
+                yield self.folder / str(int(old.name) + 1)
+                self._shard = None  # the engine closes it when its last reader is done
+                shutil.rmtree(old, ignore_errors=True)
+            self._opened.forget(self)
 
     def idle(self) -> bool:
         """Closes the shard unless somebody uses it.
