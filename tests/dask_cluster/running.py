@@ -63,18 +63,23 @@ class Cluster:
     def start(self, *names: str) -> None:
         """Starts workers, those that are up stay as they are; returns when all of them have said that they are there."""
         for name in names:
-            if name in self._workers and self._workers[name].poll() is None:
-                continue
-            (self.folder / f"{name}.log").unlink(missing_ok=True)
-            settings = {"scheduler-file": self._file, "name": name, "nthreads": self._threads, "host": "127.0.0.1"}
-            arguments = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-            arguments += ["--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / f"of-{name}")]
-            self._workers[name] = self._started(name, "distributed.cli.dask_worker", arguments)
+            if name not in self._workers or self._workers[name].poll() is not None:
+                self._begin(name)
         latest = time.monotonic() + _PATIENCE
-        while any("Registered to:" not in self.log(name) for name in names):
-            if time.monotonic() > latest or any(self._workers[name].poll() is not None for name in names):
+        while missing := [name for name in names if "Registered to:" not in self.log(name)]:
+            if time.monotonic() > latest:
                 raise RuntimeError("the workers do not come up:\n" + "\n".join(map(self.log, names)))
+            for name in missing:
+                if self._workers[name].poll() is not None:  # a scheduler under load may have answered too late
+                    self._begin(name)
             time.sleep(0.02)
+
+    def _begin(self, name: str) -> None:
+        (self.folder / f"{name}.log").unlink(missing_ok=True)
+        settings = {"scheduler-file": self._file, "name": name, "nthreads": self._threads, "host": "127.0.0.1"}
+        arguments = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+        arguments += ["--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / f"of-{name}")]
+        self._workers[name] = self._started(name, "distributed.cli.dask_worker", arguments)
 
     def kill(self, name: str) -> None:
         """Ends a worker at once, as a power cut does."""
