@@ -22,6 +22,10 @@ if os.getppid() == int(sys.argv[1]):
 """PR_SET_PDEATHSIG (prctl(2)): none of them outlives the tests."""
 
 
+_NO_PROFILER = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}
+"""Dask's profiler can bring a process to a standstill (docs/howto/workers.md)."""
+
+
 class Cluster:
     """A running scheduler and its workers.
 
@@ -34,7 +38,8 @@ class Cluster:
 
     def __init__(self, folder: Path, config: Path, environ: Mapping[str, str], threads: int = 2) -> None:
         self.folder, self.config, self._threads = folder, config, threads
-        self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ, "RECOUP_CONFIG": str(config)}
+        self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **_NO_PROFILER}
+        self._environ |= {**environ, "RECOUP_CONFIG": str(config)}
         self._file = folder / "scheduler.json"
         arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(self._file)]
         self._scheduler = self._started("scheduler", "distributed.cli.dask_scheduler", arguments)
