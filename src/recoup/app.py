@@ -491,14 +491,8 @@ class Stack(StackWithJobs, StackWithNotices):
     ) -> "DrillReport":
         """Drills one copy of a set; `recorded`: with the settings in its manifest, whatever is configured here."""
         from recoup.operations import drill
-        from recoup.system.filesystem import free_bytes
 
-        free = free_bytes(scratch)
-        if plan.bytes > free:
-            raise NoSpaceError(
-                f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
-                "Free space, or set `staging:` to a folder on a larger disk.",
-            )
+        drill.require_room(plan, scratch)
         live, defaults = {}, {}
         for name in plan.sources:
             source = self._source(name, scratch, emit, plan.manifest, recorded=recorded)

@@ -1,30 +1,17 @@
 """The page on object storage runs as it stands, against a real server."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from loading_scripts import loaded
 from s3_server.buckets import Bucket
-
-
-def pages() -> ModuleType:
-    """What runs the other pages."""
-    found = importlib.util.spec_from_file_location("pages_that_run", Path(__file__).with_name("test_pages.py"))
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
 @pytest.mark.requirement("CO-8", "CO-13")
 def test_the_page_on_object_storage_runs_as_it_stands(bucket: Bucket, tmp_path: Path) -> None:
-    running, folder = pages(), tmp_path / "page"
+    running, folder = loaded(Path(__file__).with_name("test_pages.py")), tmp_path / "page"
     folder.mkdir()
     settings = {
         "BACKUP_BUCKET": bucket.name,

@@ -74,6 +74,15 @@ def seconds(text: str) -> float:
     return value
 
 
+Grace = Annotated[
+    float | None,
+    typer.Option(
+        "--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended; 30s."
+    ),
+]
+"""How long what runs jobs waits for the running one, in seconds; None: the usual time."""
+
+
 def _option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, rich_help_panel=PANEL, **settings)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recoup.cli._options import seconds
+from recoup.cli._options import Grace
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode
 
@@ -14,12 +14,7 @@ from recoup.errors import ExitCode
 @verb
 def daemon(
     context: typer.Context,
-    grace: Annotated[
-        float | None,
-        typer.Option(
-            "--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended; 30s."
-        ),
-    ] = None,
+    grace: Grace = None,
     metrics: Annotated[
         str | None,
         typer.Option(

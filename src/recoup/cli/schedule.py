@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recoup.cli import _schedule_installing
-from recoup.cli._options import seconds
+from recoup.cli._options import Grace
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode, LockedError
 
@@ -52,12 +52,7 @@ def show(
 @verb
 def tick(
     context: typer.Context,
-    grace: Annotated[
-        float | None,
-        typer.Option(
-            "--grace", metavar="TIME", parser=seconds, help="Time that a job gets to end when this is ended; 30s."
-        ),
-    ] = None,
+    grace: Grace = None,
 ) -> ExitCode:
     """Run what is due, then end. For cron and systemd timers, each minute.
 

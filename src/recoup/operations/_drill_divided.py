@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from recoup.errors import DamagedError, NoRepositoryError, NoSpaceError, RecoupError, StorageError
+from recoup.errors import DamagedError, NoRepositoryError, RecoupError, StorageError
 from recoup.model.events import Emit, Progress
 from recoup.model.reports import DrillReport, SourceDrill
 from recoup.model.wire import decoded, encoded
@@ -18,7 +18,6 @@ from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
 from recoup.system.executing import Outcome
-from recoup.system.filesystem import free_bytes
 
 
 def run(
@@ -97,12 +96,7 @@ def take(
     Raises:
         NoSpaceError: there is too little room for the twin.
     """
-    free = free_bytes(scratch)
-    if plan.bytes > free:
-        raise NoSpaceError(
-            f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
-            "Free space there, or set `staging:` to a folder on a larger disk.",
-        )
+    drill.require_room(plan, scratch)
     [name] = plan.sources
     result = drill.drilled(name, plan, source, options, repository, scratch, clock, hearing)
     return {"drill": encoded(SourceDrill, result), "news": hearing.told()}

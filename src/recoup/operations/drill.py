@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from recoup.errors import RecoupError
+from recoup.errors import NoSpaceError, RecoupError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import Comparison, compare
 from recoup.model.manifest import Manifest, SourceRecord
@@ -19,6 +19,7 @@ from recoup.operations._fingerprint import Fingerprint, consume, watched
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
+from recoup.system.filesystem import free_bytes
 
 NOT_ASKED = "not asked for"
 """Why a source is not drilled that the user left out."""
@@ -130,6 +131,24 @@ def conclude(
     fields = {"passed": report.passed, "sources": list(plan.sources)}
     emit(Event("drill_finished", clock.now(), message, level, str(plan.set), fields))
     return report
+
+
+def require_room(plan: Plan, scratch: Path) -> None:
+    """Looks whether the twins fit.
+
+    Args:
+        plan: of the drill.
+        scratch: folder where they will be made.
+
+    Raises:
+        NoSpaceError: there is too little room.
+    """
+    free = free_bytes(scratch)
+    if plan.bytes > free:
+        raise NoSpaceError(
+            f"insufficient disk space for a drill: {plan.bytes:,} bytes are needed, {free:,} are free",
+            "Free space, or set `staging:` to a folder on a larger disk.",
+        )
 
 
 def drilled(

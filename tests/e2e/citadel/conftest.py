@@ -1,6 +1,5 @@
 """The example as its user has it: a copy of its folder as `/opt/qdrant`, its collections on a Qdrant server."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
+from loading_scripts import loaded
 from qdrant_server.running import Qdrant
 from recoup.app import Stack, open_stack
 from recoup.system.clock import Clock
@@ -27,12 +27,7 @@ NOBODY = "http://127.0.0.1:9"
 @pytest.fixture(scope="session")
 def make_data() -> ModuleType:
     """The script that makes the collections."""
-    spec = importlib.util.spec_from_file_location("citadel_make_data", EXAMPLE / "make_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(EXAMPLE / "make_data.py")
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The example as a service has it: its collections on a Qdrant server, its snapshots in a folder of the test."""
 
 import asyncio
-import importlib.util
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ from cloudops_backup import AsyncBackups, S3Settings, Settings
 from cloudops_backup.service import utc_now
 from qdrant_client import QdrantClient
 
+from loading_scripts import loaded
 from qdrant_server.running import Qdrant
 from s3_server.buckets import Bucket
 
@@ -26,12 +26,7 @@ COUNTS = {"chat_history": 400, "aws_estate": 240}
 @pytest.fixture(scope="session")
 def make_data() -> ModuleType:
     """The script that makes the collections."""
-    spec = importlib.util.spec_from_file_location("cloudops_make_data", EXAMPLE / "make_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(EXAMPLE / "make_data.py")
 
 
 @dataclass

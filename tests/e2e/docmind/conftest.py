@@ -1,6 +1,5 @@
 """The example as its user has it: a copy of the folder with its data made, and its script run as a program."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loading_scripts import loaded
 from qdrant_server.running import Qdrant
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "docmind"
@@ -93,10 +93,6 @@ def docmind(made: Path, tmp_path: Path) -> DocMind:
 @pytest.fixture
 def with_qdrant(docmind: DocMind, qdrant: Qdrant) -> DocMind:
     """The example with its vectors on a server."""
-    spec = importlib.util.spec_from_file_location("docmind_make_data", docmind.root / "make_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    make_data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_data)
+    make_data = loaded(docmind.root / "make_data.py")
     make_data.make_vectors(qdrant.url, make_data.passages())
     return replace(docmind, url=qdrant.url)

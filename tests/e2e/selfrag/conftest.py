@@ -1,6 +1,5 @@
 """The example as its user has it: a copy of the folder, its data made, and its tables on a real server."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loading_scripts import loaded
 from postgres_server.running import Database, Postgres
 from qdrant_server.running import Qdrant
 from services.standing import ToyService
@@ -135,12 +135,7 @@ def selfrag(
 @pytest.fixture
 def with_qdrant(selfrag: SelfRag, qdrant: Qdrant) -> SelfRag:
     """The example with its collection on a server."""
-    spec = importlib.util.spec_from_file_location("selfrag_make_data", EXAMPLE / "make_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    make_data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_data)
-    make_data.make_vectors(qdrant.url)
+    loaded(EXAMPLE / "make_data.py").make_vectors(qdrant.url)
     return replace(selfrag, qdrant_url=qdrant.url)
 
 
