@@ -11,26 +11,20 @@ import pytest
 import recoup
 from recoup.errors import ExitCode, NoRepositoryError, RecoupError, UsageError
 from recoup.model.events import Event
+from unit.app.small_application import SOURCES, made
 
-CONFIG = """
-version: 1
-stack: small
-sources:
-  chat: {kind: files, path: data/chat.db}
-  uploads: {kind: files, path: data/uploads}
-repositories:
+CONFIG = (
+    SOURCES
+    + """\
   near: {path: near, keep: {last: 1}}
   far: {path: far, compression: zstd, pack: tar.zst, keep: {last: 3}}
 """
+)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "data/uploads").mkdir(parents=True)
-    (tmp_path / "data/uploads/note").write_text("note " * 100)
-    (tmp_path / "data/chat.db").write_text("hello " * 20)
-    (tmp_path / "recoup.yaml").write_text(CONFIG)
-    return tmp_path
+    return made(tmp_path, CONFIG)
 
 
 Opened = Callable[..., recoup.Stack]

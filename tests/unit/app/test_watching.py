@@ -16,17 +16,15 @@ from recoup.repository._base import Subset
 from recoup.system.clock import SystemClock
 from recoup.system.runs import runs
 from recoup.system.statefile import remembered, state_path
+from unit.app.small_application import SOURCES, made
 
-CONFIG = """
-version: 1
-stack: small
-sources:
-  chat: {kind: files, path: data/chat.db}
-  uploads: {kind: files, path: data/uploads}
-repositories:
+CONFIG = (
+    SOURCES
+    + """\
   near: {path: near, keep: {last: 2}}
   far: {path: far, keep: {last: 3}}
 """
+)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
@@ -47,11 +45,7 @@ def calendar() -> Calendar:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "data/uploads").mkdir(parents=True)
-    (tmp_path / "data/uploads/note").write_text("note " * 100)
-    (tmp_path / "data/chat.db").write_text("hello " * 20)
-    (tmp_path / "recoup.yaml").write_text(CONFIG)
-    return tmp_path
+    return made(tmp_path, CONFIG)
 
 
 Opened = Callable[..., recoup.Stack]
