@@ -181,11 +181,18 @@ def verify_reports(reports: "Sequence[VerifyReport]") -> Table:
     )
     for report in reports:
         where = (report.repository or "?",) if several else ()
-        result = Text(f"{len(report.damage)} damaged", style="red") if report.damage else Text("intact", style="green")
-        table.add_row(
-            *_cells((report.set, *where, f"{report.files:,}", size(report.bytes), f"{report.share:.0%}", result))
-        )
+        read = (f"{report.files:,}", size(report.bytes), f"{report.share:.0%}")
+        table.add_row(*_cells((report.set, *where, *read, _verified(report))))
     return table
+
+
+def _verified(report: "VerifyReport") -> Text:
+    """Green only where all of a good set was read: of the others it says what they lack."""
+    if report.damage:
+        return Text(f"{len(report.damage)} damaged", style="red")
+    flaw = report.outcome if report.outcome in ("incomplete", "suspicious") else ""
+    what = "intact" if report.share == 1.0 else "no damage found"
+    return Text(f"{what}, {flaw} set" if flaw else what, style="yellow" if flaw or report.share < 1.0 else "green")
 
 
 def drill_report(report: "DrillReport") -> Table:

@@ -133,6 +133,7 @@ class VerifyReport:
         damage: what is wrong.
         seconds: how long it took.
         repository: where the set is.
+        outcome: of the backup that made the set; empty when its manifest cannot be read.
     """
 
     set: str
@@ -142,6 +143,7 @@ class VerifyReport:
     damage: tuple[Damage, ...]
     seconds: float
     repository: str = ""
+    outcome: str = ""
 
     @property
     def exit_code(self) -> ExitCode:

@@ -126,7 +126,10 @@ class OfSource:
             return
         hint = f"`recoup backup --source {self.row.source}` makes one."
         if newest is not None:
-            hint = f"Its newest try is {newest.outcome}{f', {newest.error}' if newest.error else ''}."
+            hint = (
+                f"Its newest try is {newest.outcome}{f', {newest.error}' if newest.error else ''}".removesuffix(".")
+                + "."
+            )
         if self.unread:
             hint = f"{self.unread} sets cannot be read here: `recoup list` shows why."
         yield self._problem("never", "critical", "never backed up", hint)

@@ -124,7 +124,9 @@ def conclude(
     """
     read, whole = looked.bytes, looked.total_bytes
     share = min(1.0, read / whole) if whole else float(not looked.damage)
-    report = VerifyReport(str(name), looked.files, read, share, looked.damage, seconds, repository.name)
+    manifest = _readable_manifest(name, repository)
+    outcome = manifest.outcome if manifest else ""
+    report = VerifyReport(str(name), looked.files, read, share, looked.damage, seconds, repository.name, outcome)
     fields = {
         "level": "verify",
         "passed": not report.damage,

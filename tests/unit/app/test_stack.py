@@ -333,6 +333,13 @@ def test_a_source_that_no_set_holds_is_said_and_makes_a_restore_incomplete(stack
     assert [source.source for source in report.sources] == ["storage"]
 
 
+def test_a_verified_set_that_lacks_a_source_is_called_incomplete(stack: recoup.Stack, root: Path) -> None:
+    stack.backup()
+    (root / "data/chat.db").rename(root / "data/away.db")
+    stack.backup()
+    assert {report.outcome: report.damage for report in stack.verify()} == {"incomplete": (), "complete": ()}
+
+
 @pytest.mark.requirement("DM-8")
 def test_two_stacks_in_one_repository_do_not_mix_at_latest(stack: recoup.Stack, root: Path, clock: MovingClock) -> None:
     ours = stack.backup().manifest

@@ -255,6 +255,9 @@ _DOCTOR = doctor.Report(
 _VERIFY = (
     VerifyReport("backup_20261121_090000", 20_003, 3_400_051_200, 1.0, (), 20.0),
     VerifyReport("backup_20261120_020000", 3, 1_700, 0.05, (Damage("chat/chat.db", "changed", "differs"),), 0.1),
+    VerifyReport("backup_20261119_020000", 3, 1_700, 1.0, (), 0.1, outcome="incomplete"),
+    VerifyReport("backup_20261118_020000", 3, 1_700, 0.05, (), 0.1, outcome="complete"),
+    VerifyReport("backup_20261117_020000", 3, 1_700, 0.05, (), 0.1, outcome="suspicious"),
 )
 
 _RESTORE = RestoreReport(

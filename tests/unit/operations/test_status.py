@@ -85,6 +85,12 @@ def test_a_source_that_was_never_backed_up_is_critical_and_alone_exit_code_1() -
     assert found.exit_code == ExitCode.FAILED
 
 
+def test_the_reason_of_a_failed_try_ends_with_one_full_stop() -> None:
+    failed = replace(record(outcome="failed"), error="it is empty. Look into the folder.")
+    [problem] = seen([a_set(HOUR, {"chat": failed})]).problems
+    assert problem.hint == "Its newest try is failed, it is empty. Look into the folder."
+
+
 def test_sets_of_another_stack_with_a_source_of_the_same_name_say_nothing() -> None:
     state = RepositoryState("local", (a_set(HOUR, stack="other"), *daily(1)), 10**12, stack="shop")
     [row] = report([state], ("chat",), NOW).rows
