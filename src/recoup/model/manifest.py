@@ -17,7 +17,7 @@ VERSION = 1
 """Version of the manifest format that this Recoup writes; it reads this one and refuses higher ones."""
 
 Compression = Literal["none", "zstd", "gzip"]
-Pack = Literal["tree", "tar", "tar.zst", "tar.gz"]
+Pack = Literal["tree", "tar", "tar.zst", "tar.gz", "chunks"]
 Sealed = Literal["gpg", "age"]
 Outcome = Literal["complete", "suspicious", "incomplete"]
 SourceOutcome = Literal["complete", "suspicious", "incomplete", "failed", "absent"]
@@ -108,7 +108,7 @@ class StoredPart:
         path: file (or folder, for pack `tree`) relative to the set.
         bytes: what the part holds, plain; for a tree the sum of its files.
         stored_bytes: what it takes in the repository.
-        sha256: SHA-256 of the stored file, hex; for pack `tree` that of the member list.
+        sha256: SHA-256 of the stored file, hex; for pack `tree` that of the member list; in a dedup repository the stream's root.
         content_sha256: SHA-256 of a stream's plain bytes, hex; empty for a tree, and where it is encrypted.
         compression: of a stream.
         pack: of a tree.

@@ -1,7 +1,7 @@
 """Sets on a storage that cannot rename: their names are claimed, their manifest comes last, and markers delete them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -58,7 +58,7 @@ class ClaimedSets:
 
     @contextlib.contextmanager
     def begin(
-        self, name: SetName, style: Style, earlier: Earlier, writer: type[PlainSetWriter]
+        self, name: SetName, style: Style, earlier: Earlier, writer: Callable[..., PlainSetWriter]
     ) -> Iterator[PlainSetWriter]:
         """A set being written under its own name, which nobody lists before its manifest is there."""
         lease = self._claimed(name)

@@ -26,6 +26,7 @@ class Line:
         sha256: of a file, hex.
         link: of a symbolic or hard link.
         changed: the file changed while it was read.
+        at: where its content begins in the stream of a tree in a dedup repository (bytes); None: right behind the one before.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Line:
     sha256: str = ""
     link: str = ""
     changed: bool = False
+    at: int | None = None
 
 
 def encode(line: Line) -> bytes:
@@ -52,6 +54,8 @@ def encode(line: Line) -> bytes:
         fields["link"] = line.link
     if line.changed:
         fields["changed"] = True
+    if line.at is not None:
+        fields["at"] = line.at
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
@@ -82,7 +86,7 @@ def _line(text: bytes) -> Line:
     try:
         fields = json.loads(text)
         kind, name = fields["kind"], fields["name"]
-        known = kind in _KINDS and isinstance(name, str) and int(fields.get("bytes", 0)) >= 0
+        known = kind in _KINDS and isinstance(name, str) and int(fields.get("bytes", 0)) >= 0 <= int(fields.get("at", 0))
         attributes = None
         if kind != "hardlink":
             xattrs = {str(k): base64.b64decode(v, validate=True) for k, v in fields.get("xattrs", {}).items()}
@@ -90,6 +94,7 @@ def _line(text: bytes) -> Line:
         size, sha256 = (int(fields["bytes"]), str(fields["sha256"])) if kind == "file" else (0, "")
         link = str(fields.get("link", ""))
         changed = fields.get("changed") is True
+        at = None if fields.get("at") is None else int(fields["at"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise DamagedError(f"the member list has a broken line: {error}") from None
     if not known:
@@ -100,4 +105,4 @@ def _line(text: bytes) -> Line:
         checked_relative(link)
     if "\0" in link:
         raise UnsafePathError("the member list has a link with NUL in its text")
-    return Line(name, kind, attributes, size, sha256, link, changed)
+    return Line(name, kind, attributes, size, sha256, link, changed, at)

@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -37,7 +37,7 @@ class RenamedSets:
 
     @contextlib.contextmanager
     def begin(
-        self, name: SetName, style: Style, earlier: Earlier, writer: type[PlainSetWriter]
+        self, name: SetName, style: Style, earlier: Earlier, writer: Callable[..., PlainSetWriter]
     ) -> Iterator[PlainSetWriter]:
         """A set being written in a folder whose name says whose it is, and which is gone afterwards."""
         taken = set(self.names())

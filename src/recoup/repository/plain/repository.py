@@ -111,11 +111,7 @@ class PlainRepository:
     def create(self) -> None:
         """Makes an empty repository."""
         self._storage.check_access(locking.PREFIX)
-        if next(iter(self._storage.list()), None) is not None and not self._exists():
-            raise RefusedError(
-                f"{self.location} is not empty and not a Recoup repository",
-                "Choose an empty place; Recoup does not mix its files with others.",
-            )
+        self._require_empty()
         record = {
             "format": "recoup-repository",
             "version": VERSION,
@@ -124,6 +120,22 @@ class PlainRepository:
             "layout": self.LAYOUT,
             **self.shape(),
         }
+        self._put_record(record)
+
+    def _require_empty(self, besides: str = "") -> None:
+        """Demands a place with nothing in it, or with a repository, which is told later.
+
+        Args:
+            besides: a folder that an interrupted `create` may have left.
+        """
+        found = (stored.key for stored in self._storage.list() if not besides or not stored.key.startswith(f"{besides}/"))
+        if next(found, None) is not None and not self._exists():
+            raise RefusedError(
+                f"{self.location} is not empty and not a Recoup repository",
+                "Choose an empty place; Recoup does not mix its files with others.",
+            )
+
+    def _put_record(self, record: Mapping[str, object]) -> None:
         try:
             self._storage.put(layout.REPOSITORY, (json.dumps(record, indent=1) + "\n").encode(), if_absent=True)
         except FileExistsError:

@@ -1,6 +1,6 @@
 """How sets come and go: the part of the plain layout that depends on what a storage can do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +45,7 @@ class Sets(Protocol):
         ...
 
     def begin(
-        self, name: SetName, style: Style, earlier: Earlier, writer: type[PlainSetWriter]
+        self, name: SetName, style: Style, earlier: Earlier, writer: Callable[..., PlainSetWriter]
     ) -> AbstractContextManager[PlainSetWriter]:
         """A set being written, under this name or the next free one; without its commit nothing of it stays."""
         ...

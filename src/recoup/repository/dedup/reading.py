@@ -1,0 +1,312 @@
+"""Reading chunks and streams back: what comes out was compared with the chunk's id, and a stream's chunks with its root."""
+
+import contextlib
+import struct
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+import blake3
+
+from recoup.errors import DamagedError
+from recoup.model.names import shown
+from recoup.model.part import Reader
+from recoup.repository.dedup import encoding
+from recoup.repository.dedup.index import Index, Place
+from recoup.repository.dedup.keys import KIND_CHUNK, Keys, RunKey
+from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.recipes import Recipe, Root
+from recoup.storage._base import Storage
+
+_HINT = "Run `recoup verify`, then restore from another set or repository."
+_GROUP = 2 * 1024 * 1024  # bytes of one request, at most one chunk more
+_AHEAD = 6  # groups that are read and decoded before they are wanted
+_THREADS = 2
+_RUN = 256  # chunks that are divided into groups at once
+_BASES = 24 * 1024 * 1024  # bytes of bases that are kept
+_HEADER = struct.Struct("<8s12sI80s")
+_BLOCK = 1024 * 1024
+_ZEROS = bytes(_BLOCK)
+
+
+class Chunks:
+    """Reads chunks, in several threads.
+
+    Args:
+        storage: where the packs are.
+        keys: that open them.
+        index: says where each chunk lies.
+    """
+
+    def __init__(self, storage: Storage, keys: Keys, index: Index) -> None:
+        self._storage, self._keys, self.index = storage, keys, index
+        self._lock = threading.Lock()
+        self._run_keys: dict[bytes, RunKey] = {}
+        self._bases: OrderedDict[bytes, bytes] = OrderedDict()
+        self._held = 0
+
+    def use(self, run: bytes, key: RunKey) -> None:
+        """Tells a run's key: that of a run under way need not be opened."""
+        self._run_keys[run] = key
+
+    def key_of(self, pack: PackRef) -> RunKey:
+        """The key of the run that wrote a pack.
+
+        Raises:
+            WrongKeyError: this host can only add sets.
+            DamagedError: the pack's head is not what a pack begins with.
+        """
+        if pack.run not in self._run_keys:
+            head = self.stored(pack, 0, _HEADER.size)
+            magic, run, number, sealed = _HEADER.unpack(head)
+            if magic != b"RCPPACK1" or run != pack.run or number != pack.number:
+                raise DamagedError(f"{pack.key} does not begin as that pack does", _HINT)
+            self._run_keys[pack.run] = self._keys.open_run(sealed, pack.key)
+        return self._run_keys[pack.run]
+
+    def stored(self, pack: PackRef, offset: int, length: int) -> bytes:
+        """A range of a pack as it lies there.
+
+        Raises:
+            DamagedError: it is missing, too short, or cannot be read.
+        """
+        pieces: list[bytes] = []
+        left = length
+        try:
+            with self._storage.reader(pack.key, offset, length) as reader:
+                while left and (data := reader.read(left)):
+                    pieces.append(data)
+                    left -= len(data)
+        except FileNotFoundError:
+            raise DamagedError(f"{pack.key} is missing from the repository", _HINT) from None
+        except OSError as error:
+            raise DamagedError(f"{pack.key} cannot be read: {error.strerror or error}", _HINT) from None
+        if left:
+            raise DamagedError(f"{pack.key} is cut short", _HINT)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def opened(self, place: Place, sealed: bytes | memoryview) -> bytes:
+        """The plain bytes of a chunk, compared with its id.
+
+        Args:
+            place: of the chunk.
+            sealed: what lies there.
+
+        Raises:
+            DamagedError: it is not what was stored.
+        """
+        row = place.row
+        counter = place.pack.number << 32 | place.position
+        packed = self.key_of(place.pack).open(KIND_CHUNK, counter, sealed, row.id, place.pack.key)
+        base = b"".join(self.base(identity) for identity in row.bases)
+        data = encoding.decode(row.encoding, packed, row.length, base)
+        if blake3.blake3(data, key=self._keys.chunk_key).digest() != row.id:
+            raise DamagedError(f"a chunk in {place.pack.key} is not what its id says", _HINT)
+        return data
+
+    def one(self, place: Place) -> bytes:
+        """One chunk; where that place is damaged, from another one that has it. Raises as `opened` does."""
+        try:
+            return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
+        except DamagedError:
+            for other in self.index.by_id(place.row.id):
+                if (other.pack, other.offset) != (place.pack, place.offset):
+                    with contextlib.suppress(DamagedError):
+                        return self.opened(other, self.stored(other.pack, other.offset, other.row.stored))
+            raise
+
+    def base(self, identity: bytes) -> bytes:
+        """A chunk that others are stored against; those used last are kept. Raises as `opened` does."""
+        with self._lock:
+            if identity in self._bases:
+                self._bases.move_to_end(identity)
+                return self._bases[identity]
+        places = [place for place in self.index.by_id(identity) if not place.row.bases]
+        if not places:
+            raise DamagedError("a chunk that others are stored against is missing", _HINT)
+        data = self.one(places[0])
+        with self._lock:
+            if identity not in self._bases:
+                self._bases[identity] = data
+                self._held += len(data)
+            while self._held > _BASES:
+                self._held -= len(self._bases.popitem(last=False)[1])
+        return data
+
+    def group(self, places: Sequence[Place]) -> list[bytes]:
+        """Chunks that lie one behind the other, by one request. Raises as `opened` does."""
+        first, last = places[0], places[-1]
+        length = last.offset + last.row.stored - first.offset
+        try:
+            sealed = memoryview(self.stored(first.pack, first.offset, length))
+        except DamagedError:
+            return [self.one(place) for place in places]
+        found = []
+        for place in places:
+            begin = place.offset - first.offset
+            try:
+                found.append(self.opened(place, sealed[begin : begin + place.row.stored]))
+            except DamagedError:
+                found.append(self.one(place))
+        return found
+
+
+def groups(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Divides places into those that one request reads."""
+    group: list[Place] = []
+    held = 0
+    for place in places:
+        if group:
+            last = group[-1]
+            follows = place.pack == last.pack and place.offset == last.offset + last.row.stored
+            if not follows or held + place.row.length > _GROUP:
+                yield group
+                group, held = [], 0
+        group.append(place)
+        held += place.row.length
+    if group:
+        yield group
+
+
+class Stream:
+    """A stored stream, as the content of a part.
+
+    Args:
+        chunks: reads them.
+        recipe: of the stream.
+        stream_key: of the repository.
+        item: what to call it in an error.
+    """
+
+    local_path = None
+    disposable = False
+
+    def __init__(self, chunks: Chunks, recipe: Recipe, stream_key: bytes, item: str) -> None:
+        self.chunks, self.recipe, self.item = chunks, recipe, item
+        self._stream_key, self._is_sound = stream_key, False
+
+    def open(self) -> AbstractContextManager[Reader]:
+        """Opens from the beginning."""
+        return self.open_at(0)
+
+    @contextlib.contextmanager
+    def open_at(self, start: int, length: int | None = None) -> Iterator[Reader]:
+        """Opens a range, in bytes. Raises DamagedError when the index does not lead to the chunks that were stored."""
+        if not self._is_sound:
+            self.require_root()
+        data = self._data(start)
+        try:
+            yield _StreamReader(data, self.recipe.bytes - start if length is None else length)
+        finally:
+            data.close()
+
+    def require_root(self) -> None:
+        """Compares the chunks that the index names with the stream's root; reads none of them.
+
+        Raises:
+            DamagedError: a chunk is missing in the index, or is another one.
+        """
+        root, size = Root(self._stream_key), 0
+        for piece in self._pieces():
+            if isinstance(piece, int):
+                root.gap(piece)
+                size += piece
+            else:
+                root.chunk(piece.row.id, piece.row.length)
+                size += piece.row.length
+        if root.digest() != self.recipe.root or size != self.recipe.bytes:
+            raise DamagedError(f"{shown(self.item)} does not consist of the chunks that were stored", _HINT)
+        self._is_sound = True
+
+    def places(self) -> Iterator[Place]:
+        """Where its chunks lie, in order. Raises DamagedError when the index lacks one."""
+        return (piece for piece in self._pieces() if not isinstance(piece, int))
+
+    def _pieces(self) -> Iterator[Place | int]:
+        """Chunks, and lengths of gaps."""
+        index = self.chunks.index
+        for span in self.recipe.spans:
+            if not span.run:
+                yield span.count
+                continue
+            found = 0
+            for place in index.span(span.run, span.first, span.count):
+                found += 1
+                yield place
+            if found != span.count:
+                raise DamagedError(f"{shown(self.item)} has chunks that no index names", _HINT)
+
+    def _data(self, start: int) -> Iterator[bytes]:
+        """The bytes from a place on, decoded ahead."""
+        waiting: deque[tuple[int, Future[list[bytes]] | int]] = deque()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            try:
+                for skip, task in self._work(start):
+                    waiting.append((skip, task if isinstance(task, int) else pool.submit(self.chunks.group, task)))
+                    if len(waiting) > _AHEAD:
+                        yield from _out(*waiting.popleft())
+                while waiting:
+                    yield from _out(*waiting.popleft())
+            finally:
+                for _, task in waiting:
+                    if not isinstance(task, int):
+                        task.cancel()
+
+    def _work(self, start: int) -> Iterator[tuple[int, list[Place] | int]]:
+        """Groups of places, and gaps, from a place on; with each, how many bytes to skip of it."""
+        skip, run = start, list[Place]()
+        for piece in self._pieces():
+            length = piece if isinstance(piece, int) else piece.row.length
+            if skip >= length:
+                skip -= length
+                continue
+            if skip or isinstance(piece, int) or len(run) == _RUN:
+                yield from ((0, group) for group in groups(run))
+                run = []
+            if isinstance(piece, int):
+                yield 0, piece - skip
+            elif skip:
+                yield skip, [piece]
+            else:
+                run.append(piece)
+            skip = 0
+        yield from ((0, group) for group in groups(run))
+
+
+def _out(skip: int, task: "Future[list[bytes]] | int") -> Iterator[bytes]:
+    if isinstance(task, int):
+        for begin in range(0, task, _BLOCK):
+            yield _ZEROS[: min(_BLOCK, task - begin)]
+        return
+    for data in task.result():
+        yield data[skip:]
+        skip = 0
+
+
+class _StreamReader:
+    changed = False
+
+    def __init__(self, data: Iterator[bytes], left: int) -> None:
+        self._data, self._left = data, left
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        size = min(size, self._left)
+        if size <= 0:
+            return b""
+        if not self._rest:
+            self._rest = memoryview(next(self._data, b""))
+        found = self._rest[:size]
+        self._rest = self._rest[len(found) :]
+        if len(found) == size or not found:
+            self._left -= len(found)
+            return found.obj if len(found) == len(found.obj) else bytes(found)  # type: ignore[arg-type, return-value]
+        out = bytearray(found)
+        while len(out) < size and (more := memoryview(next(self._data, b""))):
+            wanted = size - len(out)
+            out += more[:wanted]
+            self._rest = more[wanted:]
+        self._left -= len(out)
+        return bytes(out)

@@ -1,0 +1,272 @@
+"""The dedup repository: sets as folders of the plain layout, their content as chunks in packs (`docs/format.md`)."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import blake3
+
+from recoup.errors import DamagedError, NoSuchSetError, RecoupError, RefusedError, StorageError, WrongKeyError
+from recoup.model.manifest import Manifest, StoredPart
+from recoup.model.names import SetName
+from recoup.model.part import Part
+from recoup.repository._base import JoinedWriter, KeyProof, SetWriter, Subset, Ticket, Verification
+from recoup.repository.dedup import keyslots, recipes, sets
+from recoup.repository.dedup.index import Index
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.options import DedupOptions
+from recoup.repository.dedup.parts import Place, part_of
+from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.storing import Run
+from recoup.repository.dedup.verifying import Checked, DedupVerification
+from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
+from recoup.repository.plain import layout
+from recoup.repository.plain.catalog import Copies
+from recoup.repository.plain.folder import Style
+from recoup.repository.plain.once import nothing_earlier
+from recoup.repository.plain.repository import VERSION, PlainRepository
+from recoup.storage._base import Storage
+from recoup.system.clock import Clock
+
+
+class DedupRepository(PlainRepository):
+    """Sets whose content is cut into chunks; a chunk that is there is not stored again, and all is encrypted.
+
+    Args:
+        name: what the configuration calls it.
+        storage: where.
+        options: how it is opened, and how it stores.
+        clock: time.
+        cache: folder for what saves reading the index again; None keeps nothing.
+    """
+
+    LAYOUT = "dedup"
+
+    def __init__(self, name: str, storage: Storage, options: DedupOptions, clock: Clock, cache: Path | None) -> None:
+        super().__init__(name, storage, Style(), clock)
+        self.options, self._cache = options, cache
+        self._checked = Checked()
+        self._place: tuple[SetName, Place] | None = None
+
+    @property
+    def shares(self) -> bool:
+        """Everything takes its space once."""
+        return True
+
+    # --- the repository itself ----------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Makes an empty repository, with a key for each secret that is configured."""
+        self._storage.check_access(keyslots.PREFIX)
+        if self._exists():
+            raise RefusedError(f"{self.location} is a repository already", "Nothing was changed.")
+        self._require_empty(besides=keyslots.PREFIX)
+        identity = secrets.token_hex(16)
+        keys = keyslots.create(self._storage, identity, self.options.openers, self._clock.now())
+        record = {
+            "format": "recoup-repository",
+            "version": VERSION,
+            "id": identity,
+            "created": self._clock.now().isoformat(),
+            "layout": self.LAYOUT,
+            "critical": [],
+            "public": keys.public.hex(),
+            "owner": keys.owner.hex(),
+        }
+        self._put_record(record)
+
+    def record(self) -> dict[str, Any]:
+        """`recoup-repository.json`.
+
+        Raises:
+            NoRepositoryError, RefusedError: as `check`.
+        """
+        return self._record
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        super().check()
+        record: dict[str, Any] = json.loads(self._storage.get(layout.REPOSITORY))
+        if unknown := [name for name in record.get("critical", []) if name not in ()]:
+            raise RefusedError(
+                f"the repository at {self.location} needs what this Recoup does not know: {', '.join(map(str, unknown))}",
+                "Use the Recoup that wrote it, or a newer one.",
+            )
+        return record
+
+    def check(self) -> None:
+        """Looks whether it is there and of a known format."""
+        self.__dict__.pop("_record", None)
+        self.record()
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Its keys, as far as what is configured opens them.
+
+        Raises:
+            WrongKeyError: it opens none.
+        """
+        return keyslots.open_keys(self._storage, self.record(), self.options.openers)
+
+    def index(self) -> Index:
+        """All that its index files say now."""
+        return Index.load(self._storage, self.keys, self._cache)
+
+    # --- sets ---------------------------------------------------------------------------------------------------------
+
+    def _read(self, name: SetName, copies: Copies) -> Manifest:
+        """A manifest, from copies of its objects where there are some."""
+        key = f"{name}/{layout.MANIFEST}"
+        try:
+            data = copies.get(key) or self._storage.get(key)
+        except FileNotFoundError:
+            if name in self.names():
+                raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
+            raise self._no_such(name) from None
+        known = (name, data, False)
+        if known not in self._opened:
+            header = sets.decode_header(data, self.keys.repository, key)
+            self._opened[known] = sets.open_manifest(header, self.keys, key)
+        return self._opened[known]
+
+    def whole(self, manifest: Manifest) -> Manifest:
+        """The manifest: nothing of it lies elsewhere."""
+        return manifest
+
+    def can_open(self, name: SetName) -> bool:
+        """Whether this host can read what is stored."""
+        self.header(name)
+        return self.keys.can_read
+
+    def header(self, name: SetName) -> sets.Header:
+        """The open part of a set's file.
+
+        Raises:
+            NoSuchSetError: there is no such set.
+            RefusedError: it is damaged or of an unknown version.
+        """
+        key = f"{name}/{layout.MANIFEST}"
+        try:
+            return sets.decode_header(self._storage.get(key), self.keys.repository, key)
+        except FileNotFoundError:
+            raise self._no_such(name) from None
+
+    def prove_keys(self) -> KeyProof:
+        """Seals a probe by a new run's key, opens it again where this host can, and the newest set's key."""
+        keys, probe = self.keys, secrets.token_bytes(64)
+        made = keys.new_run()
+        sealed = made.seal(0, 0, probe, b"probe")
+        if not keys.can_read:
+            return KeyProof(self.name, "writer-key", (keys.public.hex(),), opens=False)
+        if keys.open_run(made.sealed, "the probe").open(0, 0, sealed, b"probe", "the probe") != probe:
+            raise WrongKeyError("what was sealed as a probe came back as something else", "Do not use these keys.")
+        return KeyProof(self.name, "dedup", (keys.public.hex(),), opens=True, newest=self._newest_opened())
+
+    def _newest_opened(self) -> str:
+        for name in reversed(self.names()):
+            try:
+                self.manifest(name)
+            except WrongKeyError:
+                raise
+            except (RecoupError, OSError):
+                continue  # damaged, which `verify` tells
+            return str(name)
+        return ""
+
+    @contextlib.contextmanager
+    def begin(self, moment: datetime, stack: str = "") -> Iterator[SetWriter]:  # noqa: ARG002 - all stacks share chunks
+        """Begins a set."""
+        self.check()
+        for tidy in (self._storage.tidy, self._sets.remove_abandoned):
+            with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
+                tidy()
+        run = self._run()
+        writer = partial(DedupSetWriter, run, lambda: None)
+        try:
+            with self._sets.begin(SetName.at(moment), self._style, nothing_earlier, writer) as made:
+                yield made
+        except BaseException:
+            with contextlib.suppress(RecoupError, OSError):
+                run.close(keep=True)
+            raise
+        run.close(keep=True)
+
+    def _run(self) -> Run:
+        index = self.index()
+        run = Run(self._storage, self.keys, index, self._clock)
+        if self._uses_deltas():
+            from recoup.repository.dedup.bases import Matcher
+
+            run.matcher = Matcher(self.keys.anchor_key, index)
+        return run
+
+    def _uses_deltas(self) -> bool:
+        """Deltas read the chunks that they build on: not on a host that cannot, nor over a network unless asked for."""
+        if not self.keys.can_read or self.options.delta == "off":
+            return False
+        return self.options.delta == "on" or not self.is_remote
+
+    def join(self, ticket: Ticket) -> JoinedWriter:  # noqa: ARG002 - refused for every set
+        """Refused: another machine would have to get the set's key."""
+        raise RefusedError("workers cannot store into a dedup repository", "Back up without workers.")
+
+    def place(self, name: SetName) -> Place:
+        """Where the parts of a set are read from.
+
+        Raises:
+            NoSuchSetError, RefusedError, WrongKeyError: as `manifest`.
+            DamagedError: its recipes are not what was stored.
+        """
+        if self._place is None or self._place[0] != name:
+            chunks = Chunks(self._storage, self.keys, self.index())
+            self._place = name, Place(chunks, self.recipes(name), self.keys.stream_key)
+        return self._place[1]
+
+    def recipes(self, name: SetName) -> dict[str, recipes.Recipe]:
+        """The recipes of a set. Raises as `place` does."""
+        header, item = self.header(name), f"{name}/{RECIPES}"
+        try:
+            data = self._storage.get(item)
+        except FileNotFoundError:
+            raise DamagedError(f"{item} is missing from the repository", "Restore from another set.") from None
+        if blake3.blake3(data).hexdigest() != header.recipes:
+            raise DamagedError(f"{item} is not what was stored", "Restore from another set.")
+        key = self.keys.open_run(header.key, item)
+        return recipes.unseal(data, key, sets.identity(header.run, self.keys.repository), item)
+
+    def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
+        """A stored part; reading it checks its bytes."""
+        return part_of(self.place(name), part)
+
+    def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
+        """Reads the packs that a set needs; what another set's verification has read is not read again."""
+        return DedupVerification(self, name, subset, self._checked, advance or (lambda _: None))
+
+    def size_of(self, name: SetName, path: str) -> int:
+        """Bytes of a file of a set; 0 when it is not there."""
+        try:
+            return self._storage.size(f"{name}/{path}")
+        except FileNotFoundError:
+            return 0
+
+    def paths_of(self, name: SetName) -> Iterator[str]:
+        """The files in a set's folder."""
+        return (found.key.removeprefix(f"{name}/") for found in self._storage.list(str(name)))
+
+    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
+        """Moves sets to the trash and empties it of what is old enough."""
+        self._place = None
+        super().delete(names, keep_days=keep_days)
+
+    @property
+    def staging(self) -> None:
+        """None: staged copies are not encrypted."""
+        return None  # noqa: RET501 - an answer, not the absence of one
+
+    def _no_such(self, name: SetName) -> NoSuchSetError:
+        return NoSuchSetError(f"there is no set {name} in {self.name}", "`recoup list` shows those there are.")

@@ -1,0 +1,132 @@
+"""The file of a set: an open header around the manifest, which is encrypted (`docs/format.md`, Sets)."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import zstandard
+
+from recoup.errors import DamagedError, RefusedError, WrongKeyError
+from recoup.model.manifest import Manifest, decode
+from recoup.repository.dedup.keys import KIND_MANIFEST, Keys, RunKey, record_verified
+from recoup.repository.dedup.recipes import unpacked
+
+FORMAT = "recoup-dedup-set"
+VERSION = 1
+_LARGEST = 256 * 1024 * 1024  # bytes of a manifest that is still reasonable
+_DAMAGED = "Run `recoup verify` to see what else is damaged; restore from another set."
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands open of a set.
+
+    Attributes:
+        run: which run stored it.
+        counter: of the sealing of the manifest.
+        key: the run's key, sealed.
+        manifest: the manifest, sealed.
+        recipes: BLAKE3 of the file of the recipes, hex.
+        made_by: public key of the host that made it.
+    """
+
+    run: bytes
+    counter: int
+    key: bytes
+    manifest: bytes
+    recipes: str
+    made_by: bytes
+
+
+def identity(run: bytes, repository: str) -> bytes:
+    """What the manifest and the recipes of a set are bound to."""
+    return run + bytes.fromhex(repository)
+
+
+def encode_set(manifest: bytes, run: bytes, counter: int, key: RunKey, recipes: str, keys: Keys) -> bytes:
+    """The file of a set.
+
+    Args:
+        manifest: its JSON.
+        run: the run that stored it.
+        counter: another one for each manifest that this run seals.
+        key: of the run.
+        recipes: BLAKE3 of the file of the recipes, hex.
+        keys: of the repository.
+    """
+    packed = zstandard.ZstdCompressor(level=9).compress(manifest)
+    sealed = key.seal(KIND_MANIFEST, counter, packed, identity(run, keys.repository))
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "critical": [],
+        "repository": keys.repository,
+        "run": run.hex(),
+        "counter": counter,
+        "key": base64.b64encode(key.sealed).decode(),
+        "manifest": base64.b64encode(sealed).decode(),
+        "recipes": recipes,
+        "made_by": keys.maker.hex(),
+    }
+    return (json.dumps(keys.signed(document), indent=1) + "\n").encode()
+
+
+def decode_header(data: bytes, repository: str, origin: str) -> Header:
+    """The open part of a set's file, which may be damaged or hostile; its signature is checked.
+
+    Raises:
+        RefusedError: it is none, of another repository, or has a version or a critical feature that is not known.
+    """
+    document = _document(data, origin)
+    if document.get("version") != VERSION or document.get("critical") != []:
+        raise RefusedError(
+            f"{origin} has format version {document.get('version')!r} with {document.get('critical')!r}; "
+            f"this Recoup reads version {VERSION}",
+            "Use the Recoup that wrote it, or a newer one.",
+        )
+    if document.get("repository") != repository:
+        raise RefusedError(f"{origin} belongs to another repository", _DAMAGED)
+    try:
+        made_by = bytes.fromhex(document["made_by"])
+        header = Header(
+            bytes.fromhex(document["run"]),
+            int(document["counter"]),
+            base64.b64decode(document["key"], validate=True),
+            base64.b64decode(document["manifest"], validate=True),
+            str(document["recipes"]),
+            made_by,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RefusedError(f"{origin} is damaged: {type(error).__name__}", _DAMAGED) from None
+    if not record_verified(made_by, document) or len(header.run) != 12 or not 0 <= header.counter < 2**64:
+        raise RefusedError(f"{origin} is damaged: it is not what its maker signed", _DAMAGED)
+    return header
+
+
+def _document(data: bytes, origin: str) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"{origin} is not valid JSON (cut short or damaged): {error}", _DAMAGED) from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise RefusedError(f"{origin} is not a set of a dedup repository", _DAMAGED)
+    return document
+
+
+def open_manifest(header: Header, keys: Keys, origin: str) -> Manifest:
+    """The manifest of a set.
+
+    Raises:
+        WrongKeyError: this host can only add sets.
+        RefusedError: it is damaged.
+    """
+    try:
+        key = keys.open_run(header.key, origin)
+        packed = key.open(KIND_MANIFEST, header.counter, header.manifest, identity(header.run, keys.repository), origin)
+        data = unpacked(packed, _LARGEST, origin)
+    except WrongKeyError:
+        raise
+    except DamagedError as error:
+        raise RefusedError(error.message, _DAMAGED) from None
+    return decode(data, origin)

@@ -1,0 +1,289 @@
+"""Storing chunks: the packs of one run, and streams that are cut, compared with what is there, and packed."""
+
+import secrets
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import blake3
+
+from recoup.errors import RecoupError
+from recoup.repository.dedup.cutting import Cutter, Piece, Slabs
+from recoup.repository.dedup.encoding import DELTA, Encoder
+from recoup.repository.dedup.index import Index, write_index
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.packs import PackRef, PackWriter
+from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root
+from recoup.storage._base import Storage
+from recoup.system.clock import Clock
+
+if TYPE_CHECKING:
+    from recoup.repository.dedup.bases import Matcher
+    from recoup.repository.dedup.packs import Packed
+
+RUN_BYTES = 12
+_PACK = 32 * 1024 * 1024  # bytes after which a pack is ended
+_BATCH = 2 * 1024 * 1024  # bytes that a thread takes at once: blocks of 64 KiB are slower in two threads than in one
+SLABS = 6  # buffers of a stream: those that the threads work on, and those that fill meanwhile
+_THREADS = 2
+_CHECKPOINT = 240.0  # seconds after which what is stored gets an index, so that a killed run need not send it again
+_ROWS = 60_000  # chunks after which it does
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Of a chunk: the run that stored it first, and its number there."""
+
+    run: bytes
+    number: int
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A chunk that was cut: where it is, or what is to be stored of it."""
+
+    identity: bytes
+    length: int
+    address: Address | None = None
+    encoding: int = 0
+    data: bytes | None = None
+    bases: tuple[bytes, ...] = ()
+    anchors: tuple[int, ...] = ()
+
+
+class Run:
+    """What one set adds to the repository: new chunks, in packs of its own.
+
+    Args:
+        storage: where.
+        keys: of the repository.
+        index: of all that is there; the run adds to it.
+        clock: time.
+        matcher: finds chunks to store others against; None stores all in full.
+    """
+
+    def __init__(
+        self, storage: Storage, keys: Keys, index: Index, clock: Clock, matcher: "Matcher | None" = None
+    ) -> None:
+        self.storage, self.keys, self.index, self.matcher = storage, keys, index, matcher
+        self.id = secrets.token_bytes(RUN_BYTES)
+        self.key = keys.new_run()
+        self.chunks = Chunks(storage, keys, index)
+        self.chunks.use(self.id, self.key)
+        self.pool = ThreadPoolExecutor(_THREADS, "chunks")
+        self.added = 0  # bytes stored so far
+        self._clock, self._lock = clock, threading.Lock()
+        self._writer: PackWriter | None = None
+        self._fresh: dict[bytes, int] = {}  # chunks of the pack being written
+        self._next, self._packs, self._files = 0, 0, 0
+        self._unindexed: list[Packed] = []
+        self._syncing: deque[Future[None]] = deque()
+        self._syncer = ThreadPoolExecutor(1, "sync")
+        self._indexed_at = clock.monotonic()
+        self._used: set[PackRef] = set()
+
+    def known(self, identity: bytes) -> Address | None:
+        """Where a chunk lies that need not be stored; may be asked by several threads."""
+        with self._lock:
+            number = self._fresh.get(identity)
+            if number is not None:
+                return Address(self.id, number)
+            place = self.index.stored(identity)
+            if place is None:
+                return None
+            self._used.add(place.pack)
+            return Address(place.row.run, place.row.number)
+
+    @property
+    def used(self) -> frozenset[PackRef]:
+        """Packs of others that the set refers to."""
+        return frozenset(pack for pack in self._used if pack.run != self.id)
+
+    def store(self, chunk: _Chunk) -> Address:
+        """Puts a new chunk into the pack."""
+        if self._writer is None:
+            self._writer = PackWriter(self.storage, PackRef(self.id, self._packs), self.key)
+            self._packs += 1
+        writer, number = self._writer, self._next
+        self._next += 1
+        before = writer.size
+        data = chunk.data if chunk.data is not None else b""
+        writer.add(self.id, number, chunk.identity, chunk.length, chunk.encoding, data, chunk.bases, chunk.anchors)
+        self.added += writer.size - before
+        with self._lock:
+            self._fresh[chunk.identity] = number
+        if writer.size >= _PACK:
+            self._end_pack()
+        return Address(self.id, number)
+
+    def _end_pack(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        packed = writer.finish()
+        self._syncing.append(self._syncer.submit(self.storage.sync, packed.ref.key))
+        self._unindexed.append(packed)
+        with self._lock:
+            self.index.add(packed)
+            self._fresh.clear()
+            if self.matcher is not None:
+                self.matcher.add(packed.rows)
+        rows = sum(len(one.rows) for one in self._unindexed)
+        if rows >= _ROWS or self._clock.monotonic() - self._indexed_at >= _CHECKPOINT:
+            self._write_index()
+
+    def _write_index(self) -> None:
+        while self._syncing:
+            self._syncing.popleft().result()
+        self._indexed_at = self._clock.monotonic()
+        if self._unindexed:
+            write_index(self.storage, self.keys, self._clock.now(), self.id, self._files, self._unindexed)
+            self._files += 1
+            self._unindexed.clear()
+
+    def flush(self) -> None:
+        """Makes all that was stored durable, and an index of it."""
+        self._end_pack()
+        self._write_index()
+
+    def close(self, *, keep: bool) -> None:
+        """Ends it.
+
+        Args:
+            keep: whether packs that are whole are to be found by the next run, which then need not store them again.
+        """
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            if self._writer is not None:
+                self._writer.abort()
+                self._writer = None
+            if keep:
+                self._write_index()
+        finally:
+            self._syncer.shutdown(wait=True)
+
+
+class StreamStorer:
+    """One stream being stored.
+
+    Args:
+        run: what stores its new chunks.
+        tar: whether to look for archives in it.
+        slabs: how many buffers it has.
+    """
+
+    def __init__(self, run: Run, *, tar: bool = True, slabs: int = SLABS) -> None:
+        self._run = run
+        buffers = Slabs(slabs, wait=self._drain)
+        self._cutter = Cutter(run.keys.cut_seed, self._take, self._gap, tar=tar, slabs=buffers)
+        self._recipe = RecipeBuilder(Root(run.keys.stream_key))
+        self._encoder = Encoder()
+        self._waiting: deque[tuple[Future[list[_Chunk]] | int, Piece | None]] = deque()
+        self._batches = 0
+        self._claims: dict[bytes, int] = {}
+        self._before = run.added
+        self.bytes = 0  # taken in so far
+        self.boundary = self._cutter.boundary
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Appends bytes."""
+        self._cutter.write(data)
+        self.bytes += len(data)
+
+    def hole(self, length: int, /) -> None:
+        """Appends zero bytes."""
+        self._cutter.hole(length)
+        self.bytes += length
+
+    def read_from(self, descriptor: int, length: int) -> None:
+        """Appends what a file holds, from where it stands."""
+        self.bytes += self._cutter.read_from(descriptor, length)
+
+    def finish(self) -> tuple[Recipe, int]:
+        """Ends it; returns its recipe, and how many bytes were stored for it."""
+        self._cutter.finish()
+        while self._waiting:
+            self._drain()
+        return self._recipe.finish(), self._run.added - self._before
+
+    def abort(self) -> None:
+        """Drops it. What was stored of it already stays for the next one."""
+        self._cutter.abort()
+        while self._waiting:
+            task, piece = self._waiting.popleft()
+            if not isinstance(task, int):
+                task.cancel()
+                if not task.cancelled():
+                    task.exception()
+            if piece is not None:
+                piece.release()
+
+    def _gap(self, length: int) -> None:
+        self._waiting.append((length, None))
+
+    def _take(self, piece: Piece) -> None:
+        if piece.first:
+            self._encoder = Encoder()
+        cuts, begin = piece.cuts, 0
+        batches: list[Sequence[int]] = []
+        for end in range(1, len(cuts)):
+            if cuts[end] - cuts[begin] >= _BATCH or end == len(cuts) - 1:
+                batches.append(cuts[begin : end + 1])
+                begin = end
+        for batch in batches:
+            self._batches += 1
+            task = self._run.pool.submit(self._work, piece.buffer, batch, self._encoder, self._batches)
+            self._waiting.append((task, piece if batch is batches[-1] else None))
+
+    def _work(self, buffer: memoryview, cuts: Sequence[int], encoder: Encoder, batch: int) -> list[_Chunk]:
+        """In a thread: names chunks, and prepares those that are new."""
+        return [self._chunk(buffer[cuts[i] : cuts[i + 1]], encoder, batch) for i in range(len(cuts) - 1)]
+
+    def _chunk(self, data: memoryview, encoder: Encoder, batch: int) -> _Chunk:
+        identity = blake3.blake3(data, key=self._run.keys.chunk_key).digest()
+        chunk = _Chunk(identity, len(data), self._run.known(identity))
+        if chunk.address is not None:
+            return chunk
+        # whoever comes first prepares it: an earlier batch is drained before this one, and a later one is not
+        first = self._claims.setdefault(identity, batch)
+        if first < batch:
+            return chunk
+        chunk.encoding, chunk.data = encoder.encode(data)
+        self._try_delta(chunk, data)
+        return chunk
+
+    def _try_delta(self, chunk: _Chunk, data: memoryview) -> None:
+        run = self._run
+        if run.matcher is None or chunk.data is None:
+            return
+        chunk.anchors, bases = run.matcher.look(data)
+        if not bases:
+            return
+        try:
+            base = b"".join(map(run.chunks.base, bases))
+        except RecoupError:
+            return  # a base that cannot be read: `verify` tells
+        packed = run.matcher.delta(data, base, len(chunk.data))
+        if packed is not None:
+            chunk.encoding, chunk.data, chunk.bases, chunk.anchors = DELTA, packed, bases, ()
+
+    def _drain(self) -> None:
+        """Stores what was prepared first, or waits for it, so that its buffer is free again."""
+        task, piece = self._waiting.popleft()
+        if isinstance(task, int):
+            self._recipe.gap(task)
+            return
+        for chunk in task.result():
+            address = chunk.address or self._run.known(chunk.identity)
+            if address is None:
+                if chunk.data is None:
+                    raise RuntimeError("a chunk was neither stored nor prepared")
+                address = self._run.store(chunk)
+            self._claims.pop(chunk.identity, None)
+            self._recipe.chunk(address.run, address.number, chunk.identity, chunk.length)
+        if piece is not None:
+            piece.release()
