@@ -5,6 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
+from recoup.errors import RefusedError, StorageError
+
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
@@ -50,6 +52,34 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Puts `data` into a new file, mode 0600, durably; what is there is never written over.
+
+    Raises:
+        RefusedError: there is something of that name.
+        StorageError: it cannot be written.
+    """
+    try:
+        descriptor = create_private(path)
+    except FileExistsError:
+        raise RefusedError(f"{path} is there already", "Nothing was written over; name another file.") from None
+    except OSError as error:
+        raise _not_written(path, error) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path} cannot be written: {error.strerror or error}", "Look at its folder and its disk.")
 
 
 def sync_folder(path: Path) -> None:

@@ -119,8 +119,12 @@ def prove(sealing: Sealing) -> bool:
     return True
 
 
-def key_file(path: Path) -> bytes:
+def key_file(path: Path, hint: str = "Look at the path and permissions under `encrypt:`.") -> bytes:
     """What a key file holds.
+
+    Args:
+        path: the file.
+        hint: what to do when it cannot be read.
 
     Raises:
         WrongKeyError: it cannot be read.
@@ -129,10 +133,7 @@ def key_file(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST_KEY_FILE + 1)
     except OSError as error:
-        raise WrongKeyError(
-            f"the key file {path} cannot be read: {error.strerror or error}",
-            "Look at the path and permissions under `encrypt:`.",
-        ) from None
+        raise WrongKeyError(f"the key file {path} cannot be read: {error.strerror or error}", hint) from None
     if len(data) > _LARGEST_KEY_FILE:
         raise WrongKeyError(f"the key file {path} is larger than 1 MiB, which no key is", "Is this the right file?")
     return data

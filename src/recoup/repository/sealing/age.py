@@ -65,6 +65,14 @@ class AgeSealing:
             raise WrongKeyError("there is no age identity on this host to open it with", NO_IDENTITY)
         return _identities(self.base / self.identity_file)
 
+    def require_identity(self) -> None:
+        """Reads the identity.
+
+        Raises:
+            WrongKeyError: there is none, or it cannot be read.
+        """
+        _ = self._identities
+
     def seal(self, take: Callable[[bytes], None]) -> Seal:
         """Begins to seal a stream."""
         return _AgeSeal(self._recipients, take)
@@ -77,6 +85,26 @@ class AgeSealing:
         finally:
             opening.close()
         opening.judge(item)
+
+
+def recipients_of(identity_file: Path) -> tuple[str, ...]:
+    """The public keys that belong to an identity.
+
+    Args:
+        identity_file: as `age-keygen` writes it.
+
+    Raises:
+        WrongKeyError: it cannot be read, or is a private SSH key.
+    """
+    from pyrage import x25519
+
+    identities = _identities(identity_file)
+    if not all(isinstance(identity, x25519.Identity) for identity in identities):
+        raise WrongKeyError(
+            f"{identity_file} is a private SSH key, from which no public key is derived here",
+            "Name the public key under `recipients`.",
+        )
+    return tuple(str(identity.to_public()) for identity in identities)
 
 
 def _lines(path: Path) -> list[str]:
