@@ -116,7 +116,7 @@ class Run:
         self.added += writer.size - before
         with self._lock:
             self._fresh[chunk.identity] = number
-        if writer.size >= _PACK:
+        if writer.size >= _PACK or writer.full:
             self._end_pack()
         return Address(self.id, number)
 
