@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -25,23 +25,32 @@ _LOOK = 0.05  # seconds between two looks at the memory
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command: seconds of the clock, and bytes of memory of all its processes together."""
+    """One run of a command.
+
+    Attributes:
+        seconds: of the clock.
+        memory: bytes that all its processes needed for themselves together at one moment, at most.
+        largest: bytes that its largest process had in memory at one moment, pages of files too.
+    """
 
     seconds: float
     memory: int
+    largest: int
 
 
 class _Memory:
-    """The most memory that a process and those that it started needed at one moment."""
+    """The most memory that a process and those that it started needed at one moment, and the most that one of them had."""
 
     def __init__(self, pid: int) -> None:
-        self.peak = 0
+        self.peak = self.largest = 0
         self._pid, self._ended = pid, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self) -> None:
         while not self._ended.wait(_LOOK):
-            self.peak = max(self.peak, sum(private_memory(pid) or 0 for pid in _family(self._pid)))
+            family = _family(self._pid)
+            self.peak = max(self.peak, sum(private_memory(pid) or 0 for pid in family))
+            self.largest = max(self.largest, *map(_resident, family))
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -64,11 +73,28 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def timed(command: str | Sequence[str], folder: Path) -> Run:
-    """Runs a command (text: by the shell) to its end; a failing one ends the benchmark."""
+def _resident(pid: int) -> int:
+    """The most bytes that a process had in memory so far; where the system does not tell, what it needs now."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return private_memory(pid) or 0
+
+
+def timed(command: str | Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Run:
+    """Runs a command (text: by the shell) to its end; a failing one ends the benchmark.
+
+    Args:
+        command: what to run.
+        folder: where.
+        environment: all its variables; None: this process's own.
+    """
     arguments = ["sh", "-ec", command] if isinstance(command, str) else list(command)
     began = time.perf_counter()
-    child = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(arguments, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert child.stderr is not None
     with _Memory(child.pid) as memory:
         said = child.stderr.read().decode(errors="replace")
@@ -78,7 +104,7 @@ def timed(command: str | Sequence[str], folder: Path) -> Run:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{arguments} ended with {child.returncode}:\n{said}")
-    return Run(seconds, memory.peak)
+    return Run(seconds, memory.peak, memory.largest)
 
 
 @dataclass(frozen=True)
