@@ -59,7 +59,11 @@ class Slab:
     __slots__ = ("holders", "view")
 
     def __init__(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
+        import numpy as np
+
+        self.view = memoryview(
+            np.empty(size, np.uint8)
+        )  # unlike a bytearray's, its pages are first touched when they are used
         self.holders = 0
 
 

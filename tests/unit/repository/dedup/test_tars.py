@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from qdrant_server.recordings import DATA
 from qdrant_server.substitutes import snapshot
 from recoup.repository.dedup.tars import LARGE, Tar
-from unit.repository.dedup.archives import DEEPEST, END, Pieces, extents, extra, header, member, padded, record, sparse
+from unit.repository.dedup.archives import (
+    DEEPEST,
+    END,
+    Pieces,
+    extents,
+    extra,
+    header,
+    member,
+    padded,
+    record,
+    sparse,
+    summed,
+)
 from unit.repository.dedup.cut_streams import Cut, cut, noise
 
 SNAPSHOTS = sorted(path.name.removesuffix(".snapshot.zst") for path in (DATA / "snapshots").glob("*.zst"))
@@ -266,15 +278,17 @@ def test_without_being_asked_for_no_archive_is_looked_for_and_behind_a_boundary_
 @settings(max_examples=150)
 @given(st.integers(0, 1 << 32), st.sampled_from(["nested", "hybrid-collection", *FORMS]), st.integers(1, 8))
 def test_mutated_archives_are_stored_as_they_are(seed: int, what: str, changes: int) -> None:
-    data = bytearray(mutable(what))
+    data, headers = bytearray(mutable(what)), HEADERS[what]
     chance = random.Random(seed)
     for _ in range(changes):
-        place = (
-            chance.choice(HEADERS[what]) + chance.randrange(512)
-            if chance.random() < 0.8
-            else chance.randrange(len(data))
+        place = chance.choice(headers)
+        data[place + chance.choice([124, 130, 156, 386, 398, 482, 512, 515])] = chance.choice(
+            b"\0\x80\xff07189xgLKS5=,"
         )
-        data[place : place + 1] = chance.choice([b"\0", b"\xff", b"7", b"9", b"\x80", chance.randbytes(1), b"", b"xx"])
+        data[place : place + 512] = summed(data[place : place + 512])  # else it ends here
+    for _ in range(changes // 3):
+        place = chance.randrange(len(data))
+        data[place : place + chance.randrange(2)] = chance.randbytes(chance.randrange(3))
     found = cut(bytes(data), tar=True, at=(chance.randrange(len(data)),))
     assert found.content == data
 
