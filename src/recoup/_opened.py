@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from recoup.model.manifest import Manifest
     from recoup.operations.nearest import Locked
     from recoup.repository._base import Repository
+    from recoup.repository.dedup.options import DedupOptions
     from recoup.repository.plain.repository import PlainRepository
     from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
@@ -87,9 +88,13 @@ class OpenedStack:
         """What a person should know of the configuration."""
         from recoup.repository.sealing._base import open_to_all
 
-        sealings = map(self._sealing_of, self.settings.repositories.values())
-        found = (text for sealing in sealings if sealing for text in open_to_all(sealing))
-        return (*self._loaded.warnings, *dict.fromkeys(found))
+        files = (file for settings in self.settings.repositories.values() for file in self._secret_files(settings))
+        return (*self._loaded.warnings, *open_to_all(dict.fromkeys(files)))
+
+    def _secret_files(self, settings: "RepositorySettings") -> tuple[Path, ...]:
+        """The files that hold what opens a repository."""
+        dedup, sealing = self._dedup_of(settings), self._sealing_of(settings)
+        return (*(dedup.secret_files if dedup else ()), *(sealing.secret_files if sealing else ()))
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -235,6 +240,11 @@ class OpenedStack:
 
         gpg = encrypt.gpg
         return None if gpg is None else GpgSealing(gpg.passphrase_file, gpg.recipients, gpg.identity_file, base)
+
+    def _dedup_of(self, settings: "RepositorySettings") -> "DedupOptions | None":
+        from recoup.config._dedup_options import dedup_options
+
+        return dedup_options(settings, self._loaded.base)
 
     @property
     def _spool(self) -> Path | None:

@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from recoup.config import _dedup
+from recoup.config._dedup import Percent
+from recoup.config._durations import Duration
+from recoup.config._encrypt import EncryptSettings
 from recoup.config._group import Group, Name, TimeZone
 from recoup.config._schedule import ScheduleLine
 from recoup.config._watch import WatchSettings
 from recoup.errors import ConfigError
-from recoup.storage._object_options import ObjectOptions
+from recoup.storage._object_options import ObjectOptions, Size
 
 if TYPE_CHECKING:
     from recoup.repository.keyed.template import Template
 
-_LATER_LAYOUTS = ("dedup",)
 OBJECT_SCHEMES = ("s3", "gs", "az", "memory")
 """What the URLs of object stores begin with; `memory://name` lives as long as the process, for tests."""
 
 _SCHEMES = "s3://, gs://, az://, file://"
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-
-
-def _layout(value: Any) -> Any:
-    if value in _LATER_LAYOUTS:
-        raise ValueError(f"the layout '{value}' is not available in this version; allowed: 'sets', 'keyed'")
-    return value
 
 
 def _compression(value: Any) -> Any:
@@ -125,59 +122,6 @@ class KeepSettings(Group):
     )
 
 
-class GpgSettings(Group):
-    """Encryption by the program gpg: with a passphrase, or, with `recipients`, to public keys."""
-
-    passphrase_file: Path | None = Field(
-        None,
-        description="File whose first line is the passphrase; with `recipients`, that of the secret key in `identity_file`.",
-    )
-    recipients: tuple[Path, ...] = Field(
-        (), description="Files of public keys, as `gpg --export KEY` writes them; each of them can open what is stored."
-    )
-    identity_file: Path | None = Field(
-        None,
-        description="File of the secret key, as `gpg --export-secret-keys KEY` writes it; needed to restore and to drill.",
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "GpgSettings":
-        if not self.recipients and self.identity_file is not None:
-            raise ValueError(
-                "`identity_file` has no meaning without `recipients`; for a passphrase use `passphrase_file`"
-            )
-        if not self.recipients and self.passphrase_file is None:
-            raise ValueError("there is neither `passphrase_file` nor `recipients`; add one of them")
-        if self.recipients and self.passphrase_file is not None and self.identity_file is None:
-            raise ValueError("`passphrase_file` beside `recipients` is that of the secret key: add `identity_file`")
-        return self
-
-
-class AgeSettings(Group):
-    """Encryption by age to public keys."""
-
-    recipients: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="Public keys (`age1...`, `ssh-ed25519 ...`, `ssh-rsa ...`), or files of such lines; "
-        "each of them can open what is stored."
-    )
-    identity_file: Path | None = Field(
-        None, description="File of the secret key, as `age-keygen` writes it; needed to restore and to drill."
-    )
-
-
-class EncryptSettings(Group):
-    """How stored files are encrypted. Either `gpg` or `age`."""
-
-    gpg: GpgSettings | None = Field(None, description="By gpg; `gpg --decrypt` opens each file.")
-    age: AgeSettings | None = Field(None, description="By age; `age -d -i IDENTITY` opens each file.")
-
-    @model_validator(mode="after")
-    def _one_method(self) -> "EncryptSettings":
-        if (self.gpg is None) == (self.age is None):
-            raise ValueError("`encrypt` needs exactly one of `gpg` and `age`")
-        return self
-
-
 _PLAIN = ObjectOptions()
 
 
@@ -191,11 +135,11 @@ class RepositorySettings(Group):
         "or `file:///folder`.",
     )
     storage: ObjectOptions = Field(default_factory=ObjectOptions, description="How the object store of `url` is used.")
-    layout: Annotated[Literal["sets", "keyed"], BeforeValidator(_layout)] = Field(
+    layout: Literal["sets", "keyed", "dedup"] = Field(
         "sets",
         description="How sets are laid out. `sets`: a folder for each. `keyed`: what is one file for each collection, table, "
         "database or folder gets a key by `key` or `name`, everything else lies below `_recoup/`. "
-        "Both are readable without Recoup.",
+        "Both are readable without Recoup. `dedup`: encrypted, and each set costs only what changed.",
     )
     key: str | None = Field(
         None,
@@ -213,6 +157,43 @@ class RepositorySettings(Group):
         False,
         description="With `layout: keyed`: whether `keep` also goes for files of that shape that other tools put there. "
         "Without it they are listed and never removed.",
+    )
+    password_file: Path | None = Field(
+        None,
+        description="With `layout: dedup`: file that holds the passphrase, and nothing else. One of this, `key_file`, "
+        "`identity_file` and `writer_key_file` opens the repository; a new one gets a keyslot for it.",
+    )
+    key_file: Path | None = Field(
+        None,
+        description="The same with a file of at least 32 bytes that nobody can guess, as from `recoup key export`.",
+    )
+    identity_file: Path | None = Field(None, description="The same with an age identity, as `age-keygen` writes it.")
+    writer_key_file: Path | None = Field(
+        None,
+        description="The same for a host that can add sets and read none: the file that `recoup key export --write-only` made.",
+    )
+    recipients: tuple[str, ...] = Field(
+        (),
+        description="With `layout: dedup`: public keys (`age1...`, `ssh-ed25519 ...`, `ssh-rsa ...`), or files of such lines, "
+        "for which a new repository gets a keyslot, too.",
+    )
+    grace: Duration = Field(
+        "1d",
+        validate_default=True,
+        description="With `layout: dedup`: how long `prune` keeps data that nothing uses any more; longer than any backup runs.",
+    )
+    cache: Literal[0] | Size = Field(
+        0, description="With `layout: dedup`: how much of what is stored is kept on this machine, too, as in 10GB."
+    )
+    delta: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="With `layout: dedup`: whether changed data are stored as differences. `auto`: where what they differ from "
+        "can be read quickly, in a folder or in `cache`.",
+    )
+    max_unused: Percent = Field(
+        "10%",
+        validate_default=True,
+        description="With `layout: dedup`: the share of a pack that may be unused before `prune` writes its rest anew.",
     )
     pack: Literal["tree", "tar", "tar.zst", "tar.gz"] = Field(
         "tree",
@@ -272,6 +253,13 @@ class RepositorySettings(Group):
         if self.name is not None and "/" in self.name:
             raise ValueError("`name` has a slash; write the whole template as `key`")
         _ = self.template
+
+    @model_validator(mode="after")
+    def _dedup(self) -> "RepositorySettings":
+        usual = {key: field.default for key, field in type(self).model_fields.items()} | _dedup.USUAL
+        given = frozenset(key for key in self.model_fields_set if getattr(self, key) != usual[key])
+        _dedup.check(self.layout, given, self.grace)
+        return self
 
     @property
     def template(self) -> "Template | None":

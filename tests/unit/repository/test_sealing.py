@@ -229,11 +229,11 @@ def test_a_missing_gpg_is_named_with_the_packages(tmp_path: Path, monkeypatch: p
 
 
 def test_secret_files_that_everybody_can_read_are_told(tmp_path: Path, how: Sealing) -> None:
-    assert open_to_all(how) == ()
+    assert open_to_all(how.secret_files) == ()
     for path in how.secret_files:
         path.chmod(0o644)
-    assert len(open_to_all(how)) == len(how.secret_files) == 1
-    assert "chmod 600" in open_to_all(how)[0]
+    assert len(open_to_all(how.secret_files)) == len(how.secret_files) == 1
+    assert "chmod 600" in open_to_all(how.secret_files)[0]
 
 
 def test_the_home_of_gpg_is_private_and_gone_with_the_agent(tmp_path: Path) -> None:

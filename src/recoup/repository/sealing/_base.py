@@ -2,7 +2,7 @@
 
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -139,10 +139,10 @@ def key_file(path: Path, hint: str = "Look at the path and permissions under `en
     return data
 
 
-def open_to_all(sealing: Sealing) -> tuple[str, ...]:
-    """A sentence for each secret file that everybody on the machine can read or write."""
+def open_to_all(files: Iterable[Path]) -> tuple[str, ...]:
+    """A sentence for each file with a secret that everybody on the machine can read or write."""
     found = []
-    for path in sealing.secret_files:
+    for path in files:
         try:
             mode = path.stat().st_mode
         except OSError:
