@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recoup._contents import StackWithContents
 from recoup._jobs import StackWithJobs
 from recoup._opened import is_place
 from recoup._told import StackWithNotices
@@ -143,7 +144,7 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack(StackWithJobs, StackWithNotices):
+class Stack(StackWithJobs, StackWithContents, StackWithNotices):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
     # --- what it is -------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ PAGES = [
     "docs/howto/service.md",
     "docs/howto/keyed.md",
     "docs/howto/repositories.md",
+    "docs/howto/sets.md",
     "docs/howto/schedule.md",
     "docs/howto/install-schedule.md",
     "docs/howto/watch.md",

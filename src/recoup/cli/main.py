@@ -39,6 +39,7 @@ VERBS = (
     Verb("drill", "drill:app", "Prove that a set restores: into scratch, compared with what was true."),
     Verb("restore", "restore:app", "Restore a set: into a new folder, in place only when asked."),
     Verb("copy", "copy:copy", "Copy sets into another repository, with their pins, proofs and notes."),
+    Verb("export", "export:export", "Write a set as a plain repository that other programs can read, unencrypted."),
     Verb("repair", "repair:repair", "Replace what is damaged or missing of sets by another repository's copy."),
     Verb("qdrant", "qdrant:app", "Look into snapshots of Qdrant without a server, and put collections on one."),
     Verb(

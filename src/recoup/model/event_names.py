@@ -60,6 +60,7 @@ EVENTS = (
     "service_command",
     "service_down",
     "set_copied",
+    "set_exported",
     "set_repaired",
     "snapshot_impossible",
     "snapshot_left",

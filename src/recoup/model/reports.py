@@ -303,6 +303,27 @@ class RecoveryReport:
 
 
 @dataclass(frozen=True)
+class ExportReport:
+    """The result of an export.
+
+    Attributes:
+        set: the set's name.
+        repository: where it is.
+        target: the folder or file that it was written to, or `standard output`.
+        exported_as: the set's name there.
+        bytes: what it holds.
+        seconds: how long it took.
+    """
+
+    set: str
+    repository: str
+    target: str
+    exported_as: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RestoredSource:
     """One restored source.
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +21,7 @@ from recoup.repository._base import Repository
 from recoup.sources._base import Foreseeing, Placement, Source
 from recoup.system.clock import Clock
 from recoup.system.filesystem import free_bytes
-from recoup.system.host import holder_token, token_is_dead
-from recoup.system.tempdirs import remove_tree
+from recoup.system.tempdirs import beside, remove_tree
 from recoup.system.unpacking import Overwrite, write_part, write_stream, write_tree
 
 Mode = Literal["files", "place"]
@@ -437,7 +435,7 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
         return str(target)
     made = not item.folder.exists()
     item.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = _staged(target)
+    staged = beside(target, "restoring")
     try:
         for part in parts:
             write_part(part, staged)
@@ -451,15 +449,6 @@ def _write_files(item: Item, parts: Iterator[Part], plan: Plan) -> str:
                 item.folder.rmdir()
         raise
     return str(target)
-
-
-def _staged(target: Path) -> Path:
-    """A path beside `target` to write at first; what killed runs left of its kind is removed."""
-    prefix = f".{target.name}.restoring-"
-    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
-        if token_is_dead(left.name.removeprefix(prefix)):
-            remove_tree(left)
-    return target.with_name(prefix + holder_token())
 
 
 def _merge(part: Part, target: Path, plan: Plan) -> None:
@@ -478,7 +467,7 @@ def _merge_stream(part: StreamPart, target: Path, overwrite: Overwrite) -> None:
             pass
         return
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = _staged(place)
+    staged = beside(place, "restoring")
     try:
         write_stream(part, staged)
         staged.rename(place)

@@ -1,6 +1,7 @@
 """Temporary folders that are removed also when their owner was killed: by the next run."""
 
 import contextlib
+import glob
 import json
 import shutil
 import tempfile
@@ -33,6 +34,20 @@ def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]
         yield root
     finally:
         remove_tree(root)
+
+
+def beside(target: Path, doing: str) -> Path:
+    """A path beside `target` to write at first; what killed runs left of its kind is removed.
+
+    Args:
+        target: what it will be renamed to.
+        doing: a word for its name, e.g. `restoring`.
+    """
+    prefix = f".{target.name}.{doing}-"
+    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+        if token_is_dead(left.name.removeprefix(prefix)):
+            remove_tree(left)
+    return target.with_name(prefix + holder_token())
 
 
 def sweep(parent: Path) -> None:

@@ -1,0 +1,87 @@
+"""Looking into a stack's sets, and taking them out of their repository."""
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from recoup._found import StackWithSets
+from recoup.errors import DamagedError
+from recoup.system.destinations import checked_destination
+
+if TYPE_CHECKING:
+    from recoup.model.reports import ExportReport
+    from recoup.operations.exporting import Plan as ExportPlan
+    from recoup.repository._base import Repository
+
+
+class StackWithContents(StackWithSets):
+    """A configured stack that shows what is in its sets, and gives it out."""
+
+    # --- export -------------------------------------------------------------------------------------------------------
+
+    def plan_export(self, text: str, to: str) -> "ExportPlan":
+        """What an export would do; changes nothing.
+
+        Args:
+            text: a set.
+            to: a folder, which becomes a plain repository with this set or is one that gets it; a file that ends in `.tar`;
+                or `-`, a tar on standard output.
+
+        Raises:
+            RefusedError: there is such a file already.
+        """
+        from recoup.operations import exporting
+
+        info = self._copies(text)[0]
+        manifest = self._whole_manifest(info)
+        settings = self._settings_of(info.repository)
+        sealed = manifest.sealing is not None or settings.layout == "dedup"
+        target = None if to == "-" else checked_destination(to, self._cwd)
+        return exporting.plan(info, target, was_sealed=sealed)
+
+    def export(
+        self,
+        plan: "ExportPlan | None" = None,
+        *,
+        set: str = "latest",  # noqa: A002 - the noun of the field
+        to: str = "",
+        wait_lock: float = 0.0,
+        output: IO[bytes] | None = None,
+    ) -> "ExportReport":
+        """Writes a set as a plain repository, unencrypted, with its pins, proofs and notes. Every byte is checked on the way.
+
+        Args:
+            plan: from `plan_export`; made from the other arguments when None.
+            set: a set.
+            to: see `plan_export`.
+            wait_lock: seconds to wait for a lock.
+            output: where a tar for standard output goes.
+
+        Raises:
+            DamagedError: what is stored of the set is damaged; nothing was exported.
+        """
+        from recoup.operations import exporting
+
+        plan = plan or self.plan_export(set, to)
+        with self._locked("export", wait_lock) as reading, self._emitting() as emit:
+            around = exporting.Around(
+                reading(plan.repository), self._plain_at, self._clock, emit, spool=self._spool, output=output
+            )
+            try:
+                return exporting.run(plan, around)
+            except DamagedError as error:
+                raise DamagedError(
+                    f"{error.message}; nothing was exported", self._another(plan) or error.hint
+                ) from None
+
+    def _plain_at(self, folder: Path) -> "Repository":
+        """A plain repository, unencrypted and uncompressed."""
+        from recoup.repository.opening import open_repository
+        from recoup.system.plugs import load
+
+        storage = load("recoup.storage", "local").connect(folder)
+        return open_repository(str(folder), storage, "tree", "none", None, self._clock)
+
+    def _another(self, plan: "ExportPlan") -> str:
+        """Where else there is a copy of the set."""
+        others = [info.repository for info in self._copies(plan.info.name) if info.repository != plan.repository]
+        return f"There is another copy: -r {others[0]}." if others else ""
