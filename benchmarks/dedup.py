@@ -26,6 +26,7 @@ RESULTS = Path(__file__).parent / "results-dedup.md"
 ROUNDS = 3
 LARGE = 1000 * MB  # bytes; a series of larger files is measured in one round
 QUICK = ("generated", "real", "pg")
+SMALL, SMALL_POINTS = "generated", 10_000
 FILE = "data.bin"  # the same name every day, as a stack's snapshot has
 
 
@@ -108,6 +109,12 @@ def report(all_measured: Sequence[Measured], kinds: Sequence[type[Contestant]], 
             *(line for one in all_measured for line in table(one)),
         )
     )
+
+
+def small(scratch: Path, cache: Path) -> str:
+    """A short look at everything, for a run that has little time: the report of one small series, measured once."""
+    kinds = contestants()
+    return report([measure(series(SMALL, SMALL_POINTS, cache), kinds, 1, scratch)], kinds, 1)
 
 
 def sizes(name: str, chosen: argparse.Namespace) -> int:

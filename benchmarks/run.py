@@ -2,6 +2,7 @@
 
 Each pair of commands is run alternately, so that a slow moment of the machine meets both; the median counts. A speed of
 0.9 means that Recoup needs 1/0.9 of the plain tools' time. The result is printed and kept in results.md beside this file.
+With --quick a small series goes through the dedup repository and its peers, too; `./dev bench dedup` is the whole of that.
 """
 
 import argparse
@@ -18,9 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dedup
+from dedup_series import default_cache
 from measuring import HEADING, LARGEST_MEMORY, MB, RECOUP, Pair, Run, alternately, timed
 
 RESULTS = Path(__file__).parent / "results.md"
+OTHERS = sorted(RESULTS.parent.glob("results-*.md"))
 LEAST_SPEED = 0.9  # of the plain tools', aim
 CONFIG = """\
 version: 1
@@ -177,6 +181,8 @@ def report(pairs: list[Pair], size: Size) -> str:
             "",
             f"Peak memory {peak:.0f} MB, aim <= {LARGEST_MEMORY} MB: {'yes' if peak <= LARGEST_MEMORY else 'NO'}.",
             "",
+            f"Measured by themselves: {', '.join(f'[{path.stem[8:]}]({path.name})' for path in OTHERS)}.",
+            "",
         )
     )
 
@@ -186,15 +192,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How fast Recoup is beside cp, sha256sum and a bare Typer program.")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the data; results.md stays as it is")
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure (10 GB); a temporary one by default")
-    parser.add_argument("--only", choices=["copies", "starts"], help="one half; results.md stays as it is")
+    parser.add_argument("--only", choices=["copies", "starts", "dedup"], help="one part; results.md stays as it is")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="a folder in which series are kept")
     chosen = parser.parse_args()
     size = QUICK if chosen.quick else FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that gigabytes do not stay behind
     with tempfile.TemporaryDirectory(dir=chosen.dir) as scratch:
-        pairs = [] if chosen.only == "starts" else copies(Path(scratch), size)
-        pairs += [] if chosen.only == "copies" else starts(Path(scratch), size)
-    text = report(pairs, size)
-    print(text)
+        pairs = copies(Path(scratch), size) if chosen.only in (None, "copies") else []
+        pairs += starts(Path(scratch), size) if chosen.only in (None, "starts") else []
+        text = report(pairs, size) if pairs else ""
+        print(text)
+        if chosen.only == "dedup" or (chosen.quick and not chosen.only):
+            print(dedup.small(Path(scratch), chosen.cache.resolve()))
     if not chosen.quick and not chosen.only:
         RESULTS.write_text(text)
 
