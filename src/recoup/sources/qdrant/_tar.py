@@ -91,6 +91,11 @@ class Archive:
         """Bytes that were fed so far."""
         return self._position
 
+    @property
+    def ended(self) -> bool:
+        """Whether its end mark was read: only zeros may follow."""
+        return self._ended
+
     def feed(self, data: Bytes) -> None:
         """Takes the next bytes.
 
