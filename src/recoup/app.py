@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from recoup._contents import StackWithContents
 from recoup._jobs import StackWithJobs
+from recoup._keys import StackWithKeys
 from recoup._opened import is_place
 from recoup._told import StackWithNotices
 from recoup.errors import (
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from recoup.operations.restore import Item as RestoreItem
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.verify import Examiner
-    from recoup.repository._base import KeyProof, Lock, Subset
+    from recoup.repository._base import Lock, Subset
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
     from recoup.sources._base import Source
@@ -144,7 +145,7 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack(StackWithJobs, StackWithContents, StackWithNotices):
+class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -1021,30 +1022,6 @@ class Stack(StackWithJobs, StackWithContents, StackWithNotices):
                 repository.create()
                 created[name] = repository.location
         return created
-
-    def prove_keys(self) -> "list[KeyProof]":
-        """Proves, for each encrypted repository, that what is configured opens what it encrypts; changes nothing.
-
-        Raises:
-            WrongKeyError: it does not.
-        """
-        proofs = (self._open(name).prove_keys() for name in self._repository_names)
-        return [proof for proof in proofs if proof is not None]
-
-    @property
-    def key_advice(self) -> tuple[str, ...]:
-        """What has to be kept elsewhere so that backups can be opened when this machine is lost."""
-        found = []
-        for name in self._repository_names:
-            sealing = self._sealing_of(self._settings_of(name))
-            if sealing is not None:
-                files = " and ".join(map(str, sealing.secret_files)) if sealing.can_open else ""
-                what = f"a copy of {files}" if files else "the secret keys of its recipients"
-                found.append(
-                    f"Keep {what} on another machine or on paper: without it nobody, you included, can open what is "
-                    f"stored in {name}. `recoup key check` proves that the keys fit."
-                )
-        return tuple(found)
 
     def locks(self) -> "Sequence[Lock]":
         """All locks on the repository."""

@@ -66,7 +66,7 @@ VERBS = (
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
     Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
     Verb("notify", "notify:app", "Send test notices to whom the configuration names."),
-    Verb("key", "key:app", "Prove the keys of encrypted repositories."),
+    Verb("key", "key:app", "Prove keys, and say who can open a dedup repository."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),
     Verb(
