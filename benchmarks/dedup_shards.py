@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from dedup_texts import Language, pieces
+from dedup_texts import Language, installed, pieces
 from qdrant_server.standin import layout
 from qdrant_server.standin.tar_writing import Member, tar
 
@@ -87,7 +87,7 @@ def real() -> Points:
     if not embedder.real:
         raise SystemExit("the real series needs real embeddings: install wordllama (it is in the group `dev`)")
     numbers = itertools.count()
-    for batch in _batches(pieces(SEED), BATCH):
+    for batch in _batches(pieces(SEED, installed()), BATCH):
         vectors = embedder.embed([piece.text for piece in batch])
         for number, vector, piece in zip(numbers, vectors, batch, strict=False):
             yield vector.tolist(), _payload(number, piece.text, piece.source, piece.number, piece.language)

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,14 @@ class Piece:
     text: str
 
 
-def pieces(seed: int) -> Iterator[Piece]:
-    """Sources and documentation of Go, Python and Rust, in pieces; the documents in an order that the seed chooses."""
-    found = [entry for language, roots in _roots().items() for root in roots for entry in _documents(language, root)]
+def pieces(seed: int, roots: Mapping[str, Sequence[Path]]) -> Iterator[Piece]:
+    """Documents in pieces; the documents in an order that the seed chooses, none of them twice.
+
+    Args:
+        seed: chooses.
+        roots: folders with documents, by language.
+    """
+    found = [entry for language, folders in roots.items() for root in folders for entry in _documents(language, root)]
     random.Random(seed).shuffle(found)
     seen: set[bytes] = set()
     for language, root, path in found:
@@ -77,8 +82,8 @@ def pieces(seed: int) -> Iterator[Piece]:
             yield from (Piece(name, number, language, part) for number, part in enumerate(_cut(text)))
 
 
-def _roots() -> dict[str, list[Path]]:
-    """Where the documents are, of those languages that are installed."""
+def installed() -> dict[str, list[Path]]:
+    """Where sources and documentation of Go, Python and Rust are, of those that this machine has."""
     go, rust = _said("go", "env", "GOROOT"), _said("rustc", "--print", "sysroot")
     home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     found = {
