@@ -14,6 +14,7 @@ from recoup.errors import (
 )
 from recoup.model.events import Emit, Event, Level, News
 from recoup.model.secrets import Masker
+from recoup.system.caching import cache_folder
 from recoup.system.clock import Clock
 from recoup.system.destinations import checked_destination
 from recoup.system.host import this_host
@@ -211,6 +212,8 @@ class OpenedStack:
             seal_manifest=settings.encrypt_manifest,
             spool=self._spool,
             shape=Shape(template, settings.adopt) if (template := settings.template) else None,
+            dedup=self._dedup_of(settings),
+            cache=cache_folder(),
         )
 
     def _storage_of(self, settings: "RepositorySettings") -> "Storage":

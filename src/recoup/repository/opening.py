@@ -12,6 +12,7 @@ from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
 if TYPE_CHECKING:
+    from recoup.repository.dedup.options import DedupOptions
     from recoup.repository.keyed.template import Template
 
 
@@ -40,6 +41,8 @@ def open_repository(
     seal_manifest: bool = False,
     spool: Path | None = None,
     shape: Shape | None = None,
+    dedup: "DedupOptions | None" = None,
+    cache: Path | None = None,
 ) -> PlainRepository:
     """The repository on a storage; it need not be there yet.
 
@@ -54,7 +57,13 @@ def open_repository(
         seal_manifest: whether manifests are encrypted, too.
         spool: folder where large members of an archive wait when files are encrypted; the system's temporary one when None.
         shape: makes it a keyed repository; None is a folder for each set.
+        dedup: makes it a dedup repository, for which nothing above says anything.
+        cache: folder where a dedup repository keeps what saves reading again; None keeps nothing.
     """
+    if dedup is not None:
+        from recoup.repository.dedup.repository import DedupRepository
+
+        return DedupRepository(name, storage, dedup, clock, cache)
     if sealing is not None and pack == "tree":
         pack = "tar"  # each file by itself would show its name and size
     style = Style(pack, compression, level, sealing, seal_manifest, spool)

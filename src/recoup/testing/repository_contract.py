@@ -371,7 +371,7 @@ class RepositoryContract:
         self, made: Repository, damage: "Callable[[SetName, StoredPart], None]"
     ) -> None:
         """A flipped byte never passes for good."""
-        manifest = add_set(made, data=LARGE)
+        manifest = add_set(made, data=LARGE[::-1])  # nothing that the tree has, too
         [part] = manifest.sources["db"].parts
         damage(name_of(manifest), part)
         with pytest.raises(DamagedError):

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Self
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.manifest import StoredPart
@@ -57,7 +58,7 @@ def part_of(place: Place, part: StoredPart) -> Part:
     """
     stream = place.stream(part.path, part.sha256)
     if part.kind == "stream":
-        if stream.recipe.bytes != part.bytes:
+        if stream.recipe.size != part.bytes:
             raise DamagedError(f"{shown(part.path)} has another length than the manifest says", _HINT)
         return StreamPart(part.name, stream, part.bytes, _attributes(part))
     return TreePart(part.name, _members(place, part, _Tree(stream)), part.bytes)
@@ -96,7 +97,7 @@ def _members(place: Place, part: StoredPart, tree: "_Tree") -> Iterator[Member]:
     with tree:
         for line, begin in member_lines(place, part):
             content = _File(tree, begin, line.bytes) if line.kind == "file" else None
-            if content is not None and begin + line.bytes > tree.stream.recipe.bytes:
+            if content is not None and begin + line.bytes > tree.stream.recipe.size:
                 raise DamagedError(f"{shown(line.name)} of {shown(part.path)} ends behind the stream's end", _HINT)
             yield Member(line.name, line.kind, line.attributes, line.bytes, line.link, content)
 
@@ -114,7 +115,7 @@ class _Tree:
         self._reader: Reader | None = None
         self._at = 0
 
-    def __enter__(self) -> "_Tree":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

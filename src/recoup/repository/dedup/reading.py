@@ -1,10 +1,9 @@
 """Reading chunks and streams back: what comes out was compared with the chunk's id, and a stream's chunks with its root."""
 
 import contextlib
-import struct
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
@@ -16,7 +15,7 @@ from recoup.model.part import Reader
 from recoup.repository.dedup import encoding
 from recoup.repository.dedup.index import Index, Place
 from recoup.repository.dedup.keys import KIND_CHUNK, Keys, RunKey
-from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.packs import HEADER_BYTES, PackRef, opened_header
 from recoup.repository.dedup.recipes import Recipe, Root
 from recoup.storage._base import Storage
 
@@ -26,7 +25,6 @@ _AHEAD = 6  # groups that are read and decoded before they are wanted
 _THREADS = 2
 _RUN = 256  # chunks that are divided into groups at once
 _BASES = 24 * 1024 * 1024  # bytes of bases that are kept
-_HEADER = struct.Struct("<8s12sI80s")
 _BLOCK = 1024 * 1024
 _ZEROS = bytes(_BLOCK)
 
@@ -59,11 +57,7 @@ class Chunks:
             DamagedError: the pack's head is not what a pack begins with.
         """
         if pack.run not in self._run_keys:
-            head = self.stored(pack, 0, _HEADER.size)
-            magic, run, number, sealed = _HEADER.unpack(head)
-            if magic != b"RCPPACK1" or run != pack.run or number != pack.number:
-                raise DamagedError(f"{pack.key} does not begin as that pack does", _HINT)
-            self._run_keys[pack.run] = self._keys.open_run(sealed, pack.key)
+            self._run_keys[pack.run] = opened_header(self.stored(pack, 0, HEADER_BYTES), pack, self._keys)
         return self._run_keys[pack.run]
 
     def stored(self, pack: PackRef, offset: int, length: int) -> bytes:
@@ -198,7 +192,7 @@ class Stream:
             self.require_root()
         data = self._data(start)
         try:
-            yield _StreamReader(data, self.recipe.bytes - start if length is None else length)
+            yield _StreamReader(data, self.recipe.size - start if length is None else length)
         finally:
             data.close()
 
@@ -216,7 +210,7 @@ class Stream:
             else:
                 root.chunk(piece.row.id, piece.row.length)
                 size += piece.row.length
-        if root.digest() != self.recipe.root or size != self.recipe.bytes:
+        if root.digest() != self.recipe.root or size != self.recipe.size:
             raise DamagedError(f"{shown(self.item)} does not consist of the chunks that were stored", _HINT)
         self._is_sound = True
 
@@ -238,7 +232,7 @@ class Stream:
             if found != span.count:
                 raise DamagedError(f"{shown(self.item)} has chunks that no index names", _HINT)
 
-    def _data(self, start: int) -> Iterator[bytes]:
+    def _data(self, start: int) -> Generator[bytes, None, None]:
         """The bytes from a place on, decoded ahead."""
         waiting: deque[tuple[int, Future[list[bytes]] | int]] = deque()
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -250,9 +244,9 @@ class Stream:
                 while waiting:
                     yield from _out(*waiting.popleft())
             finally:
-                for _, task in waiting:
-                    if not isinstance(task, int):
-                        task.cancel()
+                for _, left in waiting:
+                    if not isinstance(left, int):
+                        left.cancel()
 
     def _work(self, start: int) -> Iterator[tuple[int, list[Place] | int]]:
         """Groups of places, and gaps, from a place on; with each, how many bytes to skip of it."""

@@ -38,12 +38,12 @@ class Recipe:
     """A stream.
 
     Attributes:
-        bytes: its length.
+        size: its length in bytes.
         root: what its chunks and gaps add up to (`Root`).
         spans: its pieces in order.
     """
 
-    bytes: int
+    size: int
     root: bytes
     spans: tuple[Span, ...]
 
@@ -84,7 +84,7 @@ class RecipeBuilder:
     """A recipe being made."""
 
     root: Root
-    bytes: int = 0
+    size: int = 0
     _spans: list[Span] = field(default_factory=list)
     _run: bytes = b""
     _first: int = 0
@@ -93,7 +93,7 @@ class RecipeBuilder:
     def chunk(self, run: bytes, number: int, identity: bytes, length: int) -> None:
         """Appends a chunk by its address."""
         self.root.chunk(identity, length)
-        self.bytes += length
+        self.size += length
         if self._run == run and self._first + self._count == number:
             self._count += 1
             return
@@ -103,7 +103,7 @@ class RecipeBuilder:
     def gap(self, length: int) -> None:
         """Appends zero bytes."""
         self.root.gap(length)
-        self.bytes += length
+        self.size += length
         self._end()
         if self._spans and not self._spans[-1].run:
             length += self._spans.pop().count
@@ -112,7 +112,7 @@ class RecipeBuilder:
     def finish(self) -> Recipe:
         """The recipe."""
         self._end()
-        return Recipe(self.bytes, self.root.digest(), tuple(self._spans))
+        return Recipe(self.size, self.root.digest(), tuple(self._spans))
 
     def _end(self) -> None:
         if self._count:
@@ -132,7 +132,7 @@ def encode(recipes: dict[str, Recipe]) -> bytes:
     out += struct.pack("<I", len(recipes))
     for path, recipe in recipes.items():
         name = path.encode("utf-8", "surrogateescape")
-        out += struct.pack("<H", len(name)) + name + _LENGTH.pack(recipe.bytes) + recipe.root
+        out += struct.pack("<H", len(name)) + name + _LENGTH.pack(recipe.size) + recipe.root
         _varint(out, len(recipe.spans))
         for span in recipe.spans:
             _varint(out, runs.get(span.run, 0))

@@ -1,13 +1,12 @@
 """The dedup repository: sets as folders of the plain layout, their content as chunks in packs (`docs/format.md`)."""
 
 import contextlib
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import blake3
 
@@ -15,13 +14,14 @@ from recoup.errors import DamagedError, NoSuchSetError, RecoupError, RefusedErro
 from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import Part
-from recoup.repository._base import JoinedWriter, KeyProof, SetWriter, Subset, Ticket, Verification
-from recoup.repository.dedup import keyslots, recipes, sets
+from recoup.repository._base import JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
+from recoup.repository.dedup import keyslots, recipes, sets, slots
 from recoup.repository.dedup.index import Index
-from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.keys import Keys, new_keys
 from recoup.repository.dedup.options import DedupOptions
-from recoup.repository.dedup.parts import Place, part_of
+from recoup.repository.dedup.parts import Place, member_lines, part_of
 from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.record import Record, decode_record
 from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.verifying import Checked, DedupVerification
 from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
@@ -29,9 +29,10 @@ from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.once import nothing_earlier
-from recoup.repository.plain.repository import VERSION, PlainRepository
+from recoup.repository.plain.repository import PlainRepository
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
+from recoup.system.host import this_host
 
 
 class DedupRepository(PlainRepository):
@@ -52,6 +53,7 @@ class DedupRepository(PlainRepository):
         self.options, self._cache = options, cache
         self._checked = Checked()
         self._place: tuple[SetName, Place] | None = None
+        self._record: Record | None = None
 
     @property
     def shares(self) -> bool:
@@ -61,48 +63,34 @@ class DedupRepository(PlainRepository):
     # --- the repository itself ----------------------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Makes an empty repository, with a key for each secret that is configured."""
-        self._storage.check_access(keyslots.PREFIX)
+        """Makes an empty repository, with a keyslot for each secret that is configured."""
+        self._storage.check_access(slots.FOLDER)
         if self._exists():
             raise RefusedError(f"{self.location} is a repository already", "Nothing was changed.")
-        self._require_empty(besides=keyslots.PREFIX)
-        identity = secrets.token_hex(16)
-        keys = keyslots.create(self._storage, identity, self.options.openers, self._clock.now())
-        record = {
-            "format": "recoup-repository",
-            "version": VERSION,
-            "id": identity,
-            "created": self._clock.now().isoformat(),
-            "layout": self.LAYOUT,
-            "critical": [],
-            "public": keys.public.hex(),
-            "owner": keys.owner.hex(),
-        }
-        self._put_record(record)
+        self._require_empty(besides=slots.FOLDER)
+        keys = new_keys(secrets.token_hex(16))
+        made = keyslots.create(self._storage, keys, self.options, this_host().name, self._clock.now())
+        try:
+            self._put_record({**self._new_record(keys.repository), **Record.of(keys).shape})
+        except BaseException:
+            for slot in made:
+                self._storage.delete(slot.key)
+            raise
 
-    def record(self) -> dict[str, Any]:
-        """`recoup-repository.json`.
+    @property
+    def record(self) -> Record:
+        """What it says of itself.
 
         Raises:
             NoRepositoryError, RefusedError: as `check`.
         """
-        return self._record
-
-    @cached_property
-    def _record(self) -> dict[str, Any]:
-        super().check()
-        record: dict[str, Any] = json.loads(self._storage.get(layout.REPOSITORY))
-        if unknown := [name for name in record.get("critical", []) if name not in ()]:
-            raise RefusedError(
-                f"the repository at {self.location} needs what this Recoup does not know: {', '.join(map(str, unknown))}",
-                "Use the Recoup that wrote it, or a newer one.",
-            )
-        return record
+        if self._record is None:
+            self.check()
+        return cast("Record", self._record)
 
     def check(self) -> None:
         """Looks whether it is there and of a known format."""
-        self.__dict__.pop("_record", None)
-        self.record()
+        self._record = decode_record(self._stored_record(), self.location)
 
     @cached_property
     def keys(self) -> Keys:
@@ -111,7 +99,7 @@ class DedupRepository(PlainRepository):
         Raises:
             WrongKeyError: it opens none.
         """
-        return keyslots.open_keys(self._storage, self.record(), self.options.openers)
+        return keyslots.open_keys(self._storage, self.record, self.options)
 
     def index(self) -> Index:
         """All that its index files say now."""
@@ -243,6 +231,10 @@ class DedupRepository(PlainRepository):
         """A stored part; reading it checks its bytes."""
         return part_of(self.place(name), part)
 
+    def listed(self, name: SetName, part: StoredPart) -> Iterator[Listed]:
+        """The members of a stored tree, without their content."""
+        return (line for line, _ in member_lines(self.place(name), part))
+
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Reads the packs that a set needs; what another set's verification has read is not read again."""
         return DedupVerification(self, name, subset, self._checked, advance or (lambda _: None))
@@ -266,7 +258,7 @@ class DedupRepository(PlainRepository):
     @property
     def staging(self) -> None:
         """None: staged copies are not encrypted."""
-        return None  # noqa: RET501 - an answer, not the absence of one
+        return None
 
     def _no_such(self, name: SetName) -> NoSuchSetError:
         return NoSuchSetError(f"there is no set {name} in {self.name}", "`recoup list` shows those there are.")

@@ -12,12 +12,13 @@ import blake3
 
 from recoup.errors import RecoupError
 from recoup.repository.dedup.cutting import Cutter, Piece, Slabs
-from recoup.repository.dedup.encoding import DELTA, Encoder
+from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root
+from recoup.repository.dedup.rows import DELTA, RUN_BYTES
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from recoup.repository.dedup.bases import Matcher
     from recoup.repository.dedup.packs import Packed
 
-RUN_BYTES = 12
 _PACK = 32 * 1024 * 1024  # bytes after which a pack is ended
 _BATCH = 2 * 1024 * 1024  # bytes that a thread takes at once: blocks of 64 KiB are slower in two threads than in one
 SLABS = 6  # buffers of a stream: those that the threads work on, and those that fill meanwhile
@@ -185,7 +185,7 @@ class StreamStorer:
         self._waiting: deque[tuple[Future[list[_Chunk]] | int, Piece | None]] = deque()
         self._batches = 0
         self._claims: dict[bytes, int] = {}
-        self._before = run.added
+        self._added = 0
         self.bytes = 0  # taken in so far
         self.boundary = self._cutter.boundary
 
@@ -208,7 +208,7 @@ class StreamStorer:
         self._cutter.finish()
         while self._waiting:
             self._drain()
-        return self._recipe.finish(), self._run.added - self._before
+        return self._recipe.finish(), self._added
 
     def abort(self) -> None:
         """Drops it. What was stored of it already stays for the next one."""
@@ -282,7 +282,9 @@ class StreamStorer:
             if address is None:
                 if chunk.data is None:
                     raise RuntimeError("a chunk was neither stored nor prepared")
+                before = self._run.added
                 address = self._run.store(chunk)
+                self._added += self._run.added - before
             self._claims.pop(chunk.identity, None)
             self._recipe.chunk(address.run, address.number, chunk.identity, chunk.length)
         if piece is not None:

@@ -149,7 +149,7 @@ class DedupVerification:
             else:
                 sound.append(part)
         needed = self._needed(place, sound)
-        self.total_bytes += sum(place.chunks.index.packs[pack].bytes for pack in needed)
+        self.total_bytes += sum(place.chunks.index.packs[pack].size for pack in needed)
         yield from self._packs(place.chunks, sorted(needed, key=lambda pack: pack.key))
         yield from self._touched(place, sound)
         yield from self._extra(manifest)
@@ -170,7 +170,7 @@ class DedupVerification:
                 place.stream(part.members.path, part.members.sha256).require_root()
                 size = sum(line.bytes for line, _ in member_lines(place, part))
             else:
-                size = place.recipes[part.path].bytes
+                size = place.recipes[part.path].size
         except RecoupError as error:
             return error.message
         return "" if size == part.bytes else f"{shown(part.path)} has {size:,} bytes; the manifest says {part.bytes:,}"
@@ -194,7 +194,7 @@ class DedupVerification:
                 known = chunks.index.packs[pack]
                 if pack not in self._checked.damaged:
                     self._check(chunks, chunks.index, pack, pool)
-                self.bytes += known.bytes
+                self.bytes += known.size
                 if (problem := self._checked.problems.get(pack)) and not self._checked.damaged[pack]:
                     yield Damage(pack.key, "changed", problem)
 
@@ -208,7 +208,7 @@ class DedupVerification:
                 self._told = before
                 self._advance(before)
 
-        check = PackCheck(chunks, pack, index.of_pack(pack), known.digest, known.bytes, read)
+        check = PackCheck(chunks, pack, index.of_pack(pack), known.digest, known.size, read)
         self._checked.damaged[pack] = check.run(pool)
         if check.problem or check.bad:
             self._checked.problems[pack] = check.problem or f"{len(check.bad)} chunks in {pack.key} are damaged"

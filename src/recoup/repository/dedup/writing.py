@@ -114,7 +114,7 @@ class DedupStreamSink:
             name=self._name,
             kind="stream",
             path=self._path,
-            bytes=recipe.bytes,
+            bytes=recipe.size,
             stored_bytes=added,
             sha256=recipe.root.hex(),
             content_sha256=self._sha256,
@@ -213,7 +213,7 @@ class DedupTreeSink:
             stored_bytes=added + more,
             sha256=content.root.hex(),
             pack="chunks",
-            members=MemberList(self._list_path, self._count, listed.root.hex(), listed.bytes),
+            members=MemberList(self._list_path, self._count, listed.root.hex(), listed.size),
         )
 
     def abort(self) -> None:
@@ -271,4 +271,3 @@ class DedupMemberSink:
         self._open = False
         if self._is_large:
             self._tree.content.boundary()
-

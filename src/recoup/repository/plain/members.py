@@ -86,7 +86,9 @@ def _line(text: bytes) -> Line:
     try:
         fields = json.loads(text)
         kind, name = fields["kind"], fields["name"]
-        known = kind in _KINDS and isinstance(name, str) and int(fields.get("bytes", 0)) >= 0 <= int(fields.get("at", 0))
+        known = (
+            kind in _KINDS and isinstance(name, str) and int(fields.get("bytes", 0)) >= 0 <= int(fields.get("at", 0))
+        )
         attributes = None
         if kind != "hardlink":
             xattrs = {str(k): base64.b64decode(v, validate=True) for k, v in fields.get("xattrs", {}).items()}

@@ -17,6 +17,7 @@ from recoup.repository import locking
 from recoup.repository._base import (
     JoinedWriter,
     KeyProof,
+    Listed,
     Lock,
     LockMode,
     Overview,
@@ -35,7 +36,7 @@ from recoup.repository.plain.keys import SetKeys
 from recoup.repository.plain.mending import PlainMending
 from recoup.repository.plain.once import earlier_parts
 from recoup.repository.plain.overview import Copied, OneByOne
-from recoup.repository.plain.reading import part_of
+from recoup.repository.plain.reading import member_lines, part_of
 from recoup.repository.plain.renaming import RenamedSets
 from recoup.repository.plain.sealed import decode_header, is_header, whole
 from recoup.repository.plain.sets import Sets
@@ -112,15 +113,7 @@ class PlainRepository:
         """Makes an empty repository."""
         self._storage.check_access(locking.PREFIX)
         self._require_empty()
-        record = {
-            "format": "recoup-repository",
-            "version": VERSION,
-            "id": secrets.token_hex(16),
-            "created": self._clock.now().isoformat(),
-            "layout": self.LAYOUT,
-            **self.shape(),
-        }
-        self._put_record(record)
+        self._put_record({**self._new_record(secrets.token_hex(16)), **self.shape()})
 
     def _require_empty(self, besides: str = "") -> None:
         """Demands a place with nothing in it, or with a repository, which is told later.
@@ -128,12 +121,23 @@ class PlainRepository:
         Args:
             besides: a folder that an interrupted `create` may have left.
         """
-        found = (stored.key for stored in self._storage.list() if not besides or not stored.key.startswith(f"{besides}/"))
+        found = (
+            stored.key for stored in self._storage.list() if not besides or not stored.key.startswith(f"{besides}/")
+        )
         if next(found, None) is not None and not self._exists():
             raise RefusedError(
                 f"{self.location} is not empty and not a Recoup repository",
                 "Choose an empty place; Recoup does not mix its files with others.",
             )
+
+    def _new_record(self, identity: str) -> dict[str, object]:
+        return {
+            "format": "recoup-repository",
+            "version": VERSION,
+            "id": identity,
+            "created": self._clock.now().isoformat(),
+            "layout": self.LAYOUT,
+        }
 
     def _put_record(self, record: Mapping[str, object]) -> None:
         try:
@@ -152,10 +156,9 @@ class PlainRepository:
             return False
         return True
 
-    def check(self) -> None:
-        """Looks whether it is there and of a known format."""
+    def _stored_record(self) -> bytes:
         try:
-            data = self._storage.get(layout.REPOSITORY)
+            return self._storage.get(layout.REPOSITORY)
         except FileNotFoundError:
             raise NoRepositoryError(
                 f"there is no repository {self.name!r} at {self.location}",
@@ -163,6 +166,10 @@ class PlainRepository:
             ) from None
         except OSError as error:
             raise RecoupError(f"the repository at {self.location} cannot be read: {error.strerror or error}") from None
+
+    def check(self) -> None:
+        """Looks whether it is there and of a known format."""
+        data = self._stored_record()
         try:
             record = json.loads(data)
             version, kind = {"recoup-repository": (record["version"], record["layout"])}[record["format"]]
@@ -319,6 +326,10 @@ class PlainRepository:
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
         """A stored part; reading it checks its bytes."""
         return part_of(self._keys(name).place, part)
+
+    def listed(self, name: SetName, part: StoredPart) -> Iterator[Listed]:
+        """The members of a stored tree, without their content."""
+        return member_lines(self._keys(name).place, part)
 
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Compares stored bytes with the manifest."""
