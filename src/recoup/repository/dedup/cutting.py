@@ -61,9 +61,7 @@ class Slab:
     def __init__(self, size: int) -> None:
         import numpy as np
 
-        self.view = memoryview(
-            np.empty(size, np.uint8)
-        )  # unlike a bytearray's, its pages are first touched when they are used
+        self.view = np.empty(size, np.uint8).data  # its pages take memory when they are first used
         self.holders = 0
 
 

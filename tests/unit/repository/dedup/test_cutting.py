@@ -77,7 +77,7 @@ def plain_chunker() -> FastCDC:
     return FastCDC(AVERAGE, min_size=SHORTEST, max_size=LONGEST, normalized_chunking=1, seed=SEED)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(steps, st.data())
 def test_cuts_do_not_depend_on_how_a_stream_was_written(script: list[Step], data: st.DataObject) -> None:
     cut = Cut()
