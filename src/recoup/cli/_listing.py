@@ -16,7 +16,7 @@ _WIDTH = 80  # columns; what does not fit goes below
 
 
 def sets(infos: "Sequence[SetInfo]", now: datetime) -> str:
-    """A line for each set, below a heading."""
+    """A line for each set, below a heading. Sizes are of what a set holds: what it takes may be shared with others."""
     rows: list[tuple[str, ...]] = [("Set", "Age", "Size", "Outcome", "Proven", "Sources")]
     rows += [_set_row(info, now) for info in infos]
     if len({info.repository for info in infos}) > 1:
@@ -32,7 +32,7 @@ def _set_row(info: "SetInfo", now: datetime) -> tuple[str, ...]:
         return (shown(info.name), "?", "?", "unreadable", "", "")
     held = [name if r.good else f"{name}!" for name, r in manifest.sources.items() if r.outcome != "absent"]
     old = age((now - manifest.started).total_seconds())
-    return (shown(info.name), old, size(manifest.stored_bytes), manifest.outcome, _proof(info, now), ", ".join(held))
+    return (shown(info.name), old, size(manifest.bytes), manifest.outcome, _proof(info, now), ", ".join(held))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
