@@ -252,7 +252,8 @@ class StreamStorer:
         first = self._claims.setdefault(identity, batch)
         if first < batch:
             return chunk
-        chunk.encoding, chunk.data = encoder.encode(data)
+        chunk.encoding, packed = encoder.encode(data)
+        chunk.data = bytes(packed)  # it may be the chunk itself, whose buffer is used again
         self._try_delta(chunk, data)
         return chunk
 
