@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import blake3
 
 from recoup.errors import RecoupError
-from recoup.repository.dedup.cutting import Cutter, Piece, Slabs
+from recoup.repository.dedup.cutting import SHORTEST, Cutter, Piece, Slabs
 from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
 from recoup.repository.dedup.keys import Keys
@@ -182,6 +182,7 @@ class StreamStorer:
         self._cutter = Cutter(run.keys.cut_seed, self._take, self._gap, tar=tar, slabs=buffers)
         self._recipe = RecipeBuilder(Root(run.keys.stream_key))
         self._encoder = Encoder()
+        self._rest = Encoder()  # for what lies between the members of archives: too little for a trial each
         self._waiting: deque[tuple[Future[list[_Chunk]] | int, Piece | None]] = deque()
         self._batches = 0
         self._claims: dict[bytes, int] = {}
@@ -226,8 +227,10 @@ class StreamStorer:
         self._waiting.append((length, None))
 
     def _take(self, piece: Piece) -> None:
-        if piece.first:
+        size = piece.cuts[-1]
+        if piece.first and size >= SHORTEST:
             self._encoder = Encoder()
+        encoder = self._encoder if size >= SHORTEST else self._rest
         cuts, begin = piece.cuts, 0
         batches: list[Sequence[int]] = []
         for end in range(1, len(cuts)):
@@ -236,7 +239,7 @@ class StreamStorer:
                 begin = end
         for batch in batches:
             self._batches += 1
-            task = self._run.pool.submit(self._work, piece.buffer, batch, self._encoder, self._batches)
+            task = self._run.pool.submit(self._work, piece.buffer, batch, encoder, self._batches)
             self._waiting.append((task, piece if batch is batches[-1] else None))
 
     def _work(self, buffer: memoryview, cuts: Sequence[int], encoder: Encoder, batch: int) -> list[_Chunk]:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import blake3
 
@@ -21,9 +21,6 @@ from recoup.repository.dedup.parts import Place, member_lines
 from recoup.repository.dedup.reading import Chunks, groups
 from recoup.repository.dedup.writing import RECIPES
 from recoup.repository.plain import layout
-
-if TYPE_CHECKING:
-    from recoup.repository.dedup.repository import DedupRepository
 
 _THREADS = 2
 _AHEAD = 6  # groups of chunks that are looked at before the first of them was
@@ -103,6 +100,26 @@ class PackCheck:
         return bad
 
 
+class Sets(Protocol):
+    """What a verification asks of the repository; each raises what `DedupRepository` says."""
+
+    def manifest(self, name: SetName) -> Manifest:
+        """What a set claims."""
+        ...
+
+    def place(self, name: SetName) -> Place:
+        """Where its parts are read from."""
+        ...
+
+    def size_of(self, name: SetName, path: str) -> int:
+        """Bytes of a file of a set."""
+        ...
+
+    def paths_of(self, name: SetName) -> Iterator[str]:
+        """The files in a set's folder."""
+        ...
+
+
 class DedupVerification:
     """A verification under way: iterate for the damage, read the counts afterwards.
 
@@ -114,7 +131,7 @@ class DedupVerification:
 
     def __init__(
         self,
-        repository: "DedupRepository",
+        repository: Sets,
         name: SetName,
         subset: Subset,
         checked: Checked,

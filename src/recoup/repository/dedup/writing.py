@@ -6,7 +6,7 @@ from typing import Any
 
 import blake3
 
-from recoup.errors import RefusedError
+from recoup.errors import RefusedError, SourceError
 from recoup.model.manifest import MemberList, StoredPart
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import checked_relative, shown
@@ -133,10 +133,13 @@ def read_file(storer: StreamStorer, content: Content) -> bool:
     if content.local_path is None:
         return False
     descriptor = os.open(content.local_path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    before, size = storer.bytes, os.fstat(descriptor).st_size
     try:
-        storer.read_from(descriptor, os.fstat(descriptor).st_size)
+        storer.read_from(descriptor, size)
     finally:
         os.close(descriptor)
+    if storer.bytes - before != size:
+        raise SourceError(f"{shown(str(content.local_path))} became shorter while it was read", "Back up again.")
     return True
 
 
