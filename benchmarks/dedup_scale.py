@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from dedup_contestants import PASSWORD
 from dedup_far import far
 from dedup_series import default_cache
-from measuring import MB, RECOUP, Run, timed
+from measuring import MB, RECOUP, timed
 
 RESULTS = Path(__file__).parent / "results-dedup_scale.md"
 CHUNKS, SETS = 1_000_000, 1_000
@@ -68,15 +69,19 @@ def write_indexes(folder: Path, chunks: int) -> None:
 
 
 def look_up(folder: Path, chunks: int) -> None:
-    """Opens the index, and looks up chunks that are there and chunks that are not; says how long each took."""
-    from recoup.repository.dedup.index import Index
+    """Opens the index, and looks up chunks that are there and chunks that are not; says how long each took.
 
+    A folder `cache` beside the repository is used.
+    """
+    from recoup.repository.dedup.index import Index
     from recoup.repository.dedup.keys import Keys
     from recoup.storage.local import LocalStorage
 
     keys: Keys = pickle.loads((folder / "keys").read_bytes())
     began = time.perf_counter()
-    index = Index.load(LocalStorage(folder / "repository"), keys)
+    index = Index.load(
+        LocalStorage(folder / "repository"), keys, cache if (cache := folder / "cache").exists() else None
+    )
     loaded = time.perf_counter()
     asked, run = (folder / "asked").read_bytes(), (folder / "run").read_bytes()
     known = [asked[at : at + 32] for at in range(0, len(asked), 32)]
@@ -93,37 +98,54 @@ def look_up(folder: Path, chunks: int) -> None:
     print(json.dumps({"load": loaded - began, "ids": found - loaded, "addresses": placed - found}))
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What opening an index took: memory in bytes, and what `look_up` says."""
+
+    memory: int
+    seconds: Mapping[str, float]
+
+
+def opened(folder: Path, chunks: int) -> Opened:
+    """The index, opened and asked in a process of its own."""
+    told = folder / "told"
+    run = timed(f"{sys.executable} {__file__} --one look {folder} {chunks} > {told}", folder)
+    return Opened(run.memory, json.loads(told.read_text()))
+
+
 def index_memory(scratch: Path, chunks: int) -> list[str]:
     """What opening an index of so many chunks takes, beside one of a single pack."""
-    runs: dict[int, Run] = {}
+    found: list[list[Opened]] = []
     for count in (CHUNKS_OF_A_PACK, chunks):
         folder = scratch / f"index-{count}"
         (folder / "repository").mkdir(parents=True)
-        for step in ("write", "look"):
-            told = folder / f"{step}.json"
-            runs[count] = timed(f"{sys.executable} {__file__} --one {step} {folder} {count} > {told}", folder)
-    seconds = json.loads((scratch / f"index-{chunks}" / "look.json").read_text())
+        timed([sys.executable, __file__, "--one", "write", str(folder), str(count)], folder)
+        plain = opened(folder, count)
+        (folder / "cache").mkdir()
+        found.append([plain, opened(folder, count), opened(folder, count)])
     files = [path.stat().st_size for path in (scratch / f"index-{chunks}" / "repository").rglob("*.idx")]
-    more = runs[chunks].memory - runs[CHUNKS_OF_A_PACK].memory
-    each = more / chunks
+    columns = zip(("no cache", "a new cache", "a cache"), *found, strict=True)
     return [
         "## Index",
         "",
-        f"{chunks:,} chunks with 8 anchors each, in {len(files)} index files of {sum(files) / MB:.1f} MB together.",
+        f"{chunks:,} chunks with 8 anchors each, in {len(files)} index files of {sum(files) / MB:.1f} MB together. Memory is "
+        "what the process needs more than with an index of one pack; half of the ids that are looked up are not there. Aims: at "
+        f"most {MOST_INDEX_MEMORY / MB:.0f} MB, and {MOST_BYTES_OF_A_CHUNK} bytes for a chunk.",
         "",
-        "| what | measured | aim | holds |",
-        "|---|---|---|---|",
-        _aimed("memory beside an index of one pack, MB", more / MB, MOST_INDEX_MEMORY / MB),
-        _aimed("the same for a chunk, bytes", each, MOST_BYTES_OF_A_CHUNK),
-        f"| reading the index files | {seconds['load']:.2f} s | | |",
-        f"| looking up an id (half of them are not there) | {seconds['ids'] / LOOKED_UP / 2 * 1e6:.1f} us | | |",
-        f"| looking up an address | {seconds['addresses'] / LOOKED_UP * 1e6:.1f} us | | |",
+        "| with | memory | a chunk | holds | reading the index files | an id | an address |",
+        "|---|---|---|---|---|---|---|",
+        *(_index_row(name, many, many.memory - few.memory, chunks) for name, few, many in columns),
         "",
     ]
 
 
-def _aimed(what: str, value: float, most: float) -> str:
-    return f"| {what} | {value:.0f} | <= {most:.0f} | {'yes' if value <= most else 'NO'} |"
+def _index_row(name: str, many: Opened, more: int, chunks: int) -> str:
+    holds = "yes" if more <= min(MOST_INDEX_MEMORY, MOST_BYTES_OF_A_CHUNK * chunks) else "NO"
+    ids, addresses = (
+        many.seconds[what] / asked * 1e6 for what, asked in (("ids", 2 * LOOKED_UP), ("addresses", LOOKED_UP))
+    )
+    times = f"{many.seconds['load']:.2f} s | {ids:.1f} us | {addresses:.1f} us"
+    return f"| {name} | {more / MB:.0f} MB | {more / chunks:.0f} bytes | {holds} | {times} |"
 
 
 # --- a thousand sets --------------------------------------------------------------------------------------------------
