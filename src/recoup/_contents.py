@@ -1,5 +1,6 @@
 """Looking into a stack's sets, and taking them out of their repository."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -8,13 +9,66 @@ from recoup.errors import DamagedError
 from recoup.system.destinations import checked_destination
 
 if TYPE_CHECKING:
-    from recoup.model.reports import ExportReport
+    from recoup.model.manifest import Manifest
+    from recoup.model.reports import ExportReport, SetInfo
+    from recoup.operations.contents import Entry
     from recoup.operations.exporting import Plan as ExportPlan
     from recoup.repository._base import Repository
 
 
 class StackWithContents(StackWithSets):
     """A configured stack that shows what is in its sets, and gives it out."""
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def entries(self, text: str = "latest", path: str = "", *, wait_lock: float = 0.0) -> "Iterator[Entry]":
+        """What is in a set: its parts, or what is at a path and below it. Only what is asked for is read, where that can be.
+
+        Args:
+            text: a set; a word or a time means the newest one that has a good copy of the path's source.
+            path: `SOURCE`, `SOURCE/PART`, or that and what is inside a tree or an archive; empty means all parts.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            UsageError: there is no such thing in the set.
+            DamagedError: what is stored is damaged.
+        """
+        from recoup.operations import contents
+
+        manifest, info = self._holding(text, path)
+        with self._locked("look", wait_lock) as reading:
+            yield from contents.entries(reading(info.repository), self._parsed(info.name), manifest, path)
+
+    def read(
+        self, text: str, path: str, first: int = 0, last: int | None = None, *, wait_lock: float = 0.0
+    ) -> Iterator[bytes]:
+        """The bytes of one file of a set: of a stream, or of a member of a tree or of an archive.
+
+        Args:
+            text: a set; a word or a time means the newest one that has a good copy of the path's source.
+            path: `SOURCE/PART`, or that and what is inside a tree or an archive.
+            first: the first byte, from 0.
+            last: the last byte; the end by default.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            UsageError: there is no such file in the set, or it does not have these bytes.
+            DamagedError: what is stored is damaged; what came before is not to be relied on.
+        """
+        from recoup.operations import contents
+
+        manifest, info = self._holding(text, path)
+        with self._locked("look", wait_lock) as reading:
+            wanted = contents.Range(first, last)
+            yield from contents.read(reading(info.repository), self._parsed(info.name), manifest, path, wanted)
+
+    def _holding(self, text: str, path: str) -> "tuple[Manifest, SetInfo]":
+        """The nearest copy of the set that a person means, where a path in it is to be read."""
+        from recoup.operations import contents
+
+        source, _ = contents.split(path)
+        manifest, info, _ = self._whole_copy(self._copies(text, [source] if source else None))
+        return manifest, info
 
     # --- export -------------------------------------------------------------------------------------------------------
 

@@ -577,6 +577,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
         overwrite: "Overwrite | None" = None,
         delete: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        paths: Sequence[str] = (),
     ) -> "RestorePlan":
         """What a restore would do; changes nothing.
 
@@ -589,10 +590,13 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
             overwrite: what happens to present files in `target`.
             delete: remove files in `target` that the set does not have.
             options: source name to the plug's own options.
+            paths: only these, as files: `SOURCE/PART`, or that and a member of a tree or of an archive.
         """
-        from recoup.operations import nearest, restore
+        from recoup.operations import contents, nearest, restore
 
         targets, options = dict(targets or {}), dict(options or {})
+        inner = contents.restored_by_source(paths, sources, place=bool(in_place or targets), delete=delete)
+        sources = list(inner) if inner else sources
         if in_place and target:
             raise UsageError("--in-place and --target DIR contradict each other")
         if delete and overwrite is None and not in_place:
@@ -624,7 +628,15 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
                     return self._place_item(
                         name, held, where, overwrite, delete, options.get(name, {}), self._at(info.repository)
                     )
-                return restore.as_files(name, held, folder, overwrite, delete=delete, repository=info.repository)
+                return restore.as_files(
+                    name,
+                    held,
+                    folder,
+                    overwrite,
+                    delete=delete,
+                    repository=info.repository,
+                    paths=inner.get(name, ()),
+                )
 
             tried = nearest.tried(copies, self._whole_manifest, item, notes)
             items.append(replace(next(tried), others=tried))

@@ -34,6 +34,14 @@ def restore(
     ] = "latest",
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All sources of the set, which is the default.")] = False,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path",
+            metavar="SOURCE/PART",
+            help="Only this part, or this member of a folder or an archive, as files; repeatable. `recoup ls` shows them.",
+        ),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,8 +79,7 @@ def restore(
         raise UsageError(f"--overwrite {overwrite!r} is unknown", f"It is one of {', '.join(_OVERWRITE)}.")
     folder, places = _targets(target or ())
     if (artefact := now.stack.foreign_named(set)) is not None:
-        if report is not None:
-            raise UsageError(f"{set} is a file of another tool: nothing was recorded that --report could compare")
+        _demand_whole(set, path, report)
         return _foreign.restore(now, artefact, folder, places, in_place=in_place)
     options = chosen_options(context, "RestoreOptions", option or (), now.stack.sets, names(source))
     plan = now.stack.plan_restore(
@@ -84,6 +91,7 @@ def restore(
         overwrite=overwrite,  # type: ignore[arg-type] # checked above
         delete=delete,
         options=options,
+        paths=path or (),
     )
     if not now.json or now.dry_run:
         now.show(_tables.restore_plan(plan, several=now.stack.has_several))
@@ -103,6 +111,13 @@ def restore(
         _reports.write(done, report, now.masker)
         now.show(f"Report: {report}")
     return done.exit_code
+
+
+def _demand_whole(key: str, path: list[str] | None, report: Path | None) -> None:
+    if path:
+        raise UsageError(f"{key} is a file of another tool: it is restored whole, without --path")
+    if report is not None:
+        raise UsageError(f"{key} is a file of another tool: nothing was recorded that --report could compare")
 
 
 def _targets(texts: Sequence[str]) -> tuple[str | None, dict[str, str]]:

@@ -51,6 +51,23 @@ class Content(Protocol):
 
 
 @runtime_checkable
+class Ranged(Content, Protocol):
+    """Content of which any range can be read without what is before it. What is read of it is what was stored, or an error."""
+
+    def open_at(self, start: int, length: int | None = None, /) -> AbstractContextManager[Reader]:
+        """Opens a range.
+
+        Args:
+            start: its first byte, from 0.
+            length: bytes, fewer at the end of the content; None is to the end.
+
+        Raises:
+            OSError: it cannot be read now; the caller names the part.
+        """
+        ...
+
+
+@runtime_checkable
 class Hashed(Protocol):
     """Content that was hashed while the file at its `local_path` was written by us."""
 

@@ -11,11 +11,12 @@ from pydantic import BaseModel
 
 from recoup.errors import DamagedError, ExitCode, HarmedError, NoSpaceError, RecoupError, RestoreError, UsageError
 from recoup.model.events import Emit, Event, Level, Progress
-from recoup.model.manifest import Manifest
+from recoup.model.manifest import Manifest, SourceRecord
 from recoup.model.marks import Mark
-from recoup.model.names import SetName
+from recoup.model.names import SetName, shown
 from recoup.model.part import Part, StreamPart, TreePart
 from recoup.model.reports import RestoredSource, RestoreReport
+from recoup.operations import contents
 from recoup.operations._fingerprint import Fingerprint, watched
 from recoup.repository._base import Repository
 from recoup.sources._base import Foreseeing, Placement, Source
@@ -68,6 +69,7 @@ class Item:
         live: the plug, for mode `place`.
         options: the plug's restore options, for mode `place`.
         folder: for mode `files`.
+        paths: what of the source is wanted, as paths inside it, in mode `files`; nothing means all.
         others: the same from other repositories' copies of the cut, one after the other, the nearest first.
     """
 
@@ -77,6 +79,7 @@ class Item:
     live: Source | None = None
     options: BaseModel | None = None
     folder: Path | None = None
+    paths: tuple[str, ...] = ()
     others: Iterator["Item"] = field(default_factory=lambda: iter(()))
 
 
@@ -112,12 +115,20 @@ class Plan:
 
 
 def as_files(
-    name: str, manifest: Manifest, folder: Path, overwrite: Overwrite | None, *, delete: bool, repository: str = ""
+    name: str,
+    manifest: Manifest,
+    folder: Path,
+    overwrite: Overwrite | None,
+    *,
+    delete: bool,
+    repository: str = "",
+    paths: tuple[str, ...] = (),
 ) -> Item:
-    """Plans to write a source as files below `folder`/its name.
+    """Plans to write a source, or what `paths` name in it, as files below `folder`/its name.
 
     Raises:
         RestoreError: something is there, and no `overwrite` was given.
+        UsageError: a path leads to no part.
     """
     record = manifest.sources[name]
     target = folder / name
@@ -136,10 +147,17 @@ def as_files(
             "always": "present files are replaced",
         }[overwrite or "never"] + removal
     there = "folder" if present else ""
-    row = Row(
-        name, record.kind, manifest.name, "files", str(target), there, consequence, record.bytes, repository=repository
-    )
-    return Item(row, _set_name(manifest), manifest, folder=folder)
+    size = _known_bytes(name, record, paths)
+    steps = tuple(f"only {shown(path)}" for path in paths if path)
+    row = Row(name, record.kind, manifest.name, "files", str(target), there, consequence, size, steps, repository)
+    return Item(row, _set_name(manifest), manifest, folder=folder, paths=paths)
+
+
+def _known_bytes(name: str, record: SourceRecord, paths: tuple[str, ...]) -> int:
+    """Bytes of the parts that will be written whole; how much of another one it will be shows when it is read."""
+    if not paths:
+        return record.bytes
+    return sum(spot.part.bytes for spot in contents.spots(name, record, paths) if spot.whole)
 
 
 def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel, repository: Repository) -> Item:
@@ -248,8 +266,9 @@ def run(
         return attempted(item, plan, reading, clock, emit) if tried is None else tried
 
     done = tuple(_restore_from_any(item, attempt, reading, clock, told) for item in plan.items)
-    for key in dict.fromkeys((item.row.repository, item.set) for item, result in done if not result.error):
-        targets = {r.source: r.target for i, r in done if (i.row.repository, i.set) == key and not r.error}
+    whole = [(item, result) for item, result in done if not result.error and not item.paths]
+    for key in dict.fromkeys((item.row.repository, item.set) for item, _ in whole):
+        targets = {result.source: result.target for item, result in whole if (item.row.repository, item.set) == key}
         _note_restored(*key, targets, reading, host, told)
     names = ", ".join(sorted({str(item.set) for item, _ in done}))
     return RestoreReport(names, tuple(result for _, result in done), clock.monotonic() - begun, plan.lost)
@@ -387,7 +406,7 @@ def attempted(item: Item, plan: Plan, reading: Callable[[str], Repository], cloc
 
 
 def _demand_all(item: Item, passing: Fingerprint) -> None:
-    if item.folder is None or item.row.present:
+    if item.folder is None or item.row.present or item.paths:
         return  # a plug, or a rule about present files, may leave bytes out on purpose
     expected = item.manifest.sources[item.row.source].bytes
     if passing.bytes != expected:
@@ -418,10 +437,10 @@ def _tell_failure(item: Item, result: RestoredSource, error: Exception, clock: C
 def _parts(item: Item, repository: Repository, passing: Fingerprint, emit: Emit) -> Iterator[Part]:
     record = item.manifest.sources[item.row.source]
     work = f"restore {item.row.source}"
-    for stored in record.parts:
+    for spot in contents.spots(item.row.source, record, item.paths or ("",)):
         with passing.reading():
-            part = repository.fetch(item.set, item.row.source, stored)
-        yield watched(part, passing)
+            part = repository.fetch(item.set, item.row.source, spot.part)
+        yield watched(contents.selected(spot, part), passing)
     emit(Progress(work, passing.bytes, record.bytes, finished=True))
 
 

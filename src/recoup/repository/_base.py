@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
-from recoup.model.part import Content, Member, Part
+from recoup.model.part import Attributes, Content, Member, Part
 from recoup.model.reports import Damage
 
 LockMode = Literal["backup", "shared", "exclusive", "claim"]
@@ -229,6 +229,40 @@ class JoinedWriter(SetWriter, Protocol):
         ...
 
 
+class Listed(Protocol):
+    """One member of a tree, as its list has it."""
+
+    @property
+    def name(self) -> str:
+        """Relative path in the tree; `.` is the tree itself."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`file`, `folder`, `symlink` or `hardlink`."""
+        ...
+
+    @property
+    def attributes(self) -> Attributes | None:
+        """Mode and time; None for a hard link."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Of a file."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of a file, hex; empty where the list does not have it."""
+        ...
+
+    @property
+    def link(self) -> str:
+        """Of a symbolic or hard link."""
+        ...
+
+
 class Overview(Protocol):
     """All sets as they were at one moment, found with few requests."""
 
@@ -410,6 +444,14 @@ class Repository(Protocol):
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:
         """A stored part; reading it checks its bytes."""
+        ...
+
+    def listed(self, name: SetName, part: StoredPart) -> Iterator[Listed]:
+        """The members of a stored tree, without their content.
+
+        Raises:
+            DamagedError: their list is not what was stored.
+        """
         ...
 
     def verify(self, name: SetName, subset: "Subset", advance: Callable[[int], None] | None = None) -> "Verification":

@@ -149,11 +149,13 @@ class _File:
     disposable: bool = False
 
     def open(self) -> AbstractContextManager[Reader]:
-        return self._opened()
+        return self.open_at(0)
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Reader]:
-        yield _FileReader(self)
+    def open_at(self, start: int, length: int | None = None, /) -> Iterator[Reader]:
+        left = max(0, self.bytes - start)
+        wanted = left if length is None else min(left, length)
+        yield _FileReader(_File(self.tree, self.begin + start, wanted))
 
 
 class _FileReader:

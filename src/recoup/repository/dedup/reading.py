@@ -186,13 +186,15 @@ class Stream:
         return self.open_at(0)
 
     @contextlib.contextmanager
-    def open_at(self, start: int, length: int | None = None) -> Iterator[Reader]:
+    def open_at(self, start: int, length: int | None = None, /) -> Iterator[Reader]:
         """Opens a range, in bytes. Raises DamagedError when the index does not lead to the chunks that were stored."""
         if not self._is_sound:
             self.require_root()
-        data = self._data(start)
+        left = self.recipe.size - start
+        wanted = left if length is None else min(left, length)
+        data = self._data(start, start + wanted)
         try:
-            yield _StreamReader(data, self.recipe.size - start if length is None else length)
+            yield _StreamReader(data, wanted)
         finally:
             data.close()
 
@@ -232,12 +234,12 @@ class Stream:
             if found != span.count:
                 raise DamagedError(f"{shown(self.item)} has chunks that no index names", _HINT)
 
-    def _data(self, start: int) -> Generator[bytes, None, None]:
-        """The bytes from a place on, decoded ahead."""
+    def _data(self, start: int, end: int) -> Generator[bytes, None, None]:
+        """The bytes from a place on, decoded ahead, and no chunk that begins at `end` or behind it."""
         waiting: deque[tuple[int, Future[list[bytes]] | int]] = deque()
         with ThreadPoolExecutor(_THREADS) as pool:
             try:
-                for skip, task in self._work(start):
+                for skip, task in self._work(start, end):
                     waiting.append((skip, task if isinstance(task, int) else pool.submit(self.chunks.group, task)))
                     if len(waiting) > _AHEAD:
                         yield from _out(*waiting.popleft())
@@ -248,11 +250,14 @@ class Stream:
                     if not isinstance(left, int):
                         left.cancel()
 
-    def _work(self, start: int) -> Iterator[tuple[int, list[Place] | int]]:
-        """Groups of places, and gaps, from a place on; with each, how many bytes to skip of it."""
-        skip, run = start, list[Place]()
+    def _work(self, start: int, end: int) -> Iterator[tuple[int, list[Place] | int]]:
+        """Groups of places, and gaps, of a range; with each, how many bytes to skip of it."""
+        skip, run, at = start, list[Place](), 0
         for piece in self._pieces():
+            if at >= end:
+                break
             length = piece if isinstance(piece, int) else piece.row.length
+            at += length
             if skip >= length:
                 skip -= length
                 continue
