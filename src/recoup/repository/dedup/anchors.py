@@ -1,0 +1,85 @@
+"""Anchors: what chunks that resemble one another have in common (`docs/format.md`, Packs).
+
+An anchor is 32 bits of a keyed hash of 64 bytes, at places that depend on these bytes alone, one in 16 KiB. Heads and tails of
+chunks, where others look, add nothing to that (measured), and need cut points that did not change.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    import pyfastcdc
+
+Buffer = bytes | memoryview
+
+MAX_ANCHORS = 8
+"""Of a chunk, in the index."""
+
+_WINDOW = 64  # bytes that an anchor is the hash of: what the rolling hash of pyfastcdc (gear, 64 bits) depends on
+_EVERY = 16 * 1024  # bytes between two places, by chance; half or twice as many change the result by less than 3 %
+_MOST_PLACES = 128  # of a chunk; only content that repeats itself has more
+_LEAST_KINDS = 4  # different bytes in a window: zeros and fillings resemble everything
+_own = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place of a chunk that depends on the bytes before it alone.
+
+    Attributes:
+        end: where its 64 bytes end.
+        anchor: 32 bits of their keyed hash.
+    """
+
+    end: int
+    anchor: int
+
+
+class Anchors:
+    """Finds the anchors of chunks; may be used by several threads.
+
+    Args:
+        key: the repository's anchor key.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = blake3(key=key)
+        self._seed = int.from_bytes(
+            self._keyed.copy().update(b"places").digest(6), "little"
+        )  # more than 48 bits change no cut, and pyfastcdc refuses 64
+
+    def places(self, chunk: Buffer) -> list[Place]:
+        """All places of a chunk, in order."""
+        found: dict[int, Place] = {}
+        data = memoryview(chunk)
+        for n, piece in enumerate(self._cutter().cut_buf(data)):
+            end = piece.offset + piece.length + 1  # the byte at the cut is the last that the rolling hash took in
+            if end > len(data) or n >= _MOST_PLACES:
+                break
+            window = data[max(0, end - _WINDOW) : end]
+            if len(window) == _WINDOW and len(set(window)) >= _LEAST_KINDS:
+                anchor = int.from_bytes(self._keyed.copy().update(window).digest(4), "little")
+                found.setdefault(anchor, Place(end, anchor))
+        return list(found.values())
+
+    def _cutter(self) -> "pyfastcdc.FastCDC":
+        """This thread's. The smallest least size and no largest one let a place depend on nothing but its window."""
+        kept: tuple[int, pyfastcdc.FastCDC] | None = getattr(_own, "cutter", None)
+        if kept is None or kept[0] != self._seed:
+            from pyfastcdc import FastCDC
+
+            cutter = FastCDC(_EVERY, min_size=_WINDOW, max_size=16 << 20, normalized_chunking=0, seed=self._seed)
+            kept = _own.cutter = self._seed, cutter
+        return kept[1]
+
+
+def chosen(places: Sequence[Place], length: int) -> tuple[int, ...]:
+    """The anchors that the index gets: the first one of each eighth of the chunk, so that whatever is left of it has some."""
+    eighths: dict[int, int] = {}
+    for place in places:
+        eighths.setdefault((place.end - 1) * MAX_ANCHORS // length, place.anchor)
+    return tuple(eighths.values())
