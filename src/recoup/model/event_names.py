@@ -62,6 +62,8 @@ EVENTS = (
     "set_copied",
     "set_exported",
     "set_repaired",
+    "shard_merged",
+    "shard_taken_in_full",
     "snapshot_impossible",
     "snapshot_left",
     "snapshots_creating",

@@ -4,7 +4,7 @@ A plug file defines the frozen pydantic models `Options` (settings) and, if it h
 `Source`, and ends with `connect(options, site)`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from recoup.errors import SourceError
 from recoup.model.events import Emit, ignore
 from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
-from recoup.model.part import Part
+from recoup.model.part import Part, StreamPart
 from recoup.sources._placement import Placement as Placement  # noqa: PLC0414 - it belongs to the promise
 from recoup.system.clock import Clock
 
@@ -37,6 +37,11 @@ class SourceOptions(BaseModel):
     optional: bool = Field(False, description="When it is not there: recorded as absent instead of a failure.")
     allow_empty: bool = Field(False, description="When it yields nothing: accepted instead of a failure.")
 
+    @property
+    def builds_on_earlier(self) -> str:
+        """Name of the setting by which a capture takes what did not change from an earlier set; empty where none does."""
+        return ""
+
     def moved(self, where: str) -> Self:
         """The same settings for another place, in the form of the setting that `place` names."""
         return type(self).model_validate({**self.model_dump(), self.place: where})
@@ -46,6 +51,23 @@ class NoRestoreOptions(BaseModel):
     """The restore options of a plug that has none of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the newest good set holds of a source, for a capture that builds on it.
+
+    Attributes:
+        set: its name.
+        parts: its byte streams by name, as they were captured; reading one raises `DamagedError` where stored bytes are wrong.
+    """
+
+    set: str
+    parts: Mapping[str, StreamPart]
+
+
+Recall = Callable[[], Past]
+"""Looks for it. Raises RecoupError where there is none, or where it cannot be read here."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +84,7 @@ class Site:
         allow_remote: False when only hosts of this machine may be contacted.
         shared: True when other sources are captured in the same cut, so that it matters how long this one takes to stand still.
         compresses: True when the repository compresses what it stores, so that a source need not.
+        recall: looks for what an earlier set holds of the source; None where nobody has one.
     """
 
     name: str
@@ -73,6 +96,7 @@ class Site:
     allow_remote: bool = True
     shared: bool = False
     compresses: bool = False
+    recall: Recall | None = None
 
 
 class Capture(Protocol):

@@ -15,11 +15,12 @@ from recoup.model.facts import Bracket, Facts, Probe, Value
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.names import shown
 from recoup.model.part import Part
-from recoup.sources._base import Noted, Site
+from recoup.sources._base import Noted, Recall, Site
 from recoup.sources.qdrant import _choosing
 from recoup.sources.qdrant._collected import Collected, collect
 from recoup.sources.qdrant._counting import Counts, Seen
 from recoup.sources.qdrant._faults import MissingError, ServerError
+from recoup.sources.qdrant._increments import NOT_LISTED, recalled
 from recoup.sources.qdrant._inventory import Collection, Inventory, choose
 from recoup.sources.qdrant._items import Only, items
 from recoup.sources.qdrant._job import Job
@@ -92,7 +93,7 @@ class ServerCapture:
     @property
     def method(self) -> str:
         """How, and what that guarantees."""
-        return told(one.record.method for one in self._collected)
+        return told(one.record for one in self._collected)
 
     @property
     def engine(self) -> str:
@@ -157,10 +158,14 @@ class ServerCapture:
         return self._counts.seen(collection)
 
 
-def told(methods: Iterable[Method]) -> str:
-    """How collections were captured, and what that guarantees, from the method of each."""
-    used = Counter(methods)
+def told(records: Iterable[CollectionRecord]) -> str:
+    """How collections were captured, and what that guarantees, from their records."""
+    records = list(records)
+    used = Counter(record.method for record in records)
     words = [f"{method} ({_MEANING[method]}): {count} collections" for method, count in used.items()]
+    shards = [shard for record in records for shard in record.shards]
+    merged = sum(shard.increment is not None and shard.increment.merges > 0 for shard in shards)
+    words += [f"{merged} of {len(shards)} shards merged from an earlier set and what changed since"] if merged else []
     return "; ".join(words) or "nothing to take"
 
 
@@ -203,6 +208,7 @@ def captured(
     shared: bool = False,
     names: Sequence[str] | None = None,
     only: Only | None = None,
+    recall: Recall | None = None,
 ) -> Iterator[ServerCapture]:
     """Freezes the chosen collections.
 
@@ -213,6 +219,7 @@ def captured(
         shared: whether other sources are part of the same cut.
         names: the collections themselves, instead of the settings' patterns.
         only: what to take of them, and how; all of them, as the settings say, by default.
+        recall: looks for what an earlier set has, where only changes are wanted.
 
     Raises:
         EmptySourceError: a pattern matches nothing.
@@ -225,13 +232,17 @@ def captured(
     resources = contextlib.ExitStack()
     try:
         openings = resources.enter_context(Openings(folder, site.seed))
-        around = Surroundings(options, site, folder, ours, Passing(site))
+        increments = recalled(site, inventory.version, options.full_every, recall) if options.incremental else None
+        around = Surroundings(options, site, folder, ours, Passing(site), increments)
         counts = Counts(inventory.server)
         if names is None:
             names = choose(
                 inventory.names, options.collections, allow_empty=options.allow_empty, aliases=inventory.aliases
             )
         chosen, gone = _choose(names, inventory, around, counts, only, shared=shared)
+        for one in chosen:
+            if increments and one.methods[0] != "stream":
+                increments.tell_full(f"collection {shown(one.collection.name)}", NOT_LISTED)
         jobs = [job for one in chosen for job in one.jobs]
         pool = ThreadPoolExecutor(_choosing.workers(options, len(jobs)), "qdrant")
         capture = ServerCapture(inventory, chosen, counts, around, openings)

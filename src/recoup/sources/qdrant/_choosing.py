@@ -94,6 +94,8 @@ def methods(
         return (options.method,)
     if version_of(inventory.version) < _SHARDS_SINCE:
         return ("collection",)
+    if options.incremental and may.list:
+        return ("stream", "stream", "stored")
     if not may.list or shared or options.max_request is not None or shards > workers(options, shards):
         return ("stored", "stream")
     return ("stream", "stream", "stored")

@@ -231,11 +231,14 @@ class Server:
     # --- files -------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def download(self, path: str, *, start: int = 0, etag: str = "", wait: float | None = -1.0) -> Iterator[Download]:
-        """A file or a stream, block by block.
+    def download(
+        self, path: str, *, body: object = None, start: int = 0, etag: str = "", wait: float | None = -1.0
+    ) -> Iterator[Download]:
+        """A file or a stream, block by block, by a connection of its own.
 
         Args:
             path: from `at`.
+            body: JSON value to POST; None is a GET.
             start: first byte wanted; the answer's own `start` says what came (0 where ranges are not served).
             etag: of the part that is there already. Servers may ignore it, so compare it with the answer's own.
             wait: seconds without a byte to bear with; None for ever; the server's own time-out by default.
@@ -243,31 +246,29 @@ class Server:
         Raises:
             UnreachableError: the connection broke before the announced end, also while the blocks are read.
         """
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        if start and etag:
-            headers["If-Range"] = etag
+        method = "GET" if body is None else "POST"
         with contextlib.ExitStack() as stack:
-            with self._errors("GET", path):
-                response = stack.enter_context(self._answered(path, headers, self.timeout if wait == -1.0 else wait))
+            with self._errors(method, path):
+                request = self._client.build_request(method, path, headers=_range(start, etag), json=body)
+                response = stack.enter_context(self._answered(request, self.timeout if wait == -1.0 else wait))
                 self._date = moment(response.headers.get("date", "")) or self._date
                 if response.status >= 300:
-                    self._fail("GET", path, response.status, blocks_of(response))
+                    self._fail(method, path, response.status, blocks_of(response))
             length = response.headers.get("content-length", "")
             came, whole = (
                 first_and_whole(response.headers.get("content-range", "")) if response.status == 206 else (0, None)
             )
             size = int(length) if length.isdecimal() else None
-            blocks = self._read(response, path)
+            blocks = self._read(response, method, path)
             yield Download(size, whole if whole is not None else size, response.headers.get("etag", ""), came, blocks)
 
     def _answered(
-        self, path: str, headers: Mapping[str, str], wait: float | None
+        self, request: "httpx.Request", wait: float | None
     ) -> contextlib.AbstractContextManager["HTTPResponse"]:
-        request = self._client.build_request("GET", path, headers=dict(headers))
         return answered(request, self._connect_timeout, wait, self._keep, self.authority)
 
-    def _read(self, response: "HTTPResponse", path: str) -> Iterator[bytes]:
-        with self._errors("GET", path):
+    def _read(self, response: "HTTPResponse", method: str, path: str) -> Iterator[bytes]:
+        with self._errors(method, path):
             yield from blocks_of(response)
         if self.stopped:  # a body without a length ends like that, too
             raise InterruptedRunError("stopped")
@@ -446,6 +447,11 @@ def _worth_another(error: ServerError, *, safe: bool) -> bool:
     if isinstance(error, UnreachableError):
         return safe and not isinstance(error, SilentError)
     return safe and error.status in _BUSY
+
+
+def _range(start: int, etag: str) -> dict[str, str]:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    return headers | ({"If-Range": etag} if start and etag else {})
 
 
 def _param(value: object) -> str:

@@ -227,6 +227,7 @@ def _shards(collection: Collection, taken: Sequence[Taken]) -> tuple[ShardRecord
                 peer=one.node.peer,
                 replicas=_states(shard) if shard else {},
                 segments=contents.records(),
+                increment=one.increment,
             )
     return tuple(found[number] for number in sorted(found))
 

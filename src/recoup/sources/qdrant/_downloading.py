@@ -33,7 +33,7 @@ def answered(
     begun: Callable[[socket.socket], None],
     authority: Path | None = None,
 ) -> "Iterator[http.client.HTTPResponse]":
-    """Sends a request without a body, and yields the answer, whose body is not read yet.
+    """Sends a request by a connection of its own, and yields the answer, whose body is not read yet.
 
     Args:
         request: as httpx builds it; userinfo in its URL is sent as basic authentication.
@@ -51,7 +51,7 @@ def answered(
         begun(connection.sock)
         headers = {**request.headers, "Connection": "close", **_authorization(request.url)}
         with _failures():
-            connection.request("GET", target, headers=headers)
+            connection.request(request.method, target, request.content or None, headers)
             response = connection.getresponse()
         with contextlib.closing(response):
             yield response

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from recoup.errors import DamagedError, InterruptedRunError, RecoupError
 from recoup.sources.qdrant._counting import Counts
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError, UnreachableError
+from recoup.sources.qdrant._incremental import streaming
 from recoup.sources.qdrant._inventory import Node
 from recoup.sources.qdrant._record import Method
 from recoup.sources.qdrant._scrolled import Scrolled
 from recoup.sources.qdrant._storing import Stored
-from recoup.sources.qdrant._streaming import Streamed
 from recoup.sources.qdrant._taking import Item, Surroundings, Taken, Taking
 
 _TRIES = 3
@@ -113,7 +113,7 @@ class Job:
     def _made(self, method: Method, node: Node) -> Taking:
         match method:
             case "stream":
-                return Streamed(self.item, node, self._around)
+                return streaming(self.item, node, self._around)
             case "scroll":
                 return Scrolled(self.item, node, self._around)
             case _:

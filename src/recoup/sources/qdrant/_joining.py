@@ -100,7 +100,7 @@ class JoinedCapture:
     @property
     def method(self) -> str:
         """How, and what that guarantees."""
-        return told(one.record.method for one in self._joined)
+        return told(one.record for one in self._joined)
 
     def parts(self) -> Iterator[Part]:
         """The record of each collection: all else was in the pieces."""

@@ -119,6 +119,28 @@ class Options(SourceOptions):
         None, description="Stops and resumes writing around the freeze, so that no batch of the application is torn."
     )
 
+    incremental: bool = Field(
+        False,
+        description="Whether only the files that changed since the last set are asked for, where a repository of "
+        "`layout: dedup` has that set and can read it. Every set is whole all the same. Streams the shards.",
+    )
+    full_every: int = Field(
+        7, ge=1, description="With incremental: one in so many captures of a shard is a full one, whatever came before."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_incremental(self) -> Self:
+        if self.incremental and self.method not in ("auto", "stream"):
+            raise ValueError(f"`incremental` streams shards; remove `method: {self.method}`")
+        if self.incremental and self.max_request is not None:
+            raise ValueError("`incremental` streams shards, which `max_request` would cut; remove one of them")
+        return self
+
+    @property
+    def builds_on_earlier(self) -> str:
+        """The setting by which only changes come."""
+        return "incremental" if self.incremental else ""
+
     def moved(self, where: str) -> Self:
         """The same settings for another server. To another host goes nothing of the present address, above all no key: that
         server's own comes from the environment (`KEY`)."""

@@ -51,6 +51,21 @@ class SegmentRecord:
 
 
 @dataclass(frozen=True)
+class IncrementRecord:
+    """What the next capture of a shard can build on.
+
+    Attributes:
+        manifest: segment id to what the server said of its files' versions; none is higher than that of the file in the part.
+        full: when the server last sent all of the shard (UTC).
+        merges: how many partial snapshots were merged into that since; 0 where this is it.
+    """
+
+    manifest: Mapping[str, Any]
+    full: datetime
+    merges: int = 0
+
+
+@dataclass(frozen=True)
 class ShardRecord:
     """One shard as it was captured.
 
@@ -67,6 +82,7 @@ class ShardRecord:
         ids: order-independent digest of the point ids, as in the facts; that of none where the points are not known.
         part: name of the part that holds it; several shards share one with the methods `collection` and `scroll`.
         segments: segments that the part has to hold, by id; empty with `scroll`.
+        increment: what the next capture can build on; None where none shall.
     """
 
     id: int
@@ -80,6 +96,7 @@ class ShardRecord:
     peer: int | None = None
     replicas: Mapping[str, str] = field(default_factory=dict)
     segments: Mapping[str, SegmentRecord] = field(default_factory=dict)
+    increment: IncrementRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,9 @@ def schema() -> dict[str, Any]:
 def encode(record: CollectionRecord) -> bytes:
     """The record as UTF-8 JSON, indented, ending with a newline."""
     fields = _adapter().dump_python(record, mode="json")
+    for shard in fields["shards"]:
+        if shard["increment"] is None:
+            del shard["increment"]
     document = {"format": fields.pop("format"), "version": fields.pop("version"), **fields}
     return (json.dumps(document, indent=1) + "\n").encode()
 

@@ -7,15 +7,17 @@ its segments (`.../snapshot/partial/manifest`, since 1.14.1) is read before and 
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from recoup.errors import DamagedError
 from recoup.sources.qdrant._addresses import at
+from recoup.sources.qdrant._exchange import Download
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError
 from recoup.sources.qdrant._inventory import Node
 from recoup.sources.qdrant._shard_tar import Contents
-from recoup.sources.qdrant._spool import Spool
+from recoup.sources.qdrant._spool import Spool, Spooled
 from recoup.sources.qdrant._taking import Item, Surroundings, Taken
 
 Listed = Mapping[str, Any]
@@ -45,22 +47,33 @@ class Streamed:
             self.look()
         clock = self._around.site.clock
         self._first = clock.now()
-        patience = self._around.options.stall_timeout
-        download = self._open.enter_context(self._node.server.download(self._path, wait=patience))
+        download = self._open.enter_context(self._asked(self._around.options.stall_timeout))
         self._blocks = download.blocks
         self._head = next(self._blocks, b"")
         self._last = clock.now()
 
+    def _asked(self, patience: float) -> contextlib.AbstractContextManager[Download]:
+        return self._node.server.download(self._path, wait=patience)
+
     def fetch(self) -> Taken:
         """Reads it to the end, at once: the server cuts a reader that stalls for five minutes."""
-        for block in itertools.chain((self._head,), self._blocks):
-            self._spool.write(block)
-            self._around.passing.add(len(block))
+        self._read_into(self._spool)
         spooled = self._spool.finish(None, "")
-        unchecked = self._compare(spooled.contents)
+        return self._kept(spooled, self._compare(spooled.contents))
+
+    def _read_into(self, spool: Spool) -> None:
+        for block in itertools.chain((self._head,), self._blocks):
+            spool.write(block)
+            self._around.passing.add(len(block))
+
+    def _kept(self, spooled: Spooled, unchecked: str) -> Taken:
+        """What was taken; its file stays."""
         self._spool.keep()
-        first = self._first or self._last
-        return Taken(self._item, "stream", self._node, first, self._last, spooled, unchecked=unchecked)
+        first, increments = self._first or self._last, self._around.increments
+        held = spooled.contents.shards[self._item.shard or 0]
+        increment = increments.begun(self._before, held, first) if increments else None
+        taken = Taken(self._item, "stream", self._node, first, self._last, spooled, unchecked=unchecked)
+        return replace(taken, increment=increment)
 
     def _compare(self, contents: Contents) -> str:
         """Demands what the server listed; returns why nothing could be demanded."""

@@ -9,11 +9,12 @@ from typing import Protocol
 from recoup.model.events import Progress
 from recoup.model.names import shown
 from recoup.sources._base import Site
+from recoup.sources.qdrant._increments import Increments
 from recoup.sources.qdrant._inventory import Collection, Node
 from recoup.sources.qdrant._leftovers import Ours
 from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._points_file import Tally
-from recoup.sources.qdrant._record import Method
+from recoup.sources.qdrant._record import IncrementRecord, Method
 from recoup.sources.qdrant._spool import Spooled
 
 _STEP = 4 * 1024 * 1024  # bytes between two pieces of news
@@ -54,6 +55,7 @@ class Taken:
         name: the name that the server gave it; empty for a stream.
         unchecked: why its segments could not be compared with the server's own list; empty when they were, or need not be.
         tally: points and digest of their ids, of points that were read one by one.
+        increment: what the next one can build on.
     """
 
     item: Item
@@ -65,6 +67,7 @@ class Taken:
     name: str = ""
     unchecked: str = ""
     tally: Tally | None = None
+    increment: IncrementRecord | None = None
 
 
 class Taking(Protocol):
@@ -129,6 +132,7 @@ class Surroundings:
         folder: where files go.
         ours: snapshots that we have made on servers.
         passing: bytes that came.
+        increments: what earlier snapshots there are to build on; None where every one is to be full.
     """
 
     options: Options
@@ -136,6 +140,7 @@ class Surroundings:
     folder: Path
     ours: Ours
     passing: Passing
+    increments: Increments | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _files: list[Path] = field(default_factory=list)
 

@@ -15,12 +15,23 @@ from pydantic import BaseModel
 from recoup.errors import SourceError
 from recoup.model.facts import Facts
 from recoup.model.part import Part
-from recoup.sources._base import Capture, Existing, PieceCapture, Placement, Site, Source, SourceOptions, Symptom
+from recoup.sources._base import (
+    Capture,
+    Existing,
+    PieceCapture,
+    Placement,
+    Recall,
+    Site,
+    Source,
+    SourceOptions,
+    Symptom,
+)
 from recoup.sources.qdrant import _choosing
 from recoup.sources.qdrant._addresses import require_allowed
 from recoup.sources.qdrant._capture import ServerCapture, captured
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import UnreachableError
+from recoup.sources.qdrant._increments import mistrusted
 from recoup.sources.qdrant._inventory import Collection, Inventory, choose, look
 from recoup.sources.qdrant._leftovers import take_back
 from recoup.sources.qdrant._options import Options
@@ -42,6 +53,7 @@ class QdrantSource:
         self.options: SourceOptions = options
         self._options = options
         self._site = site
+        self._recall = site.recall
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -123,19 +135,21 @@ class QdrantSource:
     # --- capture -----------------------------------------------------------------------------------------------------
 
     def capture(self) -> contextlib.AbstractContextManager[ServerCapture]:
-        """Freezes the chosen collections together.
+        """Freezes the chosen collections together. What is captured once more is taken in full, whatever an earlier set has.
 
         Raises:
             EmptySourceError: a pattern matches nothing.
             SourceError: nobody answers, the key lacks a right, or writing could not be stopped.
         """
-        return self._captured(None)
+        recall, self._recall = self._recall, mistrusted
+        return self._captured(None, recall)
 
     @contextlib.contextmanager
-    def _captured(self, names: Sequence[str] | None) -> Iterator[ServerCapture]:
+    def _captured(self, names: Sequence[str] | None, recall: Recall | None = None) -> Iterator[ServerCapture]:
+        shared = self._site.shared
         with (
             self._inventory() as inventory,
-            captured(self._options, self._site, inventory, shared=self._site.shared, names=names) as capture,
+            captured(self._options, self._site, inventory, shared=shared, names=names, recall=recall) as capture,
         ):
             yield capture
 
