@@ -220,6 +220,11 @@ def _table(rows: "tuple[KeyRow, ...]") -> object:
 
 
 def _sentence(proof: "KeyProof") -> str:
+    newest = f", and so was the key of {proof.newest}" if proof.newest else "; there is no encrypted set yet to try"
+    if proof.method == "writer-key":
+        return f"{proof.repository}: this host has a writer key: it adds sets, and can read none, its own included."
+    if proof.method == "dedup":
+        return f"{proof.repository}: a keyslot was opened, a probe encrypted and opened again{newest}."
     whose = f"to {', '.join(proof.recipients)}" if proof.recipients else "with a passphrase"
     begin = f"{proof.repository}: a probe was encrypted by {proof.method} {whose}"
     if not proof.opens:
@@ -227,5 +232,4 @@ def _sentence(proof: "KeyProof") -> str:
             f"{begin}. This host has no secret to open it with: it can back up and verify, and `restore` and `drill` "
             "need another one."
         )
-    newest = f", and so was the key of {proof.newest}" if proof.newest else "; there is no encrypted set yet to try"
     return f"{begin} and opened again{newest}."
