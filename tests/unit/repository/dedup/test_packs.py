@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
@@ -49,6 +49,7 @@ _delta = st.builds(
     st.integers(17, 1 << 20),
     st.just(17),
     st.lists(_bytes32, min_size=1, max_size=8).map(tuple),
+    st.just(()),
 )
 ROWS = st.lists(st.one_of(_full, _delta), max_size=6)
 
@@ -69,6 +70,7 @@ def test_rows_come_back_as_they_were_written(rows: list[Row]) -> None:
     assert list(decode_rows(encode_rows(columns), "rows")) == rows
 
 
+@settings(max_examples=40)
 @given(ROWS, ROWS, st.data())
 def test_rows_can_be_joined_and_taken_apart(first: list[Row], second: list[Row], data: st.DataObject) -> None:
     joined = Rows.joined([Rows.of(first), Rows.of(second)])
@@ -107,6 +109,7 @@ def test_bytes_that_are_no_rows_are_refused(data: bytes) -> None:
     assert encode_rows(rows) == data
 
 
+@settings(max_examples=60)
 @given(ROWS.filter(bool), st.data())
 def test_damaged_rows_are_refused_or_are_other_rows(rows: list[Row], data: st.DataObject) -> None:
     stored = bytearray(encode_rows(Rows.of(rows)))

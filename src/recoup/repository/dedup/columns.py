@@ -1,0 +1,272 @@
+"""Many index files as one table in memory: about 75 bytes for a chunk, and what its bases and anchors take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoup.repository.dedup.index_files import PACK, FileFacts, IndexFile
+from recoup.repository.dedup.packs import HEADER_BYTES
+from recoup.repository.dedup.rows import ID_BYTES, U16, U32, U64, Bytes, Row, Rows, gathered, joined_starts, split_ids
+
+PLACED_PACK = np.dtype([*((name, PACK[name]) for name in PACK.names or ()), ("file", "<u4")])
+"""A pack, and which file names it."""
+
+_BUCKET = 4  # chunks of one bucket of ids, about
+_KEYED = 8  # first bytes of an id, by which ids are sorted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows sorted by address, of which each lies in a pack that a file names.
+
+    Attributes:
+        files: the index files.
+        runs: the runs that occur in addresses.
+        packs: of `PLACED_PACK`.
+        address: place in `runs` · 2^32 + number, ascending.
+        id: chunk ids, a row of 32 bytes each.
+        length: plain bytes.
+        stored: sealed bytes.
+        encoding: how it is stored.
+        pack: place in `packs`.
+        offset: where it begins in the pack's file.
+        position: place in the pack, from 0.
+        bases_from: where each row's bases begin.
+        bases: ids of bases.
+        anchors_from: where each row's anchors begin.
+        anchors: anchors.
+        order: places of rows, sorted by the first bytes of their ids.
+        buckets: where in `order` each bucket of ids begins.
+    """
+
+    files: tuple[FileFacts, ...]
+    runs: tuple[bytes, ...]
+    packs: NDArray[Any]
+    address: U64
+    id: Bytes
+    length: U32
+    stored: U32
+    encoding: Bytes
+    pack: U32
+    offset: U32
+    position: U16
+    bases_from: U32
+    bases: Bytes
+    anchors_from: U32
+    anchors: U32
+    order: U32
+    buckets: U32
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all columns."""
+        return sum(getattr(self, column.name).nbytes for column in fields(self)[2:])
+
+    def row(self, i: int) -> Row:
+        """One row."""
+        return Row(
+            self.runs[int(self.address[i]) >> 32],
+            int(self.address[i]) & 0xFFFFFFFF,
+            self.id[i].tobytes(),
+            int(self.length[i]),
+            int(self.stored[i]),
+            int(self.encoding[i]),
+            split_ids(self.bases[self.bases_from[i] : self.bases_from[i + 1]]),
+            tuple(self.anchors[self.anchors_from[i] : self.anchors_from[i + 1]].tolist()),
+        )
+
+    def rows(self, places: NDArray[Any]) -> Rows:
+        """Some rows, in that order."""
+        address = self.address[places]
+        run, kept = np.unique((address >> np.uint64(32)).astype(np.uint32), return_inverse=True)
+        return Rows(
+            tuple(self.runs[i] for i in run),
+            kept.astype(np.uint16),
+            address.astype(np.uint32),  # keeps the lower half, which is the number
+            self.id[places],
+            self.length[places],
+            self.stored[places],
+            self.encoding[places],
+            *gathered(self.bases_from, self.bases, places),
+            *gathered(self.anchors_from, self.anchors, places),
+        )
+
+    def at(self, run: int, first: int, count: int) -> tuple[int, int]:
+        """Between which places the rows of some addresses lie.
+
+        Args:
+            run: place in `runs`.
+            first: number of the first chunk.
+            count: how many numbers.
+        """
+        begin = run << 32 | first
+        last = min(begin + count - 1, run << 32 | 0xFFFFFFFF)
+        begins = np.searchsorted(self.address, np.uint64(begin), "left")
+        return int(begins), int(np.searchsorted(self.address, np.uint64(last), "right"))
+
+
+class Finder:
+    """Finds the rows of a chunk in a table. Plain buffers: for the few rows of a bucket, arrays are slow.
+
+    Args:
+        table: the table.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._ids = memoryview(table.id.reshape(-1).data)
+        self._order, self._buckets = table.order.data, table.buckets.data
+        self._unused = 64 - _bits(len(table))
+
+    def rows(self, identity: bytes) -> list[int]:
+        """The places of its rows; mostly none or one."""
+        bucket = int.from_bytes(identity[:_KEYED], "big") >> self._unused
+        begin, end = self._buckets[bucket], self._buckets[bucket + 1]
+        return [i for i in self._order[begin:end] if self._ids[i * ID_BYTES : (i + 1) * ID_BYTES] == identity]
+
+
+COLUMNS = tuple(column.name for column in fields(Table)[2:])
+"""The names of the columns, in the order in which a cache keeps them."""
+
+
+def columns_of(file: IndexFile) -> "Unsorted":
+    """The columns of one index file."""
+    rows, counts = file.rows, file.packs["rows"].astype(np.int64)
+    packs = np.zeros(len(file.packs), PLACED_PACK)
+    for name in PACK.names or ():
+        packs[name] = file.packs[name]
+    pack = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)
+    begins = np.repeat(np.cumsum(counts) - counts, counts)
+    before = np.cumsum(rows.stored, dtype=np.uint64) - rows.stored
+    offset = before - before[begins] + np.uint64(HEADER_BYTES) if len(rows) else before
+    address = rows.run.astype(np.uint64) << np.uint64(32) | rows.number
+    return Unsorted(
+        (file.facts,), rows.runs, packs, address, rows.id, rows.length, rows.stored, rows.encoding, pack,
+        offset.astype(np.uint32), (np.arange(len(rows)) - begins).astype(np.uint16),
+        rows.bases_from, rows.bases, rows.anchors_from, rows.anchors,
+    )  # fmt: skip
+
+
+def joined(tables: "Sequence[Table | Unsorted]") -> Table:
+    """One table of several."""
+    runs = {run: i for i, run in enumerate(dict.fromkeys(run for table in tables for run in table.runs))}
+    packs, first_file, first_pack, pack, address = [], 0, 0, [], []
+    for table in tables:
+        moved = table.packs.copy()
+        moved["file"] += first_file
+        packs.append(moved)
+        pack.append(table.pack + np.uint32(first_pack))
+        fresh = np.array([runs[run] for run in table.runs], np.uint64) << np.uint64(32)
+        here = (table.address >> np.uint64(32)).astype(np.int64)
+        address.append(fresh[here] | (table.address & np.uint64(0xFFFFFFFF)) if len(table) else table.address)
+        first_file, first_pack = first_file + len(table.files), first_pack + len(table.packs)
+    return Unsorted(
+        tuple(file for table in tables for file in table.files),
+        tuple(runs),
+        np.concatenate([np.zeros(0, PLACED_PACK), *packs]),
+        np.concatenate([np.zeros(0, np.uint64), *address]),
+        _chained(tables, "id"),
+        _chained(tables, "length"),
+        _chained(tables, "stored"),
+        _chained(tables, "encoding"),
+        np.concatenate([np.zeros(0, np.uint32), *pack]),
+        _chained(tables, "offset"),
+        _chained(tables, "position"),
+        joined_starts([table.bases_from for table in tables]),
+        _chained(tables, "bases"),
+        joined_starts([table.anchors_from for table in tables]),
+        _chained(tables, "anchors"),
+    ).sorted()
+
+
+def chosen(table: Table, keep: NDArray[np.bool_]) -> Table:
+    """The table without some of its files.
+
+    Args:
+        table: the table.
+        keep: for each file, whether it stays.
+    """
+    pack_stays = keep[table.packs["file"]]
+    rows = np.flatnonzero(pack_stays[table.pack])
+    fresh_file = (np.cumsum(keep) - 1).astype(np.uint32)
+    fresh_pack = (np.cumsum(pack_stays) - 1).astype(np.uint32)
+    packs = table.packs[pack_stays]
+    packs["file"] = fresh_file[packs["file"]]
+    return Unsorted(
+        tuple(file for file, stays in zip(table.files, keep, strict=True) if stays),
+        table.runs, packs, table.address[rows], table.id[rows], table.length[rows], table.stored[rows],
+        table.encoding[rows], fresh_pack[table.pack[rows]], table.offset[rows], table.position[rows],
+        *gathered(table.bases_from, table.bases, rows), *gathered(table.anchors_from, table.anchors, rows),
+    ).sorted()  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Unsorted:
+    """The columns of a table before they are sorted."""
+
+    files: tuple[FileFacts, ...]
+    runs: tuple[bytes, ...]
+    packs: NDArray[Any]
+    address: U64
+    id: Bytes
+    length: U32
+    stored: U32
+    encoding: Bytes
+    pack: U32
+    offset: U32
+    position: U16
+    bases_from: U32
+    bases: Bytes
+    anchors_from: U32
+    anchors: U32
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+    def sorted(self) -> Table:
+        """The table; leaves nothing here."""
+        places: NDArray[Any] | None = None
+        if (self.address[:-1] > self.address[1:]).any():
+            places = np.argsort(self.address, kind="stable")
+        columns: dict[str, NDArray[Any]] = {}
+        for several in ("bases", "anchors"):
+            starts, values = self._given_up(f"{several}_from"), self._given_up(several)
+            if places is not None:
+                starts, values = gathered(starts, values, places)
+            columns |= {f"{several}_from": starts, several: values}
+        for name in ("address", "length", "stored", "encoding", "pack", "offset", "position", "id"):
+            column = self._given_up(name)
+            columns[name] = column if places is None else column[places]
+        order, buckets = _by_id(columns["id"])
+        return Table(self.files, self.runs, self.packs, order=order, buckets=buckets, **columns)
+
+    def _given_up(self, name: str) -> NDArray[Any]:
+        """A column, which is let go, so that no more than one lies in memory twice."""
+        column: NDArray[Any] = getattr(self, name)
+        setattr(self, name, None)
+        return column
+
+
+def _chained(tables: "Sequence[Table | Unsorted]", name: str) -> NDArray[Any]:
+    return np.concatenate([getattr(table, name) for table in tables])
+
+
+def _bits(count: int) -> int:
+    """How many bits of an id name its bucket."""
+    return max(1, (count // _BUCKET).bit_length())
+
+
+def _by_id(ids: Bytes) -> tuple[U32, U32]:
+    first = np.ascontiguousarray(ids[:, :_KEYED]).view(">u8").reshape(len(ids)).astype(np.uint64)
+    order = np.argsort(first, kind="stable").astype(np.uint32)
+    bits = _bits(len(ids))
+    bounds = np.arange(2**bits, dtype=np.uint64) << np.uint64(64 - bits)
+    buckets = np.empty(2**bits + 1, np.uint32)
+    buckets[:-1] = np.searchsorted(first[order], bounds, "left")
+    buckets[-1] = len(ids)
+    return order, buckets

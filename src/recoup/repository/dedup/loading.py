@@ -1,0 +1,163 @@
+"""Reading all index files of a repository, as few of them as the cache allows (`docs/format.md`, Index)."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from recoup.errors import DamagedError, RecoupError
+from recoup.model.names import shown
+from recoup.repository.dedup.cache import Cache
+from recoup.repository.dedup.columns import Table, Unsorted, chosen, columns_of, joined
+from recoup.repository.dedup.index_files import FOLDER, MAX_FILE, FileFacts, decode_index, is_index_name
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.segments import read_tables, write_tables
+from recoup.storage._base import Storage
+
+SEGMENT = 262_144
+"""Rows that no table has more of, so that joining tables takes little memory."""
+
+_ROUNDS = 8  # listings, while others remove what was listed
+_THREADS = 8  # requests at once
+_AHEAD = 8 * 1024 * 1024  # bytes of files that are asked for before they are wanted
+
+
+class Loading:
+    """One reading of all index files.
+
+    Args:
+        storage: where.
+        keys: of the repository.
+        cache: keeps tables; None keeps nothing.
+
+    Attributes:
+        tables: what was read.
+        present: names of the index files that the storage shows.
+        problems: what could not be read, one error for each file.
+    """
+
+    def __init__(self, storage: Storage, keys: Keys, cache: Cache | None) -> None:
+        self._storage, self._keys = storage, keys
+        self.tables = read_tables(cache) if cache else []
+        self.present = frozenset[str]()
+        self.problems = list[RecoupError]()
+        self._tried = {file.name for file in self._files()}
+        self._pending = list[Unsorted]()
+        self._read_all()
+        self._drop()
+        if cache is not None:
+            write_tables(cache, self.tables)
+
+    def _files(self) -> Iterator[FileFacts]:
+        return (file for table in self.tables for file in table.files)
+
+    def _read_all(self) -> None:
+        """Reads until a listing shows nothing new: a prune may replace files that were listed, meanwhile."""
+        for _ in range(_ROUNDS):
+            sizes = self._listed()
+            replaced = replaced_by_owner((file for file in self._files() if file.name in sizes), self._keys)
+            fresh = sorted(sizes.keys() - self._tried - replaced)
+            self._tried.update(fresh)
+            if not self._take(fresh, sizes):
+                return
+        self.problems.append(DamagedError("index files went away again and again while they were read", "Try again."))
+
+    def _listed(self) -> dict[str, int]:
+        sizes = {}
+        for found in self._storage.list(FOLDER):
+            name = found.key.removeprefix(f"{FOLDER}/")
+            if is_index_name(name) and found.link is None:
+                sizes[name] = found.size
+        self.present = frozenset(sizes)
+        return sizes
+
+    def _take(self, names: Sequence[str], sizes: dict[str, int]) -> bool:
+        """Reads files; returns whether one was gone."""
+        gone = False
+        for name, data in self._fetched([name for name in names if self._is_sane(name, sizes[name])], sizes):
+            if data is None:
+                gone = True
+                continue
+            try:
+                if isinstance(data, RecoupError):
+                    raise data
+                self._pending.append(columns_of(decode_index(data, self._keys, name)))
+            except RecoupError as error:
+                self.problems.append(error)
+            if sum(map(len, self._pending)) >= SEGMENT // 2:
+                self._join()
+        self._join()
+        return gone
+
+    def _is_sane(self, name: str, size: int) -> bool:
+        if size > MAX_FILE:
+            self.problems.append(DamagedError(f"{FOLDER}/{name} is longer than any index file", "Run `recoup repair`."))
+        return size <= MAX_FILE
+
+    def _fetched(self, names: Sequence[str], sizes: dict[str, int]) -> Iterator[tuple[str, bytes | RecoupError | None]]:
+        """Files, some requests ahead of whoever takes them."""
+        if len(names) < 3:
+            yield from ((name, self._get(name)) for name in names)
+            return
+        pool = ThreadPoolExecutor(_THREADS, "index")
+        try:
+            waiting: list[tuple[str, Future[bytes | RecoupError | None]]] = []
+            ahead = 0
+            for name in names:
+                waiting.append((name, pool.submit(self._get, name)))
+                ahead += sizes[name]
+                while ahead > _AHEAD or len(waiting) > 4 * _THREADS:
+                    ready, task = waiting.pop(0)
+                    ahead -= sizes[ready]
+                    yield ready, task.result()
+            yield from ((name, task.result()) for name, task in waiting)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _get(self, name: str) -> bytes | RecoupError | None:
+        try:
+            return self._storage.get(f"{FOLDER}/{name}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            why = f"{FOLDER}/{shown(name)} cannot be read: {error.strerror or error}"
+            return DamagedError(why, "Look after the storage.")
+
+    def _join(self) -> None:
+        if self._pending:
+            self.tables.append(joined(self._pending))
+            self._pending = []
+            append_joining(self.tables, SEGMENT)
+
+    def _drop(self) -> None:
+        """Lets go of what is no more there, and of what another file stands for."""
+        files = list(self._files())
+        standing = {file.name: file for file in files if file.name in self.present}
+        dropped = {
+            name
+            for file in standing.values()
+            for name in file.replaces
+            if name in standing and name != file.name and file.signed_by in (self._keys.owner, standing[name].signed_by)
+        }
+        kept = standing.keys() - dropped
+        self.tables = [
+            table if keep.all() else chosen(table, keep)
+            for table in self.tables
+            if (keep := np.array([file.name in kept for file in table.files], np.bool_)).any()
+        ]
+
+
+def replaced_by_owner(files: Iterator[FileFacts], keys: Keys) -> set[str]:
+    """Names of the index files that others, of the owner's, stand for."""
+    return {name for file in files if file.signed_by == keys.owner for name in file.replaces}
+
+
+def append_joining(tables: list[Table], most: int) -> None:
+    """Joins the last tables while they are of like size, so that there are few of them and each row is moved seldom.
+
+    Args:
+        tables: of which the last one is new.
+        most: rows up to which tables are joined.
+    """
+    while len(tables) > 1 and len(tables[-2]) <= 2 * len(tables[-1]) and len(tables[-2]) + len(tables[-1]) <= most:
+        tables[-2:] = [joined(tables[-2:])]
