@@ -1,0 +1,94 @@
+"""Repositories that an earlier Recoup wrote open for ever, and whoever has docs/format.md can write a reader."""
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+
+from recoup.model.names import SetName
+from recoup.repository._base import Subset
+from recoup.repository.dedup.repository import DedupRepository
+from unit.repository.dedup import golden, independent_reader
+from unit.repository.dedup.golden import FOLDER, KEY_FILE, LIGHT, MAKERS, PASSPHRASE, kept, opened, restored
+from unit.repository.dedup.independent_reader import Reader
+
+GOLDEN = sorted(path.name for path in FOLDER.iterdir())
+CHOSEN = {"days": (), "hosts": LIGHT}  # which streams, by the first word of a golden repository
+
+
+def sets_of(repository: DedupRepository) -> list[tuple[SetName, int]]:
+    """Its sets, each with its day."""
+    names = repository.names()
+    assert len(names) == 2
+    return [(name, day) for day, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_an_earlier_version_wrote_is_verified_and_restored_to_the_last_byte(name: str, tmp_path: Path) -> None:
+    repository = opened(FOLDER / name, tmp_path)
+    for found, day in sets_of(repository):
+        assert list(repository.verify(found, Subset())) == []
+        assert restored(repository, found) == kept(day, CHOSEN[name.partition("-")[0]])
+
+
+def test_the_golden_repositories_hold_every_encoding_and_a_chunk_of_each_kind() -> None:
+    reader = Reader(FOLDER / "days-1", KEY_FILE)
+    assert {chunk[6] for chunks in reader.chunks.values() for chunk in chunks} == {0, 1, 2, 4, 17}
+    _, streams = reader.open_set("backup_20261122_020000")
+    assert any(run is None for _, _, spans in streams.values() for run, _, _ in spans), "a gap"
+    assert len({run for _, _, spans in streams.values() for run, _, _ in spans if run}) == 2
+
+
+@pytest.mark.parametrize("secret", [KEY_FILE, PASSPHRASE])
+@pytest.mark.parametrize("name", ["days-1", "hosts-1"])
+def test_a_reader_that_was_written_from_the_page_alone_extracts_every_set(
+    name: str, secret: bytes, tmp_path: Path
+) -> None:
+    reader = Reader(FOLDER / name, secret)
+    for day, found in enumerate(("backup_20261121_020000", "backup_20261122_020000")):
+        reader.extract(found, tmp_path / found)
+        require_extracted(tmp_path / found, kept(day, CHOSEN[name.partition("-")[0]]))
+
+
+def require_extracted(root: Path, content: dict[str, object]) -> None:
+    """Compares files with what a set holds."""
+    for path, given in content.items():
+        if isinstance(given, bytes):
+            assert (root / path).read_bytes() == given, path
+            continue
+        assert isinstance(given, list)
+        for name, kind, _, link, data in given:
+            found = root / path / name
+            assert found.is_symlink() == (kind == "symlink"), name
+            assert found.is_dir() == (kind == "folder" or name == "link"), name
+            if kind == "symlink":
+                assert os.readlink(found) == link
+            elif kind == "hardlink":
+                assert found.samefile(root / path / link)
+            elif kind == "file":
+                assert found.read_bytes() == data, name
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_what_is_written_today_is_read_by_the_independent_reader_too(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    MAKERS[name](root, tmp_path)
+    reader = Reader(root, KEY_FILE)
+    for day, found in enumerate(("backup_20261121_020000", "backup_20261122_020000")):
+        reader.extract(found, tmp_path / found)
+        require_extracted(tmp_path / found, kept(day, CHOSEN[name.partition("-")[0]]))
+
+
+def test_the_independent_reader_is_short_and_imports_nothing_of_recoup() -> None:
+    source = Path(independent_reader.__file__).read_text()
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports for alias in node.names} | {
+        node.module or "" for node in imports if isinstance(node, ast.ImportFrom)
+    }
+    assert not [name for name in names if name.startswith(("recoup", "unit"))]
+    assert len([line for line in source.splitlines() if line]) - len(imports) <= 150
+
+
+def test_the_golden_repositories_are_small() -> None:
+    assert sum(path.stat().st_size for path in golden.FOLDER.rglob("*") if path.is_file()) < 400_000
