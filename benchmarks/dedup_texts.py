@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import itertools
 import os
 import random
 import re
@@ -16,7 +17,7 @@ import numpy as np
 
 WORDS = 30_000
 PIECE = 520  # characters of a real text's piece, about
-LARGEST_DOCUMENT = 1_000_000  # bytes: what is longer are tables, not texts
+LARGEST_DOCUMENT = 50_000  # bytes: what is longer is mostly made by programs, and alike in itself
 
 _SYLLABLES = [
     first + vowel + last for first in "bdfgklmnprstv" for vowel in "aeiou" for last in ("", "n", "r", "s", "l")
@@ -64,22 +65,30 @@ class Piece:
 
 
 def pieces(seed: int, roots: Mapping[str, Sequence[Path]]) -> Iterator[Piece]:
-    """Documents in pieces; the documents in an order that the seed chooses, none of them twice.
+    """Documents in pieces: one of each language in turn, in an order that the seed chooses. No text comes twice.
 
     Args:
         seed: chooses.
         roots: folders with documents, by language.
     """
-    found = [entry for language, folders in roots.items() for root in folders for entry in _documents(language, root)]
-    random.Random(seed).shuffle(found)
     seen: set[bytes] = set()
-    for language, root, path in found:
-        text = _read(path)
-        digest = hashlib.sha256(text.encode()).digest()
-        if digest not in seen:  # the same file in two versions of a package
-            seen.add(digest)
-            name = path.relative_to(root).as_posix()
-            yield from (Piece(name, number, language, part) for number, part in enumerate(_cut(text)))
+    for language, root, path in _in_turn(seed, roots):
+        name = path.relative_to(root).as_posix()
+        for number, text in enumerate(_cut(_read(path))):
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            if digest not in seen:  # licences, and one file in two versions of a package
+                seen.add(digest)
+                yield Piece(name, number, language, text)
+
+
+def _in_turn(seed: int, roots: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path, Path]]:
+    chance, shuffled = random.Random(seed), []
+    for language, folders in roots.items():
+        found = [entry for root in folders for entry in _documents(language, root)]
+        chance.shuffle(found)
+        shuffled.append(found)
+    for entries in itertools.zip_longest(*shuffled):
+        yield from (entry for entry in entries if entry is not None)
 
 
 def installed() -> dict[str, list[Path]]:

@@ -62,7 +62,7 @@ def test_a_language_says_the_same_for_the_same_seed() -> None:
     assert 300 < sum(map(len, one)) / len(one) < 900
 
 
-def test_real_texts_come_in_small_pieces_with_nothing_lost_and_no_document_twice(tmp_path: Path) -> None:
+def test_real_texts_come_in_small_pieces_with_nothing_lost_and_no_text_twice(tmp_path: Path) -> None:
     long = "".join(f"line {number} of a long document\n" for number in range(200))
     (tmp_path / "copies").mkdir()
     (tmp_path / "long.py").write_text(long)
