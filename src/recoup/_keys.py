@@ -48,6 +48,7 @@ class KeyRow:
         created: when it was made (UTC); None where that cannot be read.
         recipients: public keys of age.
         opens: whether it is what opens the repository here.
+        removed: when a writer was shut out (UTC); None while it may add.
         problem: what is wrong with it; empty when nothing is.
     """
 
@@ -57,6 +58,7 @@ class KeyRow:
     created: datetime | None = None
     recipients: tuple[str, ...] = ()
     opens: bool = False
+    removed: datetime | None = None
     problem: str = ""
 
 
@@ -130,7 +132,7 @@ class StackWithKeys(OpenedStack):
         return (
             *(KeyRow(s.id, s.method, s.label, s.created, s.recipients, opens=s.id == here) for s in there.slots),
             *(KeyRow(slot, "", problem=error.message) for slot, error in there.damaged),
-            *(KeyRow(w.id, "writer", w.label, w.created, opens=w.id == here) for w in hosts),
+            *(KeyRow(w.id, "writer", w.label, w.created, (), w.id == here, w.removed) for w in hosts),
             *(KeyRow("", "writer", problem=error.message) for error in strange),
         )
 
@@ -203,9 +205,9 @@ class StackWithKeys(OpenedStack):
         from recoup.repository.dedup.keyslots import remove
 
         place = self._place_of_keys()
-        self._owner(place)
+        keys = self._owner(place).keys
         with self._changing(place, "key remove", wait_lock):
-            return remove(place.storage, place.record, text)
+            return remove(place.storage, keys, text, self._clock.now())
 
     def export_writer(self, file: Path, label: str = "") -> str:
         """Writes a key file for a host that may only add sets; returns the host's id.

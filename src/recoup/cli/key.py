@@ -214,7 +214,7 @@ def _table(rows: "tuple[KeyRow, ...]") -> object:
         table.add_column(title)
     for row in rows:
         day = "" if row.created is None else f"{row.created:%Y-%m-%d}"
-        note = "DAMAGED" if row.problem else "used here" if row.opens else ""
+        note = "DAMAGED" if row.problem else "shut out" if row.removed else "used here" if row.opens else ""
         table.add_row(*map(Text, (row.id, row.method, row.label, day, note)))
     return table
 

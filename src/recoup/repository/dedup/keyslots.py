@@ -19,7 +19,7 @@ from recoup.repository.dedup.openers import AgeKeys, KeyFile, Opener, Passphrase
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.record import Record
 from recoup.repository.dedup.slots import FOLDER, ID, LARGEST, Slot, decode_slot, encode_slot, read_small, slot_key
-from recoup.repository.dedup.writers import let_in, writer_key, writer_keys, writers
+from recoup.repository.dedup.writers import let_in, shut_out, writer_keys, writers
 from recoup.storage._base import Storage
 from recoup.system.atomicfile import create_file
 
@@ -239,33 +239,41 @@ def _prove(storage: Storage, slot: Slot, opener: Opener, body: bytes, record: Re
         )
 
 
-def remove(storage: Storage, record: Record, text: str) -> str:
+def remove(storage: Storage, keys: Keys, text: str, moment: datetime) -> str:
     """Removes a keyslot, or shuts out a host that may only add sets.
 
     What the slot held stays the same: whoever opened it before may have kept it.
 
     Args:
         storage: of the repository.
-        record: of the repository.
+        keys: of the repository, with the private one.
         text: id, or the begin of one.
+        moment: now (UTC).
 
     Returns:
         The id.
 
     Raises:
+        WrongKeyError: this host has no private key.
         UsageError: there is none of that name, or several.
         RefusedError: no other keyslot that can be read would be left.
     """
+    if not keys.can_read:
+        raise WrongKeyError("a host with a writer key cannot remove keys", "Use a host that can read the repository.")
+    record = Record.of(keys)
     there = shelf(storage, record)
-    known = {slot.id: slot.key for slot in there.slots} | {slot: slot_key(slot) for slot, _ in there.damaged}
-    shut_out = {writer.id: writer_key(writer.id) for writer in writers(storage, record)[0]}
-    found = chosen(text, [*known, *shut_out])
-    if found in known and not any(slot.id != found for slot in there.slots):
+    known = [*(slot.id for slot in there.slots), *(slot for slot, _ in there.damaged)]
+    hosts = {writer.id: writer for writer in writers(storage, record)[0] if writer.removed is None}
+    found = chosen(text, [*known, *hosts])
+    if found in hosts:
+        shut_out(storage, keys, hosts[found], moment)
+        return found
+    if not any(slot.id != found for slot in there.slots):
         raise RefusedError(
             f"keyslot {found} is the last one that can be read: without it nobody could open the repository any more",
             "Make another one before: `recoup key add`.",
         )
-    storage.delete((known | shut_out)[found])
+    storage.delete(slot_key(found))
     return found
 
 

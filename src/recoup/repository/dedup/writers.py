@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ class Writer:
         verify: its Ed25519 public key: that of `Keys.maker` there.
         created: when it was let in (UTC).
         label: what people call it.
+        removed: when it was shut out (UTC); None while it may add.
     """
 
     id: str
     verify: bytes
     created: datetime
     label: str
+    removed: datetime | None = None
 
 
 def writer_key(writer: str) -> str:
@@ -74,6 +76,49 @@ def let_in(storage: Storage, keys: Keys, file: Path, label: str, moment: datetim
     return made
 
 
+def shut_out(storage: Storage, keys: Keys, writer: Writer, moment: datetime) -> None:
+    """Records that a writer key does not count any more. The record stays: it says whose that host's older sets are.
+
+    Args:
+        storage: of the repository.
+        keys: the owner's.
+        writer: whose.
+        moment: now (UTC).
+    """
+    storage.put(writer_key(writer.id), _encode_record(keys, replace(writer, removed=moment.astimezone(UTC))))
+
+
+class Makers:
+    """Who may have made the sets of a repository: the owner, and every host that was let in, those shut out since too.
+
+    Args:
+        storage: of the repository.
+        record: of the repository.
+    """
+
+    def __init__(self, storage: Storage, record: Record) -> None:
+        self._storage, self._record = storage, record
+        self._known = frozenset((record.owner,))
+
+    def require(self, made_by: bytes, origin: str) -> None:
+        """Demands that a set's maker is one of them; looks for new ones before it says no.
+
+        Args:
+            made_by: the key that signed the set.
+            origin: what to call the set in an error.
+
+        Raises:
+            RefusedError: it is not.
+        """
+        if made_by not in self._known:
+            self._known |= {writer.verify for writer in writers(self._storage, self._record)[0]}
+        if made_by not in self._known:
+            raise RefusedError(
+                f"{origin} was made by a host that was never let in, or whose record in {WRITERS} is lost",
+                "Do not trust it. If the record was lost, bring it back from a copy of the repository.",
+            )
+
+
 def _encode_key(keys: Keys, writer: str, signing: bytes) -> bytes:
     fields = {
         "format": _KEY_FORMAT,
@@ -97,6 +142,7 @@ def _encode_record(keys: Keys, writer: Writer) -> bytes:
         "verify": writer.verify.hex(),
         "created": writer.created.isoformat(),
         "label": writer.label,
+        **({} if writer.removed is None else {"removed": writer.removed.isoformat()}),
     }
     return (json.dumps(keys.signed(fields), indent=1) + "\n").encode()
 
@@ -121,6 +167,11 @@ def writer_keys(storage: Storage, record: Record, file: Path) -> Keys:
         raise WrongKeyError(
             f"the writer key in {file} does not count any more: {storage.location} has no writer {keys.writer}", _AGAIN
         ) from None
+    if writer.removed is not None:
+        raise WrongKeyError(
+            f"the writer key in {file} does not count any more: writer {keys.writer} was shut out on {writer.removed:%Y-%m-%d}",
+            _AGAIN,
+        )
     if writer.verify != keys.maker:
         raise WrongKeyError(f"the writer key in {file} is not the one that writer {keys.writer} was given", _AGAIN)
     return keys
@@ -159,7 +210,8 @@ def decode_writer(data: bytes, writer: str, record: Record) -> Writer:
         raise damaged(origin, "it is not signed by the owner of this repository")
     try:
         created = datetime.fromisoformat(fields["created"]).astimezone(UTC)
-        return Writer(writer, key_of(fields["verify"]), created, shown(str(fields["label"])))
+        removed = datetime.fromisoformat(fields["removed"]).astimezone(UTC) if "removed" in fields else None
+        return Writer(writer, key_of(fields["verify"]), created, shown(str(fields["label"])), removed)
     except (ValueError, KeyError, TypeError, OverflowError):
         raise damaged(origin, "what it says cannot be read") from None
 

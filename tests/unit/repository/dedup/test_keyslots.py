@@ -311,7 +311,7 @@ def test_a_second_slot_opens_and_the_first_can_go(
 ) -> None:
     first = add(storage, keys, Passphrase(password), "", MOMENT)
     second = add(storage, keys, KeyFile(key_file), "", MOMENT)
-    assert remove(storage, record, first.id[:8]) == first.id
+    assert remove(storage, keys, first.id[:8], MOMENT) == first.id
     assert opened(storage, record, [KeyFile(key_file)]).slot == second.id
     with pytest.raises(WrongKeyError):
         opened(storage, record, [Passphrase(password)])
@@ -324,9 +324,9 @@ def test_the_last_slot_that_can_be_read_stays(
     second = add(storage, keys, KeyFile(key_file), "", MOMENT)
     storage.put(second.key, b"{}")
     with pytest.raises(RefusedError, match="is the last one that can be read"):
-        remove(storage, record, first.id)
+        remove(storage, keys, first.id, MOMENT)
     assert opened(storage, record, [Passphrase(password)]).keys == keys
-    assert remove(storage, record, second.id) == second.id
+    assert remove(storage, keys, second.id, MOMENT) == second.id
 
 
 @pytest.mark.parametrize("text", ["", "zz", "../0000", "0123456789abcdef0"])
@@ -334,14 +334,14 @@ def test_what_names_no_slot_removes_none(storage: MemoryStorage, keys: Keys, key
     for _ in range(2):
         add(storage, keys, KeyFile(key_file), "", MOMENT)
     with pytest.raises(UsageError, match="none begins with"):
-        remove(storage, Record.of(keys), text)
+        remove(storage, keys, text, MOMENT)
 
 
 def test_a_begin_that_several_have_removes_none(storage: MemoryStorage, keys: Keys, key_file: Path) -> None:
     ids = [add(storage, keys, KeyFile(key_file), "", MOMENT).id for _ in range(17)]
     shared = next(letter for letter in "0123456789abcdef" if sum(name.startswith(letter) for name in ids) > 1)
     with pytest.raises(UsageError, match="several begin with"):
-        remove(storage, Record.of(keys), shared)
+        remove(storage, keys, shared, MOMENT)
 
 
 def test_rotating_puts_the_new_slot_in_before_the_old_one_goes(

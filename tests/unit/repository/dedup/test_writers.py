@@ -17,7 +17,7 @@ from recoup.repository.dedup.keyslots import add, create, open_keys, remove
 from recoup.repository.dedup.openers import KeyFile
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.record import Record
-from recoup.repository.dedup.writers import decode_writer, let_in, writers
+from recoup.repository.dedup.writers import Makers, decode_writer, let_in, writers
 from recoup.storage.memory import MemoryStorage
 from sealing_keys import age_key, private
 
@@ -106,16 +106,59 @@ def test_a_writer_that_was_removed_is_turned_away(
     storage: MemoryStorage, keys: Keys, record: Record, file: Path
 ) -> None:
     writer = host(storage, record, file).writer
-    assert remove(storage, record, writer[:8]) == writer
-    with pytest.raises(WrongKeyError, match="does not count any more"):
+    assert remove(storage, keys, writer[:8], MOMENT) == writer
+    with pytest.raises(WrongKeyError, match=r"does not count any more: writer .* was shut out on 2026-11-21"):
+        host(storage, record, file)
+    storage.delete(f"keys/writers/{writer}.json")
+    with pytest.raises(WrongKeyError, match="has no writer"):
         host(storage, record, file)
 
 
-def test_removing_a_writer_needs_no_other_slot_and_leaves_all(
-    storage: MemoryStorage, record: Record, file: Path
+def test_a_writer_shuts_nobody_out(storage: MemoryStorage, record: Record, file: Path) -> None:
+    writer = host(storage, record, file)
+    with pytest.raises(WrongKeyError, match="cannot remove keys"):
+        remove(storage, writer, writer.writer, MOMENT)
+    assert host(storage, record, file) == writer
+
+
+def test_sets_are_those_of_the_owner_and_of_hosts_that_were_let_in(
+    storage: MemoryStorage, keys: Keys, record: Record, file: Path
 ) -> None:
-    remove(storage, record, host(storage, record, file).writer)
-    assert writers(storage, record) == ((), ())
+    makers = Makers(storage, record)
+    writer = host(storage, record, file)
+    makers.require(keys.maker, "set 1")
+    makers.require(writer.maker, "set 2")
+    remove(storage, keys, writer.writer, MOMENT)
+    Makers(storage, record).require(writer.maker, "set 2")  # made while it was let in, or so it says
+    with pytest.raises(RefusedError, match="set 3 was made by a host that was never let in"):
+        makers.require(bytes(32), "set 3")
+
+
+def test_who_is_let_in_later_is_known_then(storage: MemoryStorage, keys: Keys, record: Record, tmp_path: Path) -> None:
+    makers = Makers(storage, record)
+    with pytest.raises(RefusedError):
+        makers.require(bytes(32), "set 1")
+    later = let_in(storage, keys, tmp_path / "later", "", MOMENT)
+    makers.require(later.verify, "set 2")
+
+
+def test_a_record_that_somebody_else_signed_makes_nobody_known(
+    storage: MemoryStorage, keys: Keys, record: Record
+) -> None:
+    thief = new_keys(REPOSITORY)
+    fields = {"format": "recoup-writer", "version": 1, "repository": REPOSITORY, "writer": "a" * 16, "label": ""}
+    told = thief.signed({**fields, "verify": thief.maker.hex(), "created": MOMENT.isoformat()})
+    storage.put(f"keys/writers/{'a' * 16}.json", json.dumps(told).encode())
+    with pytest.raises(RefusedError, match="never let in"):
+        Makers(storage, record).require(thief.maker, "set 1")
+
+
+def test_shutting_a_writer_out_needs_no_other_slot_and_leaves_its_record(
+    storage: MemoryStorage, keys: Keys, record: Record, file: Path
+) -> None:
+    remove(storage, keys, host(storage, record, file).writer, MOMENT)
+    [writer] = writers(storage, record)[0]
+    assert writer.removed == MOMENT
 
 
 def test_the_writer_key_of_another_repository_is_turned_away(storage: MemoryStorage, keys: Keys, file: Path) -> None:
