@@ -3,7 +3,7 @@
 A set exists when its manifest does. Parts go in first, the manifest last, in one step; what a killed run leaves is never a set.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, datetime
@@ -14,6 +14,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Attributes, Content, Member, Part
 from recoup.model.reports import Damage
+from recoup.model.sharing import Reclaim
 
 LockMode = Literal["backup", "shared", "exclusive", "claim"]
 """`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: a name is given
@@ -226,6 +227,28 @@ class JoinedWriter(SetWriter, Protocol):
 
     def discard_own(self) -> None:
         """Removes what was stored here: nobody will accept it."""
+        ...
+
+
+class Sharing(Protocol):
+    """How the sets of a repository share their content, at one moment."""
+
+    def alone(self, names: Collection[SetName], *, trashed: bool = False) -> int:
+        """Bytes that only these sets use.
+
+        Args:
+            names: of the sets.
+            trashed: whether those of that name in the trash are meant.
+        """
+        ...
+
+    def reclaim(self, names: Collection[SetName], *, at_once: bool = False) -> Reclaim:
+        """What a prune would free, if these sets were gone for good.
+
+        Args:
+            names: of the sets.
+            at_once: whether it does without the grace time.
+        """
         ...
 
 
@@ -472,12 +495,30 @@ class Repository(Protocol):
         """A set, file by file. Whoever replaces something holds an exclusive lock."""
         ...
 
-    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
+    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim | None:
         """Moves sets to the trash and empties it of what is older than `keep_days` (0: all); removes what killed runs left.
+
+        Args:
+            names: of the sets.
+            keep_days: see above.
+            at_once: content that sets shared, and that none uses any more, goes now instead of after a grace time. The caller
+                holds the exclusive lock.
+
+        Returns:
+            What became of shared content; None where sets do not share any.
 
         Raises:
             NoSuchSetError: there is no such set; nothing was deleted.
-            RefusedError: the storage keeps one of them by force; nothing was deleted.
+            RefusedError: the storage keeps one of them by force, or this host may not delete: nothing was deleted. Or the sets
+                went, and what they shared stays, since nobody can tell what the others use; the message says so.
+        """
+        ...
+
+    def sharing(self) -> "Sharing | None":
+        """How sets share their content now; None where each has its own, and its manifest says how much.
+
+        Raises:
+            RefusedError: a set cannot be read, so nobody knows what it uses, or this host reads none.
         """
         ...
 

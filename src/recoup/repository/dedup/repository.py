@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import blake3
 
@@ -14,8 +14,10 @@ from recoup.errors import DamagedError, NoSuchSetError, RecoupError, RefusedErro
 from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import Part
+from recoup.model.sharing import Reclaim
 from recoup.repository._base import JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
 from recoup.repository.dedup import keyslots, recipes, sets, slots
+from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys, new_keys
 from recoup.repository.dedup.options import DedupOptions
@@ -33,6 +35,10 @@ from recoup.repository.plain.repository import PlainRepository
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 from recoup.system.host import this_host
+
+if TYPE_CHECKING:
+    from recoup.repository.dedup.reclaiming import Reclaiming
+    from recoup.repository.dedup.viewing import View
 
 
 class DedupRepository(PlainRepository):
@@ -174,15 +180,30 @@ class DedupRepository(PlainRepository):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
                 tidy()
         run = self._run()
-        writer = partial(DedupSetWriter, run, lambda: None)
+        guard = Guard(run, self._clock, self.options.grace)
+        writer = partial(DedupSetWriter, run, guard.look)
         try:
             with self._sets.begin(SetName.at(moment), self._style, nothing_earlier, writer) as made:
                 yield made
+            self._look_again(guard, made.name)
         except BaseException:
             with contextlib.suppress(RecoupError, OSError):
                 run.close(keep=True)
             raise
         run.close(keep=True)
+
+    def _look_again(self, guard: Guard, name: SetName) -> None:
+        """Takes a set back that appeared too late for its chunks to stay."""
+        try:
+            guard.look_again()
+        except StorageError:
+            self._sets.trash(name, self._clock.now())
+            gone = [found for found in self._sets.trashed() if found.name == name]
+            self._sets.removing(gone)
+            for found in gone:
+                self._sets.remove(found)
+            self._sets.removed()
+            raise
 
     def _run(self) -> Run:
         index = self.index()
@@ -250,10 +271,33 @@ class DedupRepository(PlainRepository):
         """The files in a set's folder."""
         return (found.key.removeprefix(f"{name}/") for found in self._storage.list(str(name)))
 
-    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
-        """Moves sets to the trash and empties it of what is old enough."""
+    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim:
+        """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
+        reclaiming = self._reclaiming()
         self._place = None
+        self._require_deletable(names)
+        reclaiming.tell_removed(names)  # who sees that they are gone has to see why
         super().delete(names, keep_days=keep_days)
+        return reclaiming.prune(at_once=at_once)
+
+    def sharing(self) -> "View":
+        """Which sets use which chunks, now."""
+        return self._reclaiming().view()
+
+    def _reclaiming(self) -> "Reclaiming":
+        from recoup.repository.dedup.reclaiming import Reclaiming
+
+        if not self.keys.can_read:
+            raise RefusedError(
+                f"this host only adds sets to {self.name}: it cannot tell what is in use, so nothing was removed",
+                "Delete and prune on a host with a passphrase, key file or identity.",
+            )
+        return Reclaiming(self._storage, self.keys, self._clock, self.options, self._cache, self.names, self._sets)
+
+    def trashed_bytes(self) -> int:
+        """What only sets in the trash use that can be removed now, and their own files."""
+        removable = [name for name in self.trashed() if self.locked_until(name) is None]
+        return super().trashed_bytes() + (self.sharing().alone(removable, trashed=True) if removable else 0)
 
     @property
     def staging(self) -> None:

@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,12 +95,18 @@ class Run:
             place = self.index.stored(identity)
             if place is None:
                 return None
-            self._used.add(place.pack)
+            bases = map(self.index.base, place.row.bases)
+            self._used.update((place.pack, *(base.pack for base in bases if base is not None)))
             return Address(place.row.run, place.row.number)
+
+    def refer(self, packs: Iterable[PackRef]) -> None:
+        """Notes packs whose chunks new ones are stored against; may be called by several threads."""
+        with self._lock:
+            self._used.update(packs)
 
     @property
     def used(self) -> frozenset[PackRef]:
-        """Packs of others that the set refers to."""
+        """Packs of others that the set refers to, bases included."""
         return frozenset(pack for pack in self._used if pack.run != self.id)
 
     def store(self, chunk: _Chunk) -> Address:
@@ -264,8 +270,9 @@ class StreamStorer:
         run = self._run
         if run.matcher is None or chunk.data is None:
             return
-        chunk.anchors, bases = run.matcher.look(data)
-        if not bases:
+        chunk.anchors, bases = run.matcher.look(data, len(chunk.data))
+        places = [place for identity in bases if (place := run.index.base(identity))]
+        if not bases or len(places) < len(bases):
             return
         try:
             base = b"".join(map(run.chunks.base, bases))
@@ -274,6 +281,7 @@ class StreamStorer:
         packed = run.matcher.delta(data, base, len(chunk.data))
         if packed is not None:
             chunk.encoding, chunk.data, chunk.bases, chunk.anchors = DELTA, packed, bases, ()
+            run.refer(place.pack for place in places)
 
     def _drain(self) -> None:
         """Stores what was prepared first, or waits for it, so that its buffer is free again."""

@@ -13,6 +13,7 @@ from recoup.model.manifest import Manifest, Sealed, StoredPart, decode
 from recoup.model.marks import Mark
 from recoup.model.names import SetName, shown
 from recoup.model.part import Part
+from recoup.model.sharing import Reclaim
 from recoup.repository import locking
 from recoup.repository._base import (
     JoinedWriter,
@@ -22,6 +23,7 @@ from recoup.repository._base import (
     LockMode,
     Overview,
     SetWriter,
+    Sharing,
     Subset,
     Ticket,
     Verification,
@@ -349,7 +351,13 @@ class PlainRepository:
             return None
         return until if until is not None and until > self._clock.now() else None
 
-    def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0) -> None:
+    def delete(
+        self,
+        names: Sequence[SetName],
+        *,
+        keep_days: float = 0.0,
+        at_once: bool = False,  # noqa: ARG002 - nothing is shared
+    ) -> Reclaim | None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
         now = self._clock.now()
         self._require_deletable(names)
@@ -362,6 +370,11 @@ class PlainRepository:
         self._empty_trash(now - timedelta(days=keep_days))
         for orphan in self.marked() - {*self.names(), *self.trashed()}:  # a removal that was killed
             self._storage.delete_all(layout.marks_prefix(orphan))
+        return None
+
+    def sharing(self) -> Sharing | None:
+        """None: each set has its own files."""
+        return None
 
     def _require_deletable(self, names: Sequence[SetName]) -> None:
         present = set(self.names()) if names else set[SetName]()

@@ -1,0 +1,24 @@
+"""What a prune frees where sets share their content."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reclaim:
+    """What becomes of space, or became of it.
+
+    Attributes:
+        freed_bytes: what the storage gets back at once.
+        later_bytes: what it gets back by a prune after the grace time: until then, a backup that began earlier may use it.
+        copied_bytes: content in use that is stored anew, so that what lies between it can go.
+        grace_seconds: the grace time.
+        lost: pieces of content that sets use and the repository lacks.
+        harmed: pieces of content that were found damaged on the way; what has them stays.
+    """
+
+    freed_bytes: int
+    later_bytes: int
+    copied_bytes: int
+    grace_seconds: float
+    lost: int = 0
+    harmed: int = 0

@@ -1,0 +1,116 @@
+"""Pruning: chunks that no set uses go, in two phases, so that a backup which began before is safe without a lock.
+
+What this promises is in `docs/format.md`, Damage and removal; what it decides by is in `sweeping` and `usage`, which are pure.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from recoup.model.sharing import Reclaim
+from recoup.repository.dedup.copying import Checking, Copying
+from recoup.repository.dedup.damaged import write_damaged
+from recoup.repository.dedup.history import Record, write_record
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.reindexing import Reindexing, replaced
+from recoup.repository.dedup.rows import RUN_BYTES
+from recoup.repository.dedup.sweeping import PackState, Sweep
+from recoup.repository.dedup.usage import Needs
+from recoup.repository.dedup.viewing import Rules, View
+from recoup.storage._base import Storage
+from recoup.system.clock import Clock
+
+_AT_ONCE = 1024 * 1024 * 1024  # bytes that are copied before their old packs go, where these need not wait
+
+
+class Pruning:
+    """One prune of chunks.
+
+    Args:
+        storage: where.
+        keys: the owner's.
+        clock: time.
+        look: makes a view of the repository.
+    """
+
+    def __init__(self, storage: Storage, keys: Keys, clock: Clock, look: Callable[[], View]) -> None:
+        self._storage, self._keys, self._clock, self._look = storage, keys, clock, look
+        self._freed = self._copied = self._later = self._lost = self._harmed = 0
+
+    def run(self, rules: Rules) -> Reclaim:
+        """Does it.
+
+        Raises:
+            RefusedError: nobody can tell what is in use; nothing was removed.
+        """
+        while self._pass(rules):
+            pass
+        seconds = rules.grace.total_seconds()
+        return Reclaim(self._freed, self._later, self._copied, seconds, self._lost, self._harmed)
+
+    def _pass(self, rules: Rules) -> bool:
+        """Goes through all packs once; returns whether there is more to do now."""
+        view = self._look()
+        sweep, wanted = view.planned(rules, None if rules.grace else _AT_ONCE)
+        run = secrets.token_bytes(RUN_BYTES)
+        checking = Checking(Chunks(self._storage, self._keys, view.index))
+        reindexing = Reindexing(self._storage, self._keys, self._clock, run)
+        needed = self._refuted(view, sweep, wanted, checking)
+        rescued = [pack.ref for pack in sweep.rescued] + [pack.ref for pack in sweep.removed if pack.ref in needed]
+        if rescued:
+            self._tell(Record(self._clock.now(), rescued=tuple(rescued)))
+        removed = [pack for pack in sweep.removed if pack.ref not in needed]
+        self._remove(view, removed, reindexing)
+        copying = Copying(self._storage, self._keys, view.stock, checking, reindexing, run)
+        moved = self._move(view, sweep.rewritten, wanted, copying)
+        condemned = (*sweep.condemned, *(pack for pack in moved if pack.condemned is None))
+        if condemned:
+            refs = tuple(pack.ref for pack in condemned)
+            self._tell(Record(self._clock.now(), condemned=refs, grace=rules.grace))
+        if checking.harmed:
+            write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed)
+            self._harmed += len(checking.harmed)
+        self._lost = view.lost(wanted)
+        self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting))
+        return bool(sweep.condemned or moved) and not rules.grace
+
+    def _tell(self, record: Record) -> None:
+        write_record(self._storage, self._keys, record)
+
+    def _refuted(self, view: View, sweep: Sweep, wanted: Needs, checking: Checking) -> set[PackRef]:
+        """The packs that cannot go after all: what was to stand for their chunks is damaged, or a lie."""
+        going = {pack.ref for pack in sweep.removed}
+        here = np.array([ref in going for ref in view.stock.packs], np.bool_)
+        concerned = here[view.stock.pack[wanted.given_up]]
+        given_up, instead = wanted.given_up[concerned], wanted.instead[concerned]
+        order = np.lexsort((view.stock.take("offset", instead), view.stock.pack[instead]))
+        for _ in checking.sound(view.stock.places(instead[order])):
+            pass
+        lost = checking.harmed
+        pairs = zip(view.stock.places(given_up), view.stock.places(instead), strict=True)
+        return {old.pack for old, new in pairs if (new.pack, new.row.id) in lost} if lost else set()
+
+    def _remove(self, view: View, removed: Sequence[PackState], reindexing: Reindexing) -> None:
+        """Removes packs: first the index that does without them, then the word about it, then the old index, then they."""
+        refs = [pack.ref for pack in removed]
+        old = [*replaced(view.index, self._keys), *reindexing.replace(view.stock, set(refs))]
+        if refs or old:
+            record = Record(self._clock.now(), removed_packs=tuple(refs), removed_index=tuple(old))
+            self._tell(record)
+        reindexing.remove(old)
+        for ref in refs:
+            self._storage.delete(ref.key)
+        self._freed += sum(pack.size for pack in removed)
+
+    def _move(self, view: View, rewritten: Iterable[PackState], wanted: Needs, copying: Copying) -> Sequence[PackState]:
+        """Copies what is in use in some packs; returns those that nothing needs any more."""
+        chosen = {pack.ref: pack for pack in rewritten}
+        here = np.array([ref in chosen for ref in view.stock.packs], np.bool_)
+        rows = np.flatnonzero(wanted.kept & here[view.stock.pack]) if chosen else np.zeros(0, np.int64)
+        copying.copy(rows)
+        moved = [pack for ref, pack in chosen.items() if ref not in copying.harmed]
+        self._copied += sum(pack.used for pack in moved)
+        return moved
