@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from recoup.model.manifest import Manifest
     from recoup.model.reports import ExportReport, SetInfo
     from recoup.operations.contents import Entry
+    from recoup.operations.diff import DiffReport
     from recoup.operations.exporting import Plan as ExportPlan
+    from recoup.operations.stats import RepositoryStats
     from recoup.repository._base import Repository
 
 
@@ -69,6 +71,41 @@ class StackWithContents(StackWithSets):
         source, _ = contents.split(path)
         manifest, info, _ = self._whole_copy(self._copies(text, [source] if source else None))
         return manifest, info
+
+    # --- comparing and measuring --------------------------------------------------------------------------------------
+
+    def diff(self, before: str, after: str = "latest", *, wait_lock: float = 0.0) -> "DiffReport":
+        """What changed from one set to another. Contents are not read: what is known of them is compared.
+
+        Args:
+            before: a set.
+            after: another one.
+            wait_lock: seconds to wait for a lock.
+
+        Raises:
+            DamagedError: what says what is in a set is damaged.
+        """
+        from recoup.operations import diff
+
+        left, right = self._copies(before), self._copies(after)
+        near = next((one for one in left if one.repository == right[0].repository), left[0])  # there they share chunks
+        with self._locked("diff", wait_lock) as reading:
+            one, other = (diff.Side(reading(i.repository), self._whole_manifest(i)) for i in (near, right[0]))
+            return diff.run(one, other)
+
+    def stats(self, *, wait_lock: float = 0.0) -> "list[RepositoryStats]":
+        """What the sets of each repository hold, and what they take. Repositories that cannot be read are in `unread`.
+
+        Args:
+            wait_lock: seconds to wait for a lock.
+        """
+        from recoup.operations import nearest, stats
+
+        infos, failures = nearest.looked_into({name: self._reader(name) for name in self._nearest}, self._clock.now())
+        self.unread = tuple(nearest.left_out(failures))
+        names = [name for name in self._nearest if name not in failures]
+        with self._locked("stats", wait_lock) as reading:
+            return [stats.run(reading(name), [info for info in infos if info.repository == name]) for name in names]
 
     # --- export -------------------------------------------------------------------------------------------------------
 

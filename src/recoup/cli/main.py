@@ -36,6 +36,8 @@ VERBS = (
     Verb("show", "show:show", "Show one set: its parts, facts, findings, pins and proofs."),
     Verb("ls", "ls:ls", "List what is in a set: its parts, members of folders and archives."),
     Verb("cat", "cat:cat", "Write one file of a set to standard output, whole or a range of it."),
+    Verb("diff", "diff:diff", "Say what changed from one set to another."),
+    Verb("stats", "stats:stats", "Say what the sets hold, what they take, and how that grows."),
     Verb("verify", "verify:verify", "Compare stored bytes with the manifests."),
     Verb("check", "verify:verify", "Compare stored bytes with the manifests.", hidden=True),
     Verb("drill", "drill:app", "Prove that a set restores: into scratch, compared with what was true."),

@@ -286,6 +286,44 @@ class Listed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ChunkSum:
+    """Chunks of a repository that stores equal ones once.
+
+    Attributes:
+        chunks: how many.
+        bytes: what they hold, plain.
+        stored_bytes: what they take.
+        missing: how many more there should be, which no index names: what needs them is lost.
+    """
+
+    chunks: int
+    bytes: int
+    stored_bytes: int
+    missing: int = 0
+
+
+@runtime_checkable
+class Chunked(Protocol):
+    """A repository that stores equal chunks once, whichever sets have them."""
+
+    def chunks_of(self, names: Sequence[SetName], without: Sequence[SetName] = ()) -> ChunkSum:
+        """The chunks that some sets use and others do not, each counted once.
+
+        Args:
+            names: of the sets that use them.
+            without: of the others.
+
+        Raises:
+            RecoupError: a set cannot be read.
+        """
+        ...
+
+    def all_bytes(self) -> int:
+        """Bytes of everything that lies in the repository."""
+        ...
+
+
 class Overview(Protocol):
     """All sets as they were at one moment, found with few requests."""
 

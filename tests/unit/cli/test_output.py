@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recoup.cli import _figures, _listing, _nagios, _reference, _status_report, _tables
+from recoup.cli import _diff_report, _figures, _listing, _nagios, _reference, _stats_report, _status_report, _tables
 from recoup.cli.main import VERBS, command, run
 from recoup.errors import ExitCode
 from recoup.model.facts import Comparison, Facts
@@ -38,7 +38,8 @@ from recoup.model.reports import (
     VerbRun,
     VerifyReport,
 )
-from recoup.operations import backup, doctor
+from recoup.operations import backup, diff, doctor, stats
+from recoup.repository._base import ChunkSum
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "cli"
@@ -297,7 +298,67 @@ _SEVERAL = [
     SetInfo("usb", _STORED.name, _STORED),
 ]
 
+_DIFF = diff.DiffReport(
+    "backup_20261120_020000",
+    "backup_20261121_020000",
+    "local",
+    "local",
+    {"vectors": ("complete", "failed")},
+    (
+        diff.PartChange("cache", "docmind.duckdb", "stream", "changed", 3_400_000_000, 3_500_000_000),
+        diff.PartChange("chat", "chat.db", "stream", "same", 51_200, 51_200),
+        diff.PartChange("env", ".env", "stream", "unknown", 300, 300),
+        diff.PartChange("vectors", "docs/shard-0.snapshot", "stream", "removed", 900_000_000, None),
+        diff.PartChange("vectors", "docs/collection.json", "stream", "added", None, 2_000),
+        diff.PartChange(
+            "uploads",
+            ".",
+            "tree",
+            "changed",
+            812_000_000,
+            812_000_000,
+            diff.MemberChanges(
+                1,
+                0,
+                2_000,
+                by_content=False,
+                named=tuple(diff.MemberChange(f"file {n:02}", "changed") for n in range(30)),
+            ),
+        ),
+        diff.PartChange(
+            "storage", "models", "tree", "changed", 5_000, 5_000, diff.MemberChanges(0, 0, 0, by_content=False)
+        ),
+    ),
+    ChunkSum(40, 10_000_000, 2_000_000),
+    ChunkSum(3, 700_000, 600_000, missing=1),
+)
+
+
+def _stats(count: int, **more: Any) -> stats.RepositoryStats:
+    sets = tuple(
+        stats.SetStats(
+            f"backup_{n}",
+            NOW + timedelta(hours=6 * n),
+            "docmind",
+            900_000_000,
+            300_000_000 if n == 0 else 4_000_000 * (n % 5),
+        )
+        for n in range(count)
+    )
+    return stats.RepositoryStats("local", "/srv/backups", sets, 900_000_000 * count, 560_000_000, 54.6, **more)
+
+
+_CHUNKED = {"chunks": 4_711, "unique_bytes": 700_000_000, "unique_stored_bytes": 520_000_000}
+
 TABLES: dict[str, Callable[[], Any]] = {
+    "diff": lambda: "\n".join(_diff_report.lines(_DIFF)),
+    "stats": lambda: "\n".join(_stats_report.lines(_stats(34, **_CHUNKED))),
+    "stats-plain": lambda: "\n".join(
+        _stats_report.lines(
+            _stats(5, unread=("backup_5: it is damaged",), problem="chunks were not counted"), plain=True
+        )
+    ),
+    "stats-empty": lambda: "\n".join(_stats_report.lines(stats.RepositoryStats("usb", "/mnt/usb", (), 0, 0, None))),
     "list": lambda: _listing.sets(INFOS, NOW),
     "list-remarks": lambda: "\n".join(_listing.remarks(INFOS)),
     "show-sources": lambda: _tables.sources(manifest("backup_20261119_020000", SOURCES, 58)),

@@ -15,15 +15,17 @@ from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.sharing import Reclaim
-from recoup.repository._base import JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
+from recoup.repository._base import ChunkSum, JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
 from recoup.repository.dedup import keyslots, recipes, sets, slots
 from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys, new_keys
+from recoup.repository.dedup.measuring import measured
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.parts import Place, member_lines, part_of
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.record import Record, decode_record
+from recoup.repository.dedup.stock import Stock
 from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.verifying import Checked, DedupVerification
 from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
@@ -247,6 +249,15 @@ class DedupRepository(PlainRepository):
             raise DamagedError(f"{item} is not what was stored", "Restore from another set.")
         key = self.keys.open_run(header.key, item)
         return recipes.unseal(data, key, sets.identity(header.run, self.keys.repository), item)
+
+    def chunks_of(self, names: Sequence[SetName], without: Sequence[SetName] = ()) -> ChunkSum:
+        """The chunks that some sets use and others do not, each counted once."""
+        stock = Stock(self.index().tables)
+        return measured(stock, map(self.recipes, names), map(self.recipes, without))
+
+    def all_bytes(self) -> int:
+        """Bytes of everything that lies in the repository."""
+        return sum(found.size for found in self._storage.list())
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
         """A stored part; reading it checks its bytes."""
