@@ -28,6 +28,7 @@ from recoup.repository.dedup.record import Record, decode_record
 from recoup.repository.dedup.stock import Stock
 from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.verifying import Checked, DedupVerification
+from recoup.repository.dedup.writers import Makers
 from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
 from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
@@ -109,6 +110,10 @@ class DedupRepository(PlainRepository):
         """
         return keyslots.open_keys(self._storage, self.record, self.options)
 
+    @cached_property
+    def _makers(self) -> Makers:
+        return Makers(self._storage, self.record)
+
     def index(self) -> Index:
         """All that its index files say now."""
         return Index.load(self._storage, self.keys, self._cache)
@@ -127,6 +132,7 @@ class DedupRepository(PlainRepository):
         known = (name, data, False)
         if known not in self._opened:
             header = sets.decode_header(data, self.keys.repository, key)
+            self._makers.require(header.made_by, key)
             self._opened[known] = sets.open_manifest(header, self.keys, key)
         return self._opened[known]
 
