@@ -6,22 +6,19 @@ Every file ends with a keyed BLAKE3 under a key that follows from the dedup key:
 import base64
 import contextlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import blake3
 
 from recoup.repository.dedup.keys import Keys, derived
 from recoup.system.caching import write_cached
 
-if TYPE_CHECKING:
-    from recoup.repository.dedup.history import Record
-
 FOLDER = "dedup"
 TAG_BYTES = 32
 _LARGEST = 256 * 1024 * 1024  # bytes of a file that is read at once
-_SEEN = "seen"
+SEEN = "seen"
+"""The file with the names that this host saw: by it, it notices an older state."""
 
 
 class Cache:
@@ -84,25 +81,9 @@ class Cache:
 
     def read_seen(self) -> frozenset[str]:
         """The names that this host saw in the storage; empty when it is new, or its memory was lost."""
-        content = self.read(_SEEN)
+        content = self.read(SEEN)
         return frozenset(json.loads(content)) if content is not None else frozenset()
 
     def write_seen(self, names: Collection[str]) -> None:
         """Keeps the names that this host saw in the storage."""
-        self.write(_SEEN, json.dumps(sorted(names)).encode())
-
-
-def went_back(seen: Collection[str], present: Collection[str], history: "Iterable[Record]") -> tuple[str, ...]:
-    """Names that were there, are gone, and that nobody removed: the storage shows an older state.
-
-    Args:
-        seen: keys of index files and history records, and names of sets, that this host saw.
-        present: those that are there now, and the index files that one of those replaces.
-        history: the records that are there now.
-
-    Returns:
-        The names, sorted; empty when all is accounted for.
-    """
-    removed = {name for record in history for name in (*record.removed_index, *record.removed_sets)}
-    gone = set(seen) - set(present)
-    return tuple(sorted(name for name in gone if name.rpartition("/")[2] not in removed))
+        self.write(SEEN, json.dumps(sorted(names)).encode())

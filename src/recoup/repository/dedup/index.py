@@ -15,7 +15,7 @@ from recoup.repository.dedup.damaged import Damaged, read_damaged
 from recoup.repository.dedup.history import Record, condemned_since, read_records
 from recoup.repository.dedup.index_files import FileFacts, IndexFile, pack_ref, pack_table, write_index
 from recoup.repository.dedup.keys import Keys
-from recoup.repository.dedup.loading import SEGMENT, Loading, append_joining
+from recoup.repository.dedup.loading import SEGMENT, Loading, append_joining, replaced_by_owner
 from recoup.repository.dedup.packs import Packed, PackRef
 from recoup.repository.dedup.rows import DELTA, Row, Rows, split_ids
 from recoup.storage._base import Storage
@@ -144,11 +144,13 @@ class Index:
         present: names of the index files that the storage shows.
         records: history records.
         damaged: chunks that cannot be read where they lie.
-        problems: what could not be read.
+        unread: names of index files that could not be read, and why.
+        problems: what else could not be read.
 
     Attributes:
         problems: what could not be read, one error for each file. Reading and writing go on without it: a writer stores
             again what it does not find, and a reader tells which chunks nobody names.
+        unread: names of the index files among these, each with its problem.
         present: names of the index files that the storage showed, also of those that could not be read.
         records: history records, the oldest first.
         condemned: packs that are to be removed.
@@ -161,9 +163,11 @@ class Index:
         present: Collection[str] = (),
         records: Sequence[Record] = (),
         damaged: Iterable[Damaged] = (),
+        unread: Mapping[str, RecoupError] | None = None,
         problems: Sequence[RecoupError] = (),
     ) -> None:
-        self.present, self.problems, self.records = frozenset(present), tuple(problems), tuple(records)
+        self.present, self.records, self.unread = frozenset(present), tuple(records), dict(unread or {})
+        self.problems = (*self.unread.values(), *problems)
         self.condemned = frozenset(condemned_since(records))
         self._keys = keys
         self._damaged = frozenset(damaged)
@@ -187,7 +191,9 @@ class Index:
         records = read_records(storage, keys, problems, kept)
         damaged = (chunk for found in read_damaged(storage, keys, problems, kept) for chunk in found.chunks)
         loading = Loading(storage, keys, kept)
-        return cls(keys, loading.tables, loading.present, records, damaged, (*loading.problems, *problems))
+        return cls(
+            keys, loading.tables, loading.present, records, damaged, loading.unread, (*loading.problems, *problems)
+        )
 
     def __len__(self) -> int:
         return sum(len(part.table) for part in self._parts)
@@ -211,6 +217,11 @@ class Index:
     def damaged(self) -> frozenset[Damaged]:
         """Chunks that were found damaged where they lie."""
         return self._damaged
+
+    @property
+    def replaced(self) -> frozenset[str]:
+        """Names of index files that one of the owner's stands for, whether they are there or not."""
+        return frozenset(replaced_by_owner(iter(self.files), self._keys))
 
     @property
     def memory(self) -> int:

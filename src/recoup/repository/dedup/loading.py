@@ -33,18 +33,22 @@ class Loading:
     Attributes:
         tables: what was read.
         present: names of the index files that the storage shows.
-        problems: what could not be read, one error for each file.
+        unread: names of those that could not be read, and why; not those that one of the owner's stands for.
+        problems: what else went wrong.
     """
 
     def __init__(self, storage: Storage, keys: Keys, cache: Cache | None) -> None:
         self._storage, self._keys = storage, keys
         self.tables = read_tables(cache) if cache else []
         self.present = frozenset[str]()
+        self.unread = dict[str, RecoupError]()
         self.problems = list[RecoupError]()
         self._tried = {file.name for file in self._files()}
         self._pending = list[Unsorted]()
         self._read_all()
         self._drop()
+        for name in replaced_by_owner(self._files(), keys):
+            self.unread.pop(name, None)
         if cache is not None:
             write_tables(cache, self.tables)
 
@@ -83,7 +87,7 @@ class Loading:
                     raise data
                 self._pending.append(columns_of(decode_index(data, self._keys, name)))
             except RecoupError as error:
-                self.problems.append(error)
+                self.unread[name] = error
             if sum(map(len, self._pending)) >= SEGMENT // 2:
                 self._join()
         self._join()
@@ -91,7 +95,7 @@ class Loading:
 
     def _is_sane(self, name: str, size: int) -> bool:
         if size > MAX_FILE:
-            self.problems.append(DamagedError(f"{FOLDER}/{name} is longer than any index file", "Run `recoup repair`."))
+            self.unread[name] = DamagedError(f"{FOLDER}/{name} is longer than any index file", "Run `recoup repair`.")
         return size <= MAX_FILE
 
     def _fetched(self, names: Sequence[str], sizes: dict[str, int]) -> Iterator[tuple[str, bytes | RecoupError | None]]:

@@ -1,0 +1,118 @@
+"""Making index files anew from packs, when index files were lost (`docs/format.md`, Damage and removal)."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from recoup.errors import RecoupError, RefusedError, WrongKeyError
+from recoup.repository.dedup.damaged import Damaged, write_damaged
+from recoup.repository.dedup.index import Index
+from recoup.repository.dedup.index_files import write_index
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.packs import FOLDER, Packed, PackRef, read_directory
+from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.rows import MAX_PACK_ROWS, RUN_BYTES
+from recoup.repository.dedup.verifying import PackCheck
+from recoup.storage._base import Storage
+
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was made anew.
+
+    Attributes:
+        names: of the index files that were written.
+        packs: that they name.
+        damaged: chunks in these that cannot be read; a damage record tells.
+        problems: packs of which no index can be made: damaged, or being written now.
+    """
+
+    names: tuple[str, ...]
+    packs: tuple[PackRef, ...]
+    damaged: frozenset[Damaged]
+    problems: tuple[RecoupError, ...]
+
+
+def unnamed_packs(storage: Storage, index: Index) -> list[PackRef]:
+    """The packs that lie in the storage, and that no index file names which could be read."""
+    named = index.packs
+    found = (PackRef.at(o.key) for o in storage.list(FOLDER) if o.link is None)
+    return sorted(ref for ref in found if ref is not None and ref not in named)
+
+
+def rebuilt(
+    storage: Storage, keys: Keys, index: Index, moment: datetime, advance: Callable[[int], None] = lambda _bytes: None
+) -> Rebuilt:
+    """Makes index files of all packs that none names. They stand for the damaged ones, too, if every pack could be read.
+
+    Each chunk is decoded and compared with its id before the owner signs for it: otherwise whoever can put a pack into
+    the storage could have others refer to chunks that they never stored.
+
+    Args:
+        storage: where.
+        keys: the owner's.
+        index: what could be read; takes in what is found.
+        moment: for the names of what is written.
+        advance: is told of bytes read.
+
+    Raises:
+        WrongKeyError: this host can only add sets.
+    """
+    if not keys.can_read:
+        raise WrongKeyError("an index cannot be made anew on this host", "Use a host that can read sets.")
+    packed, problems = _directories(storage, keys, index)
+    damaged = frozenset(_damaged(Chunks(storage, keys, index), packed, advance))
+    write_damaged(storage, keys, moment, damaged)  # first: nobody may take these for stored
+    names = _written(storage, keys, moment, packed, () if problems else _lost_files(index))
+    return Rebuilt(tuple(names), tuple(one.ref for one in packed), damaged, tuple(problems))
+
+
+def _directories(storage: Storage, keys: Keys, index: Index) -> tuple[list[Packed], list[RecoupError]]:
+    packed, problems = list[Packed](), list[RecoupError]()
+    for ref in unnamed_packs(storage, index):
+        try:
+            packed.append(read_directory(storage, ref, keys))
+        except RecoupError as error:
+            problems.append(error)
+            continue
+        index.add(packed[-1])
+    return packed, problems
+
+
+def _damaged(chunks: Chunks, packed: Sequence[Packed], advance: Callable[[int], None]) -> Iterator[Damaged]:
+    """Chunks that cannot be read. All packs are in the index by now: bases may lie in any of them."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for one in packed:
+            check = PackCheck(chunks, one.ref, chunks.index.of_pack(one.ref), one.digest, one.size, advance)
+            yield from ((one.ref, identity) for identity in check.run(pool))
+
+
+def _lost_files(index: Index) -> list[str]:
+    """Index files that nobody can read; those of a later version are another Recoup's."""
+    return sorted(name for name, error in index.unread.items() if not isinstance(error, RefusedError))
+
+
+def _written(
+    storage: Storage, keys: Keys, moment: datetime, packed: Sequence[Packed], lost: Sequence[str]
+) -> Iterator[str]:
+    run = secrets.token_bytes(RUN_BYTES)
+    groups = list(_groups(packed))
+    for sequence, group in enumerate(groups or ([[]] if lost else [])):
+        last = sequence >= len(groups) - 1  # what is lost is stood for when all is there again
+        yield write_index(storage, keys, moment, run, sequence, group, lost if last else ())
+
+
+def _groups(packed: Sequence[Packed]) -> Iterator[list[Packed]]:
+    group, rows = list[Packed](), 0
+    for one in packed:
+        if group and rows + len(one.rows) > MAX_PACK_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(one)
+        rows += len(one.rows)
+    if group:
+        yield group
