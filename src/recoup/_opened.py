@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recoup.retention import Rules
     from recoup.scheduler._jobs import Job
     from recoup.sinks._telling import Telling
-    from recoup.sources._base import Source, SourceOptions
+    from recoup.sources._base import Recall, Source, SourceOptions
     from recoup.storage._base import Storage
 
 
@@ -276,6 +276,7 @@ class OpenedStack:
         shared: bool = False,
         compresses: bool = False,
         recorded: bool = False,
+        recall: "Recall | None" = None,
     ) -> "Source":
         """A live source from its settings, or, when it is not configured or `recorded`, from what a manifest says of it."""
         from recoup.sources._base import Site
@@ -296,6 +297,7 @@ class OpenedStack:
             allow_remote=self.settings.allow_remote,
             shared=shared,
             compresses=compresses,
+            recall=recall,
         )
         source: Source = plug.connect(options, site)
         return source

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recoup._caches import StackWithCaches
 from recoup._contents import StackWithContents
 from recoup._jobs import StackWithJobs
 from recoup._keys import StackWithKeys
@@ -145,7 +146,7 @@ def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *
     return list(sources)
 
 
-class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
+class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, StackWithNotices):
     """A stack: its sources and repositories, and the verbs on them. Made by `open_stack`."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
             if len(repositories) == 1:
                 held.enter_context(repositories[0].lock("backup", "backup", self.settings.stack, wait_lock))
             staging = held.enter_context(self._staging("staging", repositories))
-            live = self._live(plan, staging, emit)
+            live = self._live(plan, staging, emit, repositories)
             if len(repositories) == 1:
                 send = held.enter_context(self._capturing(live, plan.targets[0].repository))
                 report = backup.run(plan, live, repositories[0], self._run(emit, send))
@@ -249,11 +250,24 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithNotices):
         divisible = any(isinstance(source, Divisible) for source in live.values())
         return self._sending(repository) if divisible else contextlib.nullcontext()
 
-    def _live(self, plan: "BackupPlan", staging: Path, emit: Emit) -> "dict[str, Source]":
+    def _live(
+        self, plan: "BackupPlan", staging: Path, emit: Emit, repositories: "Sequence[PlainRepository]"
+    ) -> "dict[str, Source]":
+        from recoup.operations._recalling import Recalling
+
         shared = len(plan.rows) > 1
         compresses = all(self._settings_of(target.repository).compression != "none" for target in plan.targets)
+        dedup = [one for one in repositories if self._settings_of(one.name).layout == "dedup"]
+        recalling = Recalling(dedup, self.settings.stack, self._clock.now())
         return {
-            row.source: self._source(row.source, staging, emit, shared=shared, compresses=compresses)
+            row.source: self._source(
+                row.source,
+                staging,
+                emit,
+                shared=shared,
+                compresses=compresses,
+                recall=recalling.of(row.source),
+            )
             for row in plan.rows
         }
 

@@ -219,7 +219,7 @@ def captured(
         shared: whether other sources are part of the same cut.
         names: the collections themselves, instead of the settings' patterns.
         only: what to take of them, and how; all of them, as the settings say, by default.
-        recall: looks for what an earlier set has, where only changes are wanted.
+        recall: looks for what an earlier set has; without it all is taken in full, and nothing is noted for a later one.
 
     Raises:
         EmptySourceError: a pattern matches nothing.
@@ -232,7 +232,9 @@ def captured(
     resources = contextlib.ExitStack()
     try:
         openings = resources.enter_context(Openings(folder, site.seed))
-        increments = recalled(site, inventory.version, options.full_every, recall) if options.incremental else None
+        increments = None
+        if options.incremental and recall is not None:
+            increments = recalled(site, inventory.version, options.full_every, recall)
         around = Surroundings(options, site, folder, ours, Passing(site), increments)
         counts = Counts(inventory.server)
         if names is None:

@@ -187,7 +187,7 @@ def require_successor(listed: Manifest | None, known: Manifest) -> None:
             newer(now, before, name)  # raises for what is older
 
 
-def recalled(site: Site, version: str, full_every: int, recall: Recall | None) -> Increments:
+def recalled(site: Site, version: str, full_every: int, recall: Recall) -> Increments:
     """What there is to build on.
 
     Args:
@@ -197,8 +197,6 @@ def recalled(site: Site, version: str, full_every: int, recall: Recall | None) -
         recall: looks for it.
     """
     try:
-        if recall is None:
-            raise SourceError("no earlier set is within reach")
         return Increments(site, version, full_every, recall())
     except (RecoupError, OSError) as error:
         return Increments(site, version, full_every, None, str(error))

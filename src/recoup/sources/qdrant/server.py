@@ -141,7 +141,7 @@ class QdrantSource:
             EmptySourceError: a pattern matches nothing.
             SourceError: nobody answers, the key lacks a right, or writing could not be stopped.
         """
-        recall, self._recall = self._recall, mistrusted
+        recall, self._recall = self._recall, mistrusted if self._recall else None
         return self._captured(None, recall)
 
     @contextlib.contextmanager

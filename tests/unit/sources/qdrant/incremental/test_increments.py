@@ -153,11 +153,6 @@ def test_a_doubt_is_told(asked: Asked, doubt: str) -> None:
     assert reason in told
 
 
-def test_without_anybody_who_looks_there_is_nothing(asked: Asked) -> None:
-    assert recalled(asked.site, "1.18.3", 7, None).take("docs", 0, PEER, asked.listed) is None
-    assert asked.reasons == ["no earlier set is within reach"]
-
-
 def test_a_full_one_that_comes_with_a_senseless_list_is_not_built_on(asked: Asked, pair: Pair) -> None:
     held = checked(pair.full).shards[0]
     nonsense(asked)
