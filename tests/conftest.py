@@ -44,3 +44,10 @@ def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     """What a machine remembers of a stack is each test's own: stacks of many tests have the same name."""
     if "XDG_STATE_HOME" not in os.environ:
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / uuid.uuid4().hex))
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine keeps of repositories is each test's own, and none of it that of whoever runs the tests."""
+    if "XDG_CACHE_HOME" not in os.environ:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache" / uuid.uuid4().hex))

@@ -70,6 +70,7 @@ VERBS = (
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
     Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
     Verb("notify", "notify:app", "Send test notices to whom the configuration names."),
+    Verb("cache", "cache:cache", "Say what this host keeps of dedup repositories, throw it away, or make it anew."),
     Verb("key", "key:app", "Prove keys, and say who can open a dedup repository."),
     Verb("config", "config:app", "Check, show, sample or describe the configuration."),
     Verb("demo", "demo:demo", "Back up, damage, prove and restore a small real RAG stack, step by step."),

@@ -40,6 +40,7 @@ from recoup.system.clock import Clock
 from recoup.system.host import this_host
 
 if TYPE_CHECKING:
+    from recoup.repository.dedup.caching import Kept
     from recoup.repository.dedup.reclaiming import Reclaiming
     from recoup.repository.dedup.viewing import View
 
@@ -117,6 +118,16 @@ class DedupRepository(PlainRepository):
     def index(self) -> Index:
         """All that its index files say now."""
         return Index.load(self._storage, self.keys, self._cache)
+
+    def kept(self) -> "Kept | None":
+        """What this host keeps of it; None where it keeps nothing."""
+        from recoup.repository.dedup.caching import Kept
+
+        if self._cache is None:
+            return None
+        return Kept(
+            self.name, self._storage, self.keys, self._cache, lambda: map(str, (*self.names(), *self.trashed()))
+        )
 
     # --- sets ---------------------------------------------------------------------------------------------------------
 
