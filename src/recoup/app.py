@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recoup._caches import StackWithCaches
-from recoup._caches import StackWithCaches
 from recoup._contents import StackWithContents
 from recoup._jobs import StackWithJobs
 from recoup._keys import StackWithKeys
