@@ -85,17 +85,25 @@ def contestants() -> list[type[Contestant]]:
     return [Recoup, *(peer for peer in PEERS if peer.there())]
 
 
-def report(all_measured: Sequence[Measured], kinds: Sequence[type[Contestant]], rounds: int) -> str:
-    """The result as Markdown."""
+def report(
+    all_measured: Sequence[Measured], kinds: Sequence[type[Contestant]], versions: Sequence[str], rounds: int
+) -> str:
+    """The result as Markdown.
+
+    Args:
+        all_measured: the series.
+        kinds: the contestants.
+        versions: what they say that they are.
+        rounds: how often each series was measured.
+    """
     absent = [peer.name for peer in PEERS if peer not in kinds]
-    versions = ", ".join(kind.version() for kind in kinds)
     left_out = f" Not on this machine, so not measured: {', '.join(absent)}." if absent else ""
     return "\n".join(
         (
             "# Benchmark results: dedup repository",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors, "
-            f"Python {platform.python_version()}. {versions}; all encrypted, zstd 3.{left_out}",
+            f"Python {platform.python_version()}. {', '.join(versions)}; all encrypted, zstd 3.{left_out}",
             f"Load average at the end {os.getloadavg()[0]:.1f}. Times are of whole commands, with the start of the process: "
             f"medians (lowest to highest) of all days of a kind; rounds: {rounds}. Files are in the page cache; every restore "
             "was compared byte by byte.",
@@ -114,7 +122,8 @@ def report(all_measured: Sequence[Measured], kinds: Sequence[type[Contestant]], 
 def small(scratch: Path, cache: Path) -> str:
     """A short look at everything, for a run that has little time: the report of one small series, measured once."""
     kinds = contestants()
-    return report([measure(series(SMALL, SMALL_POINTS, cache), kinds, 1, scratch)], kinds, 1)
+    versions = [kind.version() for kind in kinds]
+    return report([measure(series(SMALL, SMALL_POINTS, cache), kinds, 1, scratch)], kinds, versions, 1)
 
 
 def sizes(name: str, chosen: argparse.Namespace) -> int:
@@ -143,11 +152,12 @@ def main() -> None:
     rounds = chosen.rounds or (1 if chosen.quick else ROUNDS)
     made = [series(name, sizes(name, chosen), chosen.cache.resolve()) for name in names]
     kinds, found = contestants(), []
+    versions = [kind.version() for kind in kinds]
     with tempfile.TemporaryDirectory(dir=chosen.dir) as scratch:
         for one in made:
             once = one.days[0].bytes > LARGE and chosen.rounds is None
             found.append(measure(one, kinds, 1 if once else rounds, Path(scratch)))
-    text = report(found, kinds, rounds)
+    text = report(found, kinds, versions, rounds)
     print(text)
     if chosen.keep_result or not (chosen.series or chosen.quick or chosen.points):
         RESULTS.write_text(text)

@@ -95,6 +95,7 @@ class Recoup(Contestant):
     """Recoup's dedup repository."""
 
     name, program = "Recoup", RECOUP
+    _ask_version = ("version",)
 
     def _begin(self) -> list[str]:
         repository = {"path": str(self.repository), "layout": "dedup", "password_file": str(self.password)}
