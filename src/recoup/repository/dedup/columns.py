@@ -1,7 +1,7 @@
 """Many index files as one table in memory: about 75 bytes for a chunk, and what its bases and anchors take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -203,6 +203,27 @@ def chosen(table: Table, keep: NDArray[np.bool_]) -> Table:
         table.encoding[rows], fresh_pack[table.pack[rows]], table.offset[rows], table.position[rows],
         *gathered(table.bases_from, table.bases, rows), *gathered(table.anchors_from, table.anchors, rows),
     ).sorted()  # fmt: skip
+
+
+def with_anchors(table: Table, keep: NDArray[np.bool_]) -> Table:
+    """The table with the anchors of some of its files alone.
+
+    Args:
+        table: the table.
+        keep: for each file, whether its anchors stay.
+    """
+    stays = keep[table.packs["file"]][table.pack]
+    counts = np.diff(table.anchors_from)
+    anchors = table.anchors[np.repeat(stays, counts)]
+    starts = np.zeros_like(table.anchors_from)
+    np.cumsum(counts * stays, out=starts[1:])
+    return replace(table, anchors_from=starts, anchors=anchors)
+
+
+def anchors_of_files(table: Table) -> NDArray[Any]:
+    """How many anchors the rows of each file have."""
+    file = table.packs["file"][table.pack]
+    return np.bincount(file, np.diff(table.anchors_from), len(table.files)).astype(np.int64)
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,7 @@ from recoup.repository.dedup.damaged import Damaged, read_damaged
 from recoup.repository.dedup.history import Record, condemned_since, read_records
 from recoup.repository.dedup.index_files import FileFacts, IndexFile, pack_ref, pack_table, write_index
 from recoup.repository.dedup.keys import Keys
-from recoup.repository.dedup.loading import SEGMENT, Loading, append_joining, replaced_by_owner
+from recoup.repository.dedup.loading import SEGMENT, Loading, append_joining, newest_first, replaced_by_owner
 from recoup.repository.dedup.packs import Packed, PackRef
 from recoup.repository.dedup.rows import DELTA, Row, Rows, split_ids
 from recoup.storage._base import Storage
@@ -395,10 +395,9 @@ def _best(parts: Sequence[_Part], found: Sequence[tuple[int, int, int]]) -> _Pla
 
 
 def _ranks(names: Sequence[str]) -> NDArray[Any]:
-    """For each file how new it is, 0 for the newest: names begin with a moment; those of the run have none yet."""
-    order = sorted(range(len(names)), key=lambda i: (not names[i], names[i]), reverse=True)
+    """For each file how new it is, 0 for the newest."""
     ranks = np.empty(len(names), np.uint32)
-    ranks[order] = np.arange(len(names))
+    ranks[newest_first(names)] = np.arange(len(names))
     return ranks
 
 

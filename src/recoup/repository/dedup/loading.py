@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recoup.errors import DamagedError, RecoupError
 from recoup.model.names import shown
 from recoup.repository.dedup.cache import Cache
-from recoup.repository.dedup.columns import Table, Unsorted, chosen, columns_of, joined
+from recoup.repository.dedup.columns import Table, Unsorted, anchors_of_files, chosen, columns_of, joined, with_anchors
 from recoup.repository.dedup.index_files import FOLDER, MAX_FILE, FileFacts, decode_index, is_index_name
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.segments import read_tables, write_tables
@@ -16,6 +18,9 @@ from recoup.storage._base import Storage
 
 SEGMENT = 262_144
 """Rows that no table has more of, so that joining tables takes little memory."""
+
+ANCHORS = 2**21
+"""Anchors that are kept in memory, about: those of the newest quarter of a million chunks, in 8 MB."""
 
 _ROUNDS = 8  # listings, while others remove what was listed
 _THREADS = 8  # requests at once
@@ -51,6 +56,7 @@ class Loading:
             self.unread.pop(name, None)
         if cache is not None:
             write_tables(cache, self.tables)
+        self.tables = trimmed(self.tables, ANCHORS)
 
     def _files(self) -> Iterator[FileFacts]:
         return (file for table in self.tables for file in table.files)
@@ -154,6 +160,30 @@ class Loading:
 def replaced_by_owner(files: Iterator[FileFacts], keys: Keys) -> set[str]:
     """Names of the index files that others, of the owner's, stand for."""
     return {name for file in files if file.signed_by == keys.owner for name in file.replaces}
+
+
+def newest_first(names: Sequence[str]) -> NDArray[Any]:
+    """Places of index files, the newest first: their names begin with a moment; those of a run under way have none yet."""
+    order = sorted(range(len(names)), key=lambda i: (not names[i], names[i]), reverse=True)
+    return np.array(order, np.int64)
+
+
+def trimmed(tables: Sequence[Table], most: int) -> list[Table]:
+    """The tables without the anchors of old files, which are of little use and take more memory than all else.
+
+    Args:
+        tables: of an index.
+        most: anchors that stay, about; those of the newest file do in any case.
+    """
+    if sum(len(table.anchors) for table in tables) <= most:
+        return list(tables)
+    counts = np.concatenate([anchors_of_files(table) for table in tables])
+    order = newest_first([file.name for table in tables for file in table.files])
+    keep = np.zeros(len(order), np.bool_)
+    keep[order] = np.cumsum(counts[order]) <= most
+    keep[order[0]] = True
+    ends = np.cumsum([len(table.files) for table in tables])
+    return [with_anchors(table, mine) for table, mine in zip(tables, np.split(keep, ends[:-1]), strict=True)]
 
 
 def append_joining(tables: list[Table], most: int) -> None:

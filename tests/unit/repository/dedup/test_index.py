@@ -24,6 +24,7 @@ from recoup.repository.dedup.index_files import (
     is_index_name,
 )
 from recoup.repository.dedup.keys import Keys, verify_signature
+from recoup.repository.dedup.loading import trimmed
 from recoup.repository.dedup.packs import Packed, PackRef, Row, Rows, encode_rows, read_directory
 from recoup.repository.dedup.rows import MAX_ROWS
 from recoup.storage._base import Storage
@@ -491,6 +492,24 @@ def test_a_table_without_some_files_is_that_of_the_others(files: list[list[list[
     assert fewer.files == others.files
     assert sorted(fewer.row(i) for i in range(len(fewer))) == sorted(others.row(i) for i in range(len(others)))
     assert fewer.packs.tobytes() == others.packs.tobytes()
+
+
+def test_old_files_lose_their_anchors_when_there_are_too_many() -> None:
+    storage = MemoryStorage()
+    for n in range(4):
+        Host(storage).add(f"a {n}".encode(), f"b {n}".encode(), f"c {n}".encode())
+    tables = loaded(storage)._fixed
+    several = [chosen(tables[0], np.array(keep)) for keep in ([True, False, True, False], [False, True, False, True])]
+    index = Index(KEYS, trimmed(several, 13))
+    rows = [row for found in index.newest_full(100) for row in found]
+    assert [row.id for row in rows] == [chunk_id(f"{c} {n}".encode()) for n in (3, 2) for c in "abc"]
+    assert [row.anchors for row in rows] == 2 * [(0, 1), (1, 2), (2, 3)]
+    assert len(index) == 12
+    place = index.stored(chunk_id(b"b 0"))
+    assert place is not None
+    assert place.row.anchors == ()
+    assert sum(len(table.anchors) for table in trimmed(several, 0)) == 6
+    assert sum(len(table.anchors) for table in trimmed(several, 24)) == 24
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------
