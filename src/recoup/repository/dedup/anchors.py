@@ -5,7 +5,7 @@ chunks, where others look, add nothing to that (measured), and need cut points t
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,15 +56,36 @@ class Anchors:
         """All places of a chunk, in order."""
         found: dict[int, Place] = {}
         data = memoryview(chunk)
-        for n, piece in enumerate(self._cutter().cut_buf(data)):
-            end = piece.offset + piece.length + 1  # the byte at the cut is the last that the rolling hash took in
-            if end > len(data) or n >= _MOST_PLACES:
+        for n, end in enumerate(self._ends(data)):
+            if n >= _MOST_PLACES:
                 break
-            window = data[max(0, end - _WINDOW) : end]
-            if len(window) == _WINDOW and len(set(window)) >= _LEAST_KINDS:
-                anchor = int.from_bytes(self._keyed.copy().update(window).digest(4), "little")
-                found.setdefault(anchor, Place(end, anchor))
+            self._take(found, data, end)
         return list(found.values())
+
+    def few(self, chunk: Buffer) -> list[Place]:
+        """One place of each eighth of a chunk, which takes less than half the time: what the index gets of new content."""
+        found: dict[int, Place] = {}
+        data = memoryview(chunk)
+        for i in range(MAX_ANCHORS):
+            begin, end = (len(data) * n // MAX_ANCHORS for n in (i, i + 1))
+            for first in self._ends(data[begin:end]):
+                self._take(found, data, begin + first)
+                break
+        return list(found.values())
+
+    def _ends(self, data: memoryview) -> Iterator[int]:
+        """Where windows of places end."""
+        for piece in self._cutter().cut_buf(data):
+            end = piece.offset + piece.length + 1  # the byte at the cut is the last that the rolling hash took in
+            if end <= len(data):
+                yield end
+
+    def _take(self, found: dict[int, Place], data: memoryview, end: int) -> None:
+        """Hashes a window, if it says something of the chunk."""
+        window = data[max(0, end - _WINDOW) : end]
+        if len(window) == _WINDOW and len(set(window)) >= _LEAST_KINDS:
+            anchor = int.from_bytes(self._keyed.copy().update(window).digest(4), "little")
+            found.setdefault(anchor, Place(end, anchor))
 
     def _cutter(self) -> "pyfastcdc.FastCDC":
         """This thread's. The smallest least size and no largest one let a place depend on nothing but its window."""

@@ -30,6 +30,9 @@ _PACK = 32 * 1024 * 1024  # bytes after which a pack is ended
 _BATCH = 2 * 1024 * 1024  # bytes that a thread takes at once: blocks of 64 KiB are slower in two threads than in one
 SLABS = 6  # buffers of a stream: those that the threads work on, and those that fill meanwhile
 _THREADS = 2
+_SHRUNK = (
+    20  # times that hardly any chunk with bases shrinks by itself, so that a far smaller delta needs no comparison
+)
 _CHECKPOINT = 240.0  # seconds after which what is stored gets an index, so that a killed run need not send it again
 _ROWS = 60_000  # chunks after which it does
 
@@ -79,7 +82,8 @@ class Run:
         self._clock, self._lock = clock, threading.Lock()
         self._writer: PackWriter | None = None
         self._fresh: dict[bytes, int] = {}  # chunks of the pack being written
-        self._next, self._packs, self._files = 0, 0, 0
+        self._next, self._packs = 0, 0
+        self.index_files: list[str] = []  # names of those that were written
         self._unindexed: list[Packed] = []
         self._syncing: deque[Future[None]] = deque()
         self._syncer = ThreadPoolExecutor(1, "sync")
@@ -147,8 +151,8 @@ class Run:
             self._syncing.popleft().result()
         self._indexed_at = self._clock.monotonic()
         if self._unindexed:
-            write_index(self.storage, self.keys, self._clock.now(), self.id, self._files, self._unindexed)
-            self._files += 1
+            now, sequence = self._clock.now(), len(self.index_files)
+            self.index_files.append(write_index(self.storage, self.keys, now, self.id, sequence, self._unindexed))
             self._unindexed.clear()
 
     def flush(self) -> None:
@@ -261,27 +265,33 @@ class StreamStorer:
         first = self._claims.setdefault(identity, batch)
         if first < batch:
             return chunk
-        chunk.encoding, packed = encoder.encode(data)
-        chunk.data = bytes(packed)  # it may be the chunk itself, whose buffer is used again
-        self._try_delta(chunk, data)
+        self._prepare(chunk, data, encoder)
         return chunk
 
-    def _try_delta(self, chunk: _Chunk, data: memoryview) -> None:
+    def _prepare(self, chunk: _Chunk, data: memoryview, encoder: Encoder) -> None:
+        """Says how a new chunk is stored: against others where that saves enough, else in full."""
+        matcher = self._run.matcher
+        delta = self._delta(chunk, data)
+        count = len(chunk.bases)
+        if not matcher or delta is None or not matcher.saves(len(delta), count, len(data) // _SHRUNK):
+            chunk.encoding, packed = encoder.encode(data)
+            if not matcher or delta is None or not matcher.saves(len(delta), count, len(packed)):
+                chunk.data, chunk.bases = bytes(packed), ()  # it may be the chunk itself, whose buffer is used again
+                return
+        chunk.encoding, chunk.data, chunk.anchors = DELTA, delta, ()
+        self._run.refer(place.pack for base in chunk.bases if (place := self._run.index.base(base)))
+
+    def _delta(self, chunk: _Chunk, data: memoryview) -> bytes | None:
+        """A new chunk against those that it resembles, which are noted in it; None where there are none."""
         run = self._run
-        if run.matcher is None or chunk.data is None:
-            return
-        chunk.anchors, bases = run.matcher.look(data, len(chunk.data))
-        places = [place for identity in bases if (place := run.index.base(identity))]
-        if not bases or len(places) < len(bases):
-            return
+        if run.matcher is None:
+            return None
+        chunk.anchors, chunk.bases = run.matcher.look(data)
         try:
-            base = b"".join(map(run.chunks.base, bases))
+            base = b"".join(map(run.chunks.base, chunk.bases))
         except RecoupError:
-            return  # a base that cannot be read: `verify` tells
-        packed = run.matcher.delta(data, base, len(chunk.data))
-        if packed is not None:
-            chunk.encoding, chunk.data, chunk.bases, chunk.anchors = DELTA, packed, bases, ()
-            run.refer(place.pack for place in places)
+            return None  # a base that cannot be read: `verify` tells
+        return run.matcher.delta(data, base) if base else None
 
     def _drain(self) -> None:
         """Stores what was prepared first, or waits for it, so that its buffer is free again."""

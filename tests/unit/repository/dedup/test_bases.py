@@ -55,7 +55,7 @@ class Shelf:
     def at(self, run: bytes, number: int) -> Stored | None:
         return next((Stored(row) for row in self.rows if (row.run, row.number) == (run, number)), None)
 
-    def stored(self, id: bytes) -> Stored | None:  # noqa: A002 - the index's name
+    def base(self, id: bytes) -> Stored | None:  # noqa: A002 - the index's name
         return next((Stored(row) for row in self.rows if row.id == id and id not in self.gone), None)
 
     def joined(self, ids: Sequence[bytes]) -> bytes:
@@ -63,7 +63,7 @@ class Shelf:
 
 
 def matched(shelf: Shelf, chunk: bytes) -> tuple[bytes, ...]:
-    return Matcher(KEY, shelf).look(chunk, len(chunk))[1]
+    return Matcher(KEY, shelf).look(chunk)[1]
 
 
 # --- anchors ----------------------------------------------------------------------------------------------------------
@@ -104,6 +104,13 @@ def test_a_chunk_keeps_up_to_eight_of_its_anchors_from_all_over_it(seed: int, si
     assert bool(kept) == bool(places)
 
 
+def test_a_place_of_each_eighth_is_found_without_reading_the_rest() -> None:
+    places = {place.anchor: place.end for place in Anchors(KEY).places(noise(1, 1 << 20))}
+    few = {place.anchor: place.end for place in Anchors(KEY).few(noise(1, 1 << 20))}
+    assert few.items() <= places.items()
+    assert sorted(end * MAX_ANCHORS >> 20 for end in few.values()) == list(range(MAX_ANCHORS))
+
+
 # --- finding bases ----------------------------------------------------------------------------------------------------
 
 
@@ -125,8 +132,7 @@ def test_a_chunk_with_rows_deleted_here_and_there_becomes_small_against_the_chun
     chunk = b"".join(row for row in rows[300:1100] if kept.random() > 0.2)
     bases = matched(shelf, chunk)
     assert bases == tuple(stored[1:5])
-    packed = Matcher.delta(chunk, shelf.joined(bases), len(chunk))
-    assert packed is not None
+    packed = Matcher.delta(chunk, shelf.joined(bases))
     assert len(packed) < 0.02 * len(chunk)
     assert decode(DELTA, packed, len(chunk), shelf.joined(bases)) == chunk
 
@@ -156,7 +162,7 @@ def test_a_chunk_stored_against_bases_is_never_a_base() -> None:
     matcher = Matcher(KEY, shelf)
     matcher.add(shelf.rows)
     chunk = noise(1)[-200_000:] + noise(2)
-    assert matcher.look(chunk, len(chunk))[1] == (first,)
+    assert matcher.look(chunk)[1] == (first,)
 
 
 def test_a_chunk_that_a_writer_may_not_refer_to_is_no_base() -> None:
@@ -169,18 +175,18 @@ def test_new_content_has_no_base_but_gets_anchors_by_which_it_is_found_within_th
     shelf = Shelf()
     shelf.put(noise(1))
     matcher = Matcher(KEY, shelf)
-    anchors, bases = matcher.look(noise(2), CHUNK)
+    anchors, bases = matcher.look(noise(2))
     assert anchors
     assert bases == ()
     wanted = shelf.put(noise(2))
     matcher.add(shelf.rows[-1:])
-    assert matcher.look(noise(2)[5000:], CHUNK)[1] == (wanted,)
+    assert matcher.look(noise(2)[5000:])[1] == (wanted,)
 
 
 def test_what_is_small_anyway_is_not_stored_against_bases() -> None:
     shelf = Shelf()
     shelf.put(noise(1))
-    assert Matcher(KEY, shelf).look(noise(1)[1000:], 500)[1] == ()
+    assert Matcher(KEY, shelf).look(noise(1)[40_000:44_000])[1] == ()
 
 
 def test_text_that_occurs_everywhere_does_not_push_the_right_base_out() -> None:
@@ -203,11 +209,11 @@ def test_only_the_newest_chunks_are_looked_at_and_those_of_the_run_push_old_ones
     shelf = Shelf()
     old, middle = shelf.put(noise(1)), shelf.put(noise(2))
     matcher = Matcher(KEY, shelf, limit=2)
-    assert [matcher.look(noise(seed)[9:], CHUNK)[1] for seed in (1, 2)] == [(old,), (middle,)]
+    assert [matcher.look(noise(seed)[9:])[1] for seed in (1, 2)] == [(old,), (middle,)]
     for seed in (3, 4):
         shelf.put(noise(seed))
         matcher.add(shelf.rows[-1:])
-    found = [matcher.look(noise(seed)[9:], CHUNK)[1] for seed in (1, 2, 3, 4)]
+    found = [matcher.look(noise(seed)[9:])[1] for seed in (1, 2, 3, 4)]
     assert found[:2] == [(), ()]
     assert all(found[2:])
 
@@ -221,7 +227,7 @@ def test_many_packs_of_one_run_are_all_found_by_several_threads() -> None:
         for i in range(0, 24, 3):
             ids += [shelf.put(chunk) for chunk in chunks[i : i + 3]]
             matcher.add(shelf.rows[-3:])
-            found = pool.map(lambda chunk: matcher.look(chunk[3000:], len(chunk))[1], chunks[: i + 3])
+            found = pool.map(lambda chunk: matcher.look(chunk[3000:])[1], chunks[: i + 3])
             assert all(identity in bases for identity, bases in zip(ids, found, strict=True))
 
 
@@ -229,17 +235,23 @@ def test_many_packs_of_one_run_are_all_found_by_several_threads() -> None:
 
 
 def test_a_delta_that_saves_little_is_not_kept() -> None:
-    chunk = noise(1)[: CHUNK // 4] + noise(2)[: CHUNK // 4 * 3]
-    assert Matcher.delta(chunk, noise(1), len(chunk)) is None
-    assert Matcher.delta(noise(1), noise(1), 40) is None
+    chunk = noise(1)[: CHUNK // 2] + noise(2)[: CHUNK // 2]
+    packed = Matcher.delta(chunk, noise(1))
+    assert CHUNK // 2 < len(packed) < CHUNK // 2 + 200
+    assert Matcher.saves(len(packed), 1, CHUNK)
+    assert not Matcher.saves(len(packed), 1, CHUNK * 4 // 5)
+
+
+def test_the_ids_of_bases_count_against_a_delta() -> None:
+    assert Matcher.saves(100, 1, 400)
+    assert not Matcher.saves(100, 8, 400)
 
 
 @pytest.mark.parametrize("size", [4096, 1 << 20, (1 << 20) + 1, 3 << 20, 8 << 20])
 def test_bases_of_every_size_are_used_from_their_first_byte_on(size: int) -> None:
     base = noise(5, size)
     chunk = base[:2048] + noise(6, 512) + base[-1500:]
-    packed = Matcher.delta(chunk, base, len(chunk))
-    assert packed is not None
+    packed = Matcher.delta(chunk, base)
     assert len(packed) < 700
     assert decode(DELTA, packed, len(chunk), base) == chunk
 
@@ -252,6 +264,5 @@ def test_whatever_was_edited_comes_back_from_its_delta(data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(0, 8))):
         place, length = data.draw(st.integers(0, len(chunk))), data.draw(st.integers(0, 3000))
         chunk[place : place + length] = data.draw(st.binary(max_size=300))
-    packed = Matcher.delta(bytes(chunk), base, len(chunk))
-    assert packed is not None
+    packed = Matcher.delta(bytes(chunk), base)
     assert decode(DELTA, packed, len(chunk), base) == bytes(chunk)
