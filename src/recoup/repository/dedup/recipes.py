@@ -253,13 +253,13 @@ def unpacked(packed: bytes, largest: int, item: str) -> bytes:
         item: what to call it in an error.
 
     Raises:
-        DamagedError: it is broken, longer, or does not say.
+        DamagedError: it is broken, longer, does not say, or something stands behind it.
     """
     try:
         size = zstandard.frame_content_size(packed)
         if not 0 <= size <= largest:
             raise DamagedError(f"{shown(item)} says that it has {size:,} bytes, which none has", _HINT)
-        data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+        data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedError(f"{shown(item)} cannot be unpacked: {error}", _HINT) from None
     return data

@@ -335,10 +335,10 @@ def test_an_index_file_of_another_repository_is_told_and_left_out() -> None:
     assert name in str(index.problems[0])
 
 
-def _signed_body(body: bytes) -> bytes:
+def _signed_body(body: bytes, behind: bytes = b"") -> bytes:
     """An index file of the owner's with any body."""
     head = b"RCPINDX1" + KEYS.owner + KEYS.owner
-    sealed = bytes(12) + AESGCM(KEYS.index_key).encrypt(bytes(12), zstandard.compress(body), head)
+    sealed = bytes(12) + AESGCM(KEYS.index_key).encrypt(bytes(12), zstandard.compress(body) + behind, head)
     return head + KEYS.sign(head + sealed) + sealed
 
 
@@ -383,6 +383,11 @@ def test_a_body_that_no_writer_writes_is_refused_even_when_it_is_signed(body: by
 def test_a_signed_body_at_the_limits_is_read() -> None:
     assert len(decode_index(_signed_body(_body([ROW], [(LEAST, 1)])), KEYS, "an index").rows) == 1
     assert len(decode_index(_signed_body(_body([], [])), KEYS, "an index").rows) == 0
+
+
+def test_nothing_stands_behind_the_frame_of_a_body() -> None:
+    with pytest.raises(DamagedError, match="unpacked"):
+        decode_index(_signed_body(_body([ROW], [(LEAST, 1)]), b"hidden"), KEYS, "an index")
 
 
 def test_a_bomb_is_refused_before_it_takes_memory() -> None:
