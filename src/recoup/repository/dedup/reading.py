@@ -81,6 +81,13 @@ class Chunks:
             raise DamagedError(f"{pack.key} is cut short", _HINT)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def size_of(self, pack: PackRef) -> int:
+        """Bytes of a pack's file. Raises DamagedError when it is missing."""
+        try:
+            return self._storage.size(pack.key)
+        except FileNotFoundError:
+            raise DamagedError(f"{pack.key} is missing from the repository", _HINT) from None
+
     def opened(self, place: Place, sealed: bytes | memoryview) -> bytes:
         """The plain bytes of a chunk, compared with its id.
 
@@ -103,13 +110,21 @@ class Chunks:
     def one(self, place: Place) -> bytes:
         """One chunk; where that place is damaged, from another one that has it. Raises as `opened` does."""
         try:
-            return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
-        except DamagedError:
-            for other in self.index.by_id(place.row.id):
-                if (other.pack, other.offset) != (place.pack, place.offset):
-                    with contextlib.suppress(DamagedError):
-                        return self.opened(other, self.stored(other.pack, other.offset, other.row.stored))
-            raise
+            return self._read(place)
+        except DamagedError as error:
+            others = (other for other in self.index.by_id(place.row.id) if other != place)
+            return self._any_of(others, error)
+
+    def _read(self, place: Place) -> bytes:
+        return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
+
+    def _any_of(self, places: Iterable[Place], error: DamagedError) -> bytes:
+        for place in places:
+            try:
+                return self._read(place)
+            except DamagedError as found:
+                error = found
+        raise error
 
     def base(self, identity: bytes) -> bytes:
         """A chunk that others are stored against; those used last are kept. Raises as `opened` does."""
@@ -117,10 +132,9 @@ class Chunks:
             if identity in self._bases:
                 self._bases.move_to_end(identity)
                 return self._bases[identity]
-        places = [place for place in self.index.by_id(identity) if not place.row.bases]
-        if not places:
-            raise DamagedError("a chunk that others are stored against is missing", _HINT)
-        data = self.one(places[0])
+        # never one that has bases itself: two that were stored against each other would be looked up for ever
+        full = (place for place in self.index.by_id(identity) if not place.row.bases)
+        data = self._any_of(full, DamagedError("a chunk that others are stored against is missing", _HINT))
         with self._lock:
             if identity not in self._bases:
                 self._bases[identity] = data

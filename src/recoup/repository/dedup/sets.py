@@ -91,7 +91,7 @@ def decode_header(data: bytes, repository: str, origin: str) -> Header:
         made_by = bytes.fromhex(document["made_by"])
         header = Header(
             bytes.fromhex(document["run"]),
-            int(document["counter"]),
+            _counter(document["counter"]),
             base64.b64decode(document["key"], validate=True),
             base64.b64decode(document["manifest"], validate=True),
             str(document["recipes"]),
@@ -99,9 +99,15 @@ def decode_header(data: bytes, repository: str, origin: str) -> Header:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RefusedError(f"{origin} is damaged: {type(error).__name__}", _DAMAGED) from None
-    if not record_verified(made_by, document) or len(header.run) != 12 or not 0 <= header.counter < 2**64:
+    if not record_verified(made_by, document) or len(header.run) != 12:
         raise RefusedError(f"{origin} is damaged: it is not what its maker signed", _DAMAGED)
     return header
+
+
+def _counter(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise ValueError("that is no counter")
+    return value
 
 
 def _document(data: bytes, origin: str) -> dict[str, Any]:
@@ -117,9 +123,14 @@ def _document(data: bytes, origin: str) -> dict[str, Any]:
 def open_manifest(header: Header, keys: Keys, origin: str) -> Manifest:
     """The manifest of a set.
 
+    Args:
+        header: of its file.
+        keys: of the repository.
+        origin: key of its file, which begins with the set's name.
+
     Raises:
         WrongKeyError: this host can only add sets.
-        RefusedError: it is damaged.
+        RefusedError: it is damaged, or that of another set, which somebody put in the place of this one.
     """
     try:
         key = keys.open_run(header.key, origin)
@@ -129,4 +140,7 @@ def open_manifest(header: Header, keys: Keys, origin: str) -> Manifest:
         raise
     except DamagedError as error:
         raise RefusedError(error.message, _DAMAGED) from None
-    return decode(data, origin)
+    manifest = decode(data, origin)
+    if manifest.name != origin.partition("/")[0]:
+        raise RefusedError(f"{origin} is the manifest of the set {manifest.name}", _DAMAGED)
+    return manifest

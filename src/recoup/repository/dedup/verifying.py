@@ -9,7 +9,7 @@ from typing import Protocol
 
 import blake3
 
-from recoup.errors import DamagedError, RecoupError, WrongKeyError
+from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.reports import Damage
@@ -80,6 +80,8 @@ class PackCheck:
                 if len(waiting) > _AHEAD:
                     self.bad.update(waiting.popleft().result())
             found.update(self.chunks.stored(self.pack, at, self.size - at))
+            if (size := self.chunks.size_of(self.pack)) != self.size:
+                self.problem = f"{self.pack.key} has {size:,} bytes; {self.size:,} were stored"
         except DamagedError as error:
             self.problem = error.message
             self.bad.update(place.row.id for place in self.places if place.offset >= at)
@@ -95,7 +97,7 @@ class PackCheck:
             offset = place.offset - begin
             try:
                 self.chunks.opened(place, data[offset : offset + place.row.stored])
-            except DamagedError:
+            except (DamagedError, RefusedError):  # the second one: a version or encoding that nobody knows
                 bad.append(place.row.id)
         return bad
 
@@ -165,6 +167,8 @@ class DedupVerification:
                 yield Damage(part.path, "changed", problem)
             else:
                 sound.append(part)
+        if len(sound) < sum(len(source.parts) for source in manifest.sources.values()):
+            yield from (Damage("index", "changed", problem.message) for problem in place.chunks.index.problems)
         needed = self._needed(place, sound)
         self.total_bytes += sum(place.chunks.index.packs[pack].size for pack in needed)
         yield from self._packs(place.chunks, sorted(needed, key=lambda pack: pack.key))

@@ -53,11 +53,11 @@ class Cursor:
 class Reader:
     def __init__(self, root: Path, secret: bytes) -> None:
         self.root, self.record = root, json.loads((root / "recoup-repository.json").read_bytes())
-        assert (self.record["format"], self.record["version"]) == ("recoup-repository", 1)
-        assert (self.record["layout"], self.record["critical"]) == ("dedup", [])
+        known = {"format": "recoup-repository", "version": 1, "layout": "dedup", "critical": []}
+        assert self.record == self.record | known
         slots = [json.loads(path.read_bytes()) for path in (root / "keys").glob("*.json")]
-        slots.sort(key=lambda slot: slot["method"])  # "key-file" before "passphrase", which takes long to try
-        private, dedup = next(found for slot in slots if (found := unlocked(slot, secret)))
+        quick_first = sorted(slots, key=lambda slot: slot["method"])
+        private, dedup = next(found for slot in quick_first if (found := unlocked(slot, secret)))
         self.private = x25519.X25519PrivateKey.from_private_bytes(private)
         assert self.private.public_key().public_bytes_raw().hex() == self.record["public"]
         owner = ed25519.Ed25519PrivateKey.from_private_bytes(derive("owner", private)).public_key()
@@ -83,13 +83,12 @@ class Reader:
         count, runs = body.take("I"), body.many(body.take("H"), "12s")
         rows = zip(*(body.many(count, column) for column in ("H", "I", "32s", "I", "I", "B", "B")), strict=True)
         for pack, number, _, _, count in packs:
-            offset = 104
+            offset, file = 104, f"{pack.hex()}-{number:08x}"
             for place in range(count):
                 run, address, name, length, sealed, encoding, bases = next(rows)
-                where = f"{pack.hex()}-{number:08x}", offset, number << 32 | place
-                chunk = *where, name, length, sealed, encoding, body.many(bases, "32s")
-                self.chunks[runs[run], address].append(chunk)
-                self.chunks[name].append(chunk)
+                where, ids = (file, offset, number << 32 | place), body.many(bases, "32s")
+                self.chunks[runs[run], address].append((*where, name, length, sealed, encoding, ids))
+                self.chunks[name] += self.chunks[runs[run], address][-1:]
                 offset += sealed
 
     def content(self, chunk: Any) -> bytes:
@@ -135,6 +134,7 @@ class Reader:
 
     def extract(self, name: str, target: Path) -> None:
         manifest, recipes = self.open_set(name)
+        assert manifest["name"] == name
         for part in (part for source in manifest["sources"].values() for part in source["parts"]):
             path, whole = target / part["path"], target / f"{part['path']}.stream"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,11 +149,11 @@ class Reader:
 def unlocked(slot: Any, secret: bytes) -> tuple[bytes, bytes] | None:
     key = derive("key file", secret)
     if slot["method"] == "passphrase":
-        numbers = {name: slot[name] for name in ("n", "r", "p")}
-        key = hashlib.scrypt(secret, salt=base64.b64decode(slot["salt"]), dklen=32, maxmem=1 << 30, **numbers)
-    sealed, whose = base64.b64decode(slot["sealed"]), f"recoup-key{slot['repository']}{slot['id']}"
+        numbers = {"n": slot["n"], "r": slot["r"], "p": slot["p"], "maxmem": 1 << 30, "dklen": 32}
+        key = hashlib.scrypt(secret, salt=base64.b64decode(slot["salt"]), **numbers)
+    sealed, whose = base64.b64decode(slot["sealed"]), f"recoup-key{slot['repository']}{slot['id']}".encode()
     try:
-        keys = json.loads(AESGCM(key).decrypt(sealed[:12], sealed[12:], whose.encode()))
+        keys = json.loads(AESGCM(key).decrypt(sealed[:12], sealed[12:], whose))
     except InvalidTag:
         return None
     return bytes.fromhex(keys["private"]), bytes.fromhex(keys["dedup"])
@@ -184,8 +184,8 @@ def extract_tree(root: Path, stream: bytes, members: list[Any]) -> None:
     for member in members:
         path = root / member["name"]
         if member["kind"] == "file":
-            at = member.get("at", at)
-            at += path.write_bytes(stream[at : at + member["bytes"]])
+            at = member.get("at", at) + member["bytes"]
+            path.write_bytes(stream[at - member["bytes"] : at])
         elif member["kind"] == "folder":
             path.mkdir()
         elif member["kind"] == "symlink":
