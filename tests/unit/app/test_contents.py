@@ -15,11 +15,13 @@ import recoup
 from recoup.errors import DamagedError, ExitCode, RestoreError, UsageError
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.reading import Chunks
+from sealing_keys import age_key
 from unit.app.small_application import SOURCES, made
 
 LAYOUTS = {
     "tree": "{path: kept}",
     "packed": "{path: kept, compression: zstd, pack: tar.zst}",
+    "sealed": "{path: kept, encrypt: {age: {recipients: [PUBLIC], identity_file: identity}}, encrypt_manifest: true}",
     "dedup": "{path: kept, layout: dedup, key_file: secret, delta: 'off'}",
 }
 BLOB = os.urandom(1_200_000)
@@ -52,7 +54,8 @@ SNAPSHOT = tar_of({"config.json": b"{}", "0/segments.tar": INNER, "big": BLOB, "
 
 def application(folder: Path, layout: str) -> Path:
     config = SOURCES.replace("repositories:", "  snap: {kind: files, path: data/shard.snapshot}\nrepositories:")
-    made(folder, f"{config}  main: {LAYOUTS[layout]}\n")
+    public, _ = age_key(folder)
+    made(folder, f"{config}  main: {LAYOUTS[layout].replace('PUBLIC', public)}\n")
     (folder / "secret").write_bytes(os.urandom(32))
     (folder / "secret").chmod(0o600)
     (folder / "data/shard.snapshot").write_bytes(SNAPSHOT)
@@ -231,7 +234,7 @@ def test_paths_do_not_go_with_what_they_contradict(opened: Opened, tmp_path: Pat
         stack.plan_restore(paths=["chat"], target=str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("layout", ["tree", "packed"], indirect=True)
+@pytest.mark.parametrize("layout", ["tree", "packed", "sealed"], indirect=True)
 def test_a_range_of_a_damaged_stream_is_not_passed_off_as_good(home: Path, tmp_path: Path) -> None:
     root = shutil.copytree(home, tmp_path / "app")
     [stored] = (root / "kept").glob("backup_*/snap/shard.snapshot*")

@@ -13,6 +13,7 @@ import recoup
 from recoup.errors import DamagedError, NoSpaceError, RefusedError, UsageError
 from recoup.model.events import Event
 from recoup.system.host import holder_token
+from sealing_keys import age_key
 from unit.app.small_application import SOURCES, made
 
 CONFIG = SOURCES + "  packed: {path: packed, compression: zstd, pack: tar.zst, keep: {last: 9}}\n"
@@ -41,6 +42,33 @@ def opened(root: Path, news: list[Any]) -> Opened:
     make().create_repositories()
     make().backup(note="the first")
     return make
+
+
+@pytest.mark.parametrize("layout", ["dedup", "sealed"])
+def test_of_an_encrypted_set_an_open_one_comes_out_and_the_plan_says_so(
+    root: Path, tmp_path: Path, layout: str
+) -> None:
+    public, identity = age_key(root)
+    places = {
+        "dedup": f"{{path: kept, layout: dedup, recipients: [{public}], identity_file: {identity}, delta: 'off'}}",
+        "sealed": f"{{path: kept, encrypt: {{age: {{recipients: [{public}], identity_file: {identity}}}}}}}",
+    }
+    (root / "recoup.yaml").write_text(f"{SOURCES}  main: {places[layout]}\n")
+    stack = recoup.open(root / "recoup.yaml", environ={}, cwd=root)
+    stack.create_repositories()
+    stack.backup()
+    plan = stack.plan_export("latest", str(tmp_path / "out"))
+    assert plan.was_sealed
+    stack.export(plan)
+    exported = contents(tmp_path / "out")
+    assert exported["uploads/note"] == (root / "data/uploads/note").read_bytes()
+    [info] = recoup.open(environ={}, cwd=tmp_path, repository=str(tmp_path / "out")).sets()
+    [given] = stack.sets()
+    assert info.manifest is not None
+    assert given.manifest is not None
+    assert info.manifest.sealing is None
+    assert info.manifest.id == given.manifest.id
+    assert info.manifest.sources["chat"].parts[0].content_sha256
 
 
 def below(folder: Path) -> set[str]:
