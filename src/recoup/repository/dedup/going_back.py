@@ -27,6 +27,11 @@ def gone_back(storage: Storage, cache: Cache, index: Index, sets: Iterable[str])
     return gone
 
 
+def saw(cache: Cache, names: Iterable[str]) -> None:
+    """Notes what this host has just stored itself: names of sets, and of index files in their folder."""
+    cache.write_seen(set(cache.read_seen()) | set(names))
+
+
 def went_back(seen: Collection[str], present: Collection[str], history: Iterable[Record]) -> tuple[str, ...]:
     """Names that were there, are gone, and that nobody removed: the storage shows an older state.
 

@@ -12,11 +12,12 @@ import blake3
 
 from recoup.errors import DamagedError, NoSuchSetError, RecoupError, RefusedError, StorageError, WrongKeyError
 from recoup.model.manifest import Manifest, StoredPart
-from recoup.model.names import SetName
+from recoup.model.names import SetName, shown
 from recoup.model.part import Part
 from recoup.model.sharing import Reclaim
 from recoup.repository._base import ChunkSum, JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
-from recoup.repository.dedup import keyslots, recipes, sets, slots
+from recoup.repository.dedup import index_files, keyslots, recipes, sets, slots
+from recoup.repository.dedup.going_back import gone_back, saw
 from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys, new_keys
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from recoup.repository.dedup.caching import Kept
     from recoup.repository.dedup.reclaiming import Reclaiming
     from recoup.repository.dedup.viewing import View
+
+_NAMED = 3  # names in a sentence
 
 
 class DedupRepository(PlainRepository):
@@ -202,9 +205,12 @@ class DedupRepository(PlainRepository):
         guard = Guard(run, self._clock, self.options.grace)
         writer = partial(DedupSetWriter, run, guard.look)
         try:
-            with self._sets.begin(SetName.at(moment), self._style, nothing_earlier, writer) as made:
+            with self._sets.begin(SetName.at(moment), self._style, nothing_earlier, writer) as writing:
+                made = cast("DedupSetWriter", writing)
                 yield made
-            self._look_again(guard, made.name)
+            if made.is_there:
+                self._look_again(guard, made.name)
+                self._saw(str(made.name), *(f"{index_files.FOLDER}/{name}" for name in run.index_files))
         except BaseException:
             with contextlib.suppress(RecoupError, OSError):
                 run.close(keep=True)
@@ -224,8 +230,25 @@ class DedupRepository(PlainRepository):
             self._sets.removed()
             raise
 
+    def _require_not_back(self, index: Index) -> None:
+        """Demands that the storage shows nothing older than this host saw."""
+        kept = self.kept()
+        gone = gone_back(self._storage, kept.cache, index, kept.sets()) if kept is not None else ()
+        if gone:
+            raise RefusedError(
+                f"the storage of {self.name} shows an older state than this host saw: {len(gone)} names are gone that nobody "
+                f"removed, {', '.join(map(shown, gone[:_NAMED]))} among them. Nothing was changed",
+                "Somebody put back an old copy, or removed files by other means. `recoup verify` tells what is left; "
+                "`recoup cache --accept` takes what is there for right.",
+            )
+
+    def _saw(self, *names: str) -> None:
+        if (kept := self.kept()) is not None:
+            saw(kept.cache, names)
+
     def _run(self) -> Run:
         index = self.index()
+        self._require_not_back(index)
         run = Run(self._storage, self.keys, index, self._clock)
         if self._uses_deltas():
             from recoup.repository.dedup.bases import Matcher
@@ -302,6 +325,7 @@ class DedupRepository(PlainRepository):
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim:
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
         reclaiming = self._reclaiming()
+        self._require_not_back(self.index())
         self._place = None
         self._require_deletable(names)
         reclaiming.tell_removed(names)  # who sees that they are gone has to see why

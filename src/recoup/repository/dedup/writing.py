@@ -7,7 +7,7 @@ from typing import Any
 import blake3
 
 from recoup.errors import RefusedError, SourceError
-from recoup.model.manifest import MemberList, StoredPart
+from recoup.model.manifest import Manifest, MemberList, StoredPart
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import Content, Hashed, Member
@@ -39,6 +39,7 @@ class DedupSetWriter(PlainSetWriter):
         self._recipes: dict[str, Recipe] = {}
         self._written = ""  # BLAKE3 of the recipes, when they are stored
         self._tries = 0
+        self.is_there = False  # whether it was committed
 
     def stream(  # type: ignore[override] # the sinks of another layout
         self,
@@ -84,6 +85,11 @@ class DedupSetWriter(PlainSetWriter):
             self._written = blake3.blake3(sealed).hexdigest()
         self._tries += 1
         return encode_set(data, run.id, self._tries, run.key, self._written, run.keys)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Makes all parts durable, then the set appear."""
+        super().commit(manifest)
+        self.is_there = True
 
 
 class DedupStreamSink:
