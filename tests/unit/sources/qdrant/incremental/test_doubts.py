@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qdrant_server.running import PATIENCE, Qdrant
+from qdrant_server.surgery import flipped, members
 from recoup.errors import DamagedError, InterruptedRunError
 from recoup.model.part import StreamPart
 from recoup.sources._base import Past
@@ -172,6 +173,24 @@ def test_what_is_captured_once_more_in_a_run_is_full(changed: Days) -> None:
     again = keep(source)
     assert grown(record(again).shards[0]).merges == 0
     assert changed.reasons == ["the first capture of this run was doubted"]
+
+
+def test_a_merge_that_cannot_be_opened_is_no_good_set_and_the_next_try_is_full(qdrant: Qdrant, days: Days) -> None:
+    """The earlier snapshot has another content, which no length and no version shows."""
+    fill(qdrant, "docs", 100)
+    days.next()
+    assert days.last is not None
+    data = days.last.files[SNAPSHOT]
+    for one in (one for one in members(data) if one.name.endswith("id_tracker.mappings") and one.size > 100):
+        data = flipped(data, *range(one.content, one.content + one.size))
+    days.last.files[SNAPSHOT] = data
+    source = days.source()
+    first = keep(source)
+    assert first.serious or first.doubts
+    assert days.told("shard_merged")
+    second = keep(source)
+    assert second.serious == second.doubts == []
+    assert grown(record(second).shards[0]).merges == 0
 
 
 def test_a_collection_that_was_made_anew_is_taken_in_full(qdrant: Qdrant, changed: Days) -> None:
