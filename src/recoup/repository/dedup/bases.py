@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recoup.repository.dedup.anchored import Base, Hit, Table
 from recoup.repository.dedup.anchors import Anchors, Place, chosen
 from recoup.repository.dedup.rows import DELTA, MAX_BASES, Row, Rows
 
 Buffer = bytes | memoryview
 
 LIMIT = 250_000
-"""Chunks among which bases are looked for, the newest: about 80 GB of content, in 30 MB of memory."""
+"""Chunks among which bases are looked for, the newest: about 80 GB of content, in 28 MB of memory."""
 
-_OWNERS = 8  # stored chunks that one anchor may lead to, the newest; more mean that it says little
+_TABLE = 65_536  # chunks of a table of those that were stored before
 _SLACK = 32 * 1024  # bytes of a chunk that a further base has to cover
 _SMALL = 4096  # bytes of a chunk of which a delta would save too little
 _KEPT = 0.6  # of the encoded size; 0.3 makes rewrites 6 % larger, 0.7 makes a dump that is edited daily 13 % larger in a week
@@ -55,75 +55,6 @@ class Placed(Protocol):
     def row(self) -> Row:
         """What is stored there."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A place of a new chunk that a stored chunk has too.
-
-    Attributes:
-        end: where it ends in the new chunk.
-        share: where it is in the stored chunk, about, from 0 to 1.
-        base: the stored chunk.
-    """
-
-    end: int
-    share: float
-    base: "Base"
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A stored chunk that a new one may be stored against.
-
-    Attributes:
-        id: of the chunk.
-        run: with `number`, its address, whose neighbours are the chunks that were cut before and behind it.
-        number: of the chunk in its run.
-        length: plain bytes.
-    """
-
-    id: bytes
-    run: bytes
-    number: int
-    length: int
-
-
-class Table:
-    """Full chunks, found by their anchors.
-
-    Args:
-        rows: of the chunks, the newest first.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self._order = np.argsort(rows.anchors, kind="stable").astype(np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def hits(self, places: Sequence[Place], anchors: NDArray[np.uint32]) -> Iterator[Hit]:
-        """Which chunks have the anchors of some places, for each anchor the newest ones."""
-        stored, order = self.rows.anchors, self._order
-        begins = np.searchsorted(stored, anchors, sorter=order)
-        begins[begins == len(order)] = 0  # any that is another one
-        for i in np.flatnonzero(stored[order[begins]] == anchors).tolist():
-            for n in order[begins[i] : begins[i] + _OWNERS].tolist():
-                if stored[n] != anchors[i]:
-                    break
-                yield self._hit(places[i].end, n)
-
-    def _hit(self, end: int, n: int) -> Hit:
-        rows, first = self.rows, self.rows.anchors_from
-        i = int(np.searchsorted(first, n, "right")) - 1
-        share = (n - int(first[i]) + 0.5) / (int(first[i + 1]) - int(first[i]))
-        base = Base(rows.id[i].tobytes(), rows.runs[rows.run[i]], int(rows.number[i]), int(rows.length[i]))
-        return Hit(end, share, base)
-
-    def newest(self, count: int) -> "Table":
-        """The same with fewer chunks."""
-        return Table(self.rows.take(np.arange(count)))
 
 
 class Matcher:
@@ -201,24 +132,35 @@ class Matcher:
 
     def _grown(self, tables: tuple[Table, ...] | None) -> tuple[Table, ...]:
         if tables is None:
-            stored = list(self._index.newest_full(self._limit))
-            self._is_first = not stored
-            tables = (Table(Rows.joined(stored)),) if stored else ()
+            tables = tuple(_tables(self._index.newest_full(self._limit)))
+            self._is_first = not tables
         for rows in self._added:
-            tables = _joined((Table(rows), *tables), self._limit)
+            tables = _joined((Table.of(rows), *tables), self._limit)
         self._added.clear()
         return tables
 
 
 def _hits(tables: Sequence[Table], places: Sequence[Place]) -> Iterator[Hit]:
-    anchors = np.array([place.anchor for place in places], np.uint32)
-    return (hit for table in tables for hit in table.hits(places, anchors))
+    return (hit for table in tables for hit in table.hits(places))
+
+
+def _tables(stored: Iterable[Rows]) -> Iterator[Table]:
+    """Few tables of many blocks of rows; not one alone, which would take twice the memory while it is made."""
+    some, held = list[Table](), 0
+    for rows in stored:
+        some.append(Table.of(rows))
+        held += len(rows)
+        if held >= _TABLE:
+            yield Table.joined(some)
+            some, held = [], 0
+    if some:
+        yield Table.joined(some)
 
 
 def _joined(tables: tuple[Table, ...], limit: int) -> tuple[Table, ...]:
     """Fewer tables: neighbours of like size become one, so that there are few, and each chunk is moved seldom."""
     while len(tables) > 1 and len(tables[1]) <= 2 * len(tables[0]):
-        tables = (Table(Rows.joined([tables[0].rows, tables[1].rows])), *tables[2:])
+        tables = (Table.joined(tables[:2]), *tables[2:])
     surplus = sum(map(len, tables)) - limit
     if surplus > limit // 8:  # not at every pack
         last = tables[-1]

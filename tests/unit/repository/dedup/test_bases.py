@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoup.repository.dedup.anchors import MAX_ANCHORS, Anchors, chosen
+from recoup.repository.dedup.anchored import Table
+from recoup.repository.dedup.anchors import MAX_ANCHORS, Anchors, Place, chosen
 from recoup.repository.dedup.bases import Matcher
 from recoup.repository.dedup.encoding import decode
 from recoup.repository.dedup.rows import DELTA, MAX_BASES, Row, Rows
@@ -229,6 +230,35 @@ def test_many_packs_of_one_run_are_all_found_by_several_threads() -> None:
             matcher.add(shelf.rows[-3:])
             found = pool.map(lambda chunk: matcher.look(chunk[3000:])[1], chunks[: i + 3])
             assert all(identity in bases for identity, bases in zip(ids, found, strict=True))
+
+
+_rows = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+@settings(max_examples=40)
+@given(st.lists(_rows, min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 6))
+def test_tables_lead_from_anchors_to_the_newest_chunks_that_have_them(
+    several: list[list[list[int]]], newest: int, anchor: int
+) -> None:
+    blocks = [
+        [
+            Row(bytes([b]) * 12, i, bytes([b, i]) * 16, 1000, 1016, 0, (), tuple(anchors))
+            for i, anchors in enumerate(block)
+        ]
+        for b, block in enumerate(several)
+    ]
+    table = Table.joined([Table.of(Rows.of(block)) for block in blocks]).newest(newest)
+    rows = [row for block in blocks for row in block][:newest]
+    wanted = [
+        (row.id, row.run, row.number, (order + 0.5) / min(len(row.anchors), MAX_ANCHORS))
+        for row in rows
+        for order, found in enumerate(row.anchors[:MAX_ANCHORS])
+        if found == anchor
+    ]
+    hits = list(table.hits([Place(77, anchor)]))
+    assert [(hit.base.id, hit.base.run, hit.base.number, hit.share) for hit in hits] == wanted[: len(hits)]
+    assert len(hits) == min(len(wanted), 8)
+    assert len(table) == len(rows)
 
 
 # --- deltas -----------------------------------------------------------------------------------------------------------
