@@ -1,5 +1,6 @@
 """The manifest: what one backup set claims. `docs/format.md` describes its JSON form; the schema comes from these types."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -324,6 +325,7 @@ def decode(data: bytes, origin: str) -> Manifest:
     manifest = _read_at_once(data) or _read_with_care(data, origin)
     _check_names(manifest)
     _check_times(manifest, origin)
+    _check_attributes(manifest, origin)
     return manifest
 
 
@@ -373,6 +375,21 @@ def _check_times(manifest: Manifest, origin: str) -> None:
     times = [manifest.started, manifest.finished, *(t for f in frozen for t in (f.first, f.last))]
     if any(time.tzinfo is None for time in times):
         raise RefusedError(f"{origin} is damaged: it has a time without a time zone", _DAMAGED_HINT)
+
+
+def _check_attributes(manifest: Manifest, origin: str) -> None:
+    for stored in (part.attributes for source in manifest.sources.values() for part in source.parts):
+        if stored is not None and not _is_sound(stored):
+            raise RefusedError(f"{origin} is damaged: a part has attributes that no file has", _DAMAGED_HINT)
+
+
+def _is_sound(stored: StoredAttributes) -> bool:
+    try:
+        for value in stored.xattrs.values():
+            base64.b64decode(value, validate=True)
+    except ValueError:
+        return False
+    return -(2**63) <= stored.mtime_ns < 2**63  # nanoseconds as the kernel takes them
 
 
 def _check_names(manifest: Manifest) -> None:

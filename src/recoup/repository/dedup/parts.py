@@ -80,12 +80,17 @@ def member_lines(place: Place, part: StoredPart) -> Iterator[tuple[members.Line,
     """
     if part.members is None:
         raise RefusedError(f"the manifest names no member list for {shown(part.path)}", _HINT)
-    listed = place.stream(part.members.path, part.members.sha256)
+    listed, size = (
+        place.stream(part.members.path, part.members.sha256),
+        place.stream(part.path, part.sha256).recipe.size,
+    )
     count = at = 0
     with listed.open() as reader:
         for line in members.decode(iter(lambda: reader.read(_BLOCK), b"")):
             count += 1
             begin = at if line.at is None else line.at
+            if begin + line.bytes > size:
+                raise DamagedError(f"{shown(line.name)} of {shown(part.path)} ends behind the stream's end", _HINT)
             yield line, begin
             if line.kind == "file":
                 at = begin + line.bytes
@@ -97,8 +102,6 @@ def _members(place: Place, part: StoredPart, tree: "_Tree") -> Iterator[Member]:
     with tree:
         for line, begin in member_lines(place, part):
             content = _File(tree, begin, line.bytes) if line.kind == "file" else None
-            if content is not None and begin + line.bytes > tree.stream.recipe.size:
-                raise DamagedError(f"{shown(line.name)} of {shown(part.path)} ends behind the stream's end", _HINT)
             yield Member(line.name, line.kind, line.attributes, line.bytes, line.link, content)
 
 

@@ -97,9 +97,11 @@ def _line(text: bytes) -> Line:
         link = str(fields.get("link", ""))
         changed = fields.get("changed") is True
         at = None if fields.get("at") is None else int(fields["at"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, binascii.Error
+    ) as error:  # fmt: skip
         raise DamagedError(f"the member list has a broken line: {error}") from None
-    if not known:
+    if not known or (attributes is not None and not -(2**63) <= attributes.mtime_ns < 2**63):
         raise DamagedError("the member list has a line that is no member")
     if name != ".":
         checked_relative(name)
