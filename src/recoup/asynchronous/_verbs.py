@@ -10,6 +10,7 @@ from recoup.model.reports import (
     BackupReport,
     CopyReport,
     DrillReport,
+    ExportReport,
     PruneReport,
     PutRight,
     RecoveryReport,
@@ -19,7 +20,7 @@ from recoup.model.reports import (
     StatusReport,
     VerifyReport,
 )
-from recoup.operations import backup, doctor, restore
+from recoup.operations import backup, diff, doctor, restore, stats
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,12 @@ VERBS: Mapping[str, Verb] = {
     "plan_backup": Verb(Stack.plan_backup, backup.Plan),
     "backup": Verb(Stack.backup, BackupReport),
     "copy": Verb(Stack.copy, CopyReport),
+    "export": Verb(Stack.export, ExportReport),
     "repair": Verb(Stack.repair, RepairReport, several=True),
     "sets": Verb(Stack.sets, SetInfo, several=True),
     "show": Verb(Stack.show, SetInfo),
+    "diff": Verb(Stack.diff, diff.DiffReport),
+    "stats": Verb(Stack.stats, stats.RepositoryStats, several=True),
     "status": Verb(Stack.status, StatusReport),
     "doctor": Verb(Stack.doctor, doctor.Report),
     "verify": Verb(Stack.verify, VerifyReport, several=True),

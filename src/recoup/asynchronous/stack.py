@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         BackupReport,
         CopyReport,
         DrillReport,
+        ExportReport,
         PruneReport,
         PutRight,
         RecoveryReport,
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from recoup.operations.backup import Plan as BackupPlan
+    from recoup.operations.diff import DiffReport
     from recoup.operations.doctor import Report as DoctorReport
     from recoup.operations.restore import Row as RestoreRow
+    from recoup.operations.stats import RepositoryStats
 
 AsyncEmit = Callable[[News], Awaitable[None] | None]
 """Is told of every event and of progress: a coroutine function, or a plain one that does not block."""
@@ -149,6 +152,11 @@ class AsyncStack:
         report: CopyReport = await self._call("copy", to=to, sets=list(sets), origin=origin, wait_lock=wait_lock)
         return report
 
+    async def export(self, *, set: str = "latest", to: str, wait_lock: float = 0.0) -> "ExportReport":  # noqa: A002 - as above
+        """Writes a set as a plain repository, in a folder or a tar; see `recoup.Stack.export`."""
+        report: ExportReport = await self._call("export", set=set, to=to, wait_lock=wait_lock)
+        return report
+
     async def repair(self, *, helper: str, sets: Sequence[str] = (), wait_lock: float = 0.0) -> "list[RepairReport]":
         """Replaces damaged and missing files by those of another repository; see `recoup.Stack.repair`."""
         reports: list[RepairReport] = await self._call("repair", helper=helper, sets=list(sets), wait_lock=wait_lock)
@@ -171,6 +179,16 @@ class AsyncStack:
         """One set."""
         info: SetInfo = await self._call("show", text=text)
         return info
+
+    async def diff(self, before: str, after: str = "latest", *, wait_lock: float = 0.0) -> "DiffReport":
+        """What changed from one set to another; see `recoup.Stack.diff`."""
+        report: DiffReport = await self._call("diff", before=before, after=after, wait_lock=wait_lock)
+        return report
+
+    async def stats(self, *, wait_lock: float = 0.0) -> "list[RepositoryStats]":
+        """What the sets of each repository hold, and what they take."""
+        found: list[RepositoryStats] = await self._call("stats", wait_lock=wait_lock)
+        return found
 
     async def status(self) -> "StatusReport":
         """How old the newest good copy of each source is."""
@@ -224,6 +242,7 @@ class AsyncStack:
         overwrite: Literal["never", "if-changed", "always"] | None = None,
         delete: bool = False,
         options: Options | None = None,
+        paths: Sequence[str] = (),
         wait_lock: float = 0.0,
     ) -> "RestoreReport":
         """Restores; see `recoup.Stack.plan_restore` for what the arguments mean."""
@@ -237,6 +256,7 @@ class AsyncStack:
             overwrite=overwrite,
             delete=delete,
             options=_options(options),
+            paths=list(paths),
             wait_lock=wait_lock,
         )
         return report

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName
+from recoup.operations.copy import parsed
 from recoup.repository._base import Chunked, ChunkSum, Listed, Repository
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ class Side:
     @property
     def name(self) -> SetName:
         """The set's name."""
-        found = SetName.parse(self.manifest.name)
-        assert found is not None  # noqa: S101 - it comes from a listing
-        return found
+        return parsed(self.manifest.name)
 
     def listed(self, part: StoredPart) -> Iterator[Listed]:
         """The members of a tree."""

@@ -131,6 +131,24 @@ def test_sets_are_stored_twice_copied_and_repaired(root: Path) -> None:
     assert (root / "backups" / name / "storage/note").read_text() == "old"
 
 
+def test_sets_are_compared_measured_and_taken_out(root: Path, tmp_path: Path) -> None:
+    async def act(stack: recoup.AsyncStack) -> None:
+        await stack.backup()
+        report = await stack.backup()
+        assert report.manifest is not None
+        changes = await stack.diff("oldest", report.manifest.name)
+        assert {part.change for part in changes.parts} == {"same"}
+        [sums] = await stack.stats()
+        assert sums.sets[-1].set == report.manifest.name
+        exported = await stack.export(set=report.manifest.name, to=str(tmp_path / "out"))
+        assert (tmp_path / "out" / exported.exported_as / "storage/note").read_text() == "old"
+        done = await stack.restore(paths=["storage/note"], target=str(tmp_path / "look"))
+        assert done.exit_code == 0
+
+    on(root, act)
+    assert (tmp_path / "look/storage/note").read_text() == "old"
+
+
 def test_news_come_to_a_coroutine_function_in_their_order(root: Path) -> None:
     heard: list[recoup.Event | recoup.Progress] = []
 
