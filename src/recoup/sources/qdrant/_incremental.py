@@ -16,9 +16,9 @@ from recoup.sources._staged import Readable
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._exchange import Download
 from recoup.sources.qdrant._faults import ServerError
-from recoup.sources.qdrant._increments import Increments, PastShard
+from recoup.sources.qdrant._increments import Increments, PastShard, TakenFrom
 from recoup.sources.qdrant._inventory import Node
-from recoup.sources.qdrant._manifests import DoubtfulError, Manifest
+from recoup.sources.qdrant._manifests import DoubtfulError, Manifest, same
 from recoup.sources.qdrant._merging import merged
 from recoup.sources.qdrant._spool import Spool, Spooled
 from recoup.sources.qdrant._streaming import Streamed
@@ -39,8 +39,9 @@ class Incremental(Streamed):
     def look(self) -> None:
         """Reads the list of segments, and looks whether what an earlier set has can be built on."""
         super().look()
-        item = self._item
-        self._past = self._increments.take(item.collection.name, item.shard or 0, self._node.peer, self._before)
+        server = self._node.server
+        taken_from = TakenFrom(self._item.collection.name, self._item.shard or 0, server.url, self._node.peer)
+        self._past = self._increments.take(taken_from, self._before)
 
     def _asked(self, patience: float) -> contextlib.AbstractContextManager[Download]:
         if self._past is None:
@@ -87,6 +88,8 @@ class Incremental(Streamed):
                 spooled, manifest = self._merged(past, changes)
         if unchecked := self._compare(spooled.contents):
             raise DoubtfulError(unchecked)
+        if self._unchanged and not same(self._after or {}, past.increment.manifest):
+            raise DoubtfulError("the server said that nothing changed, and lists other files than before")
         increment = past.grown(manifest, spooled.contents.shards[self._item.shard or 0].segments)
         self._increments.tell_merged(self._item.what, came, spooled.size)
         return replace(self._kept(spooled, ""), increment=increment)

@@ -55,6 +55,28 @@ class PastShard:
         return IncrementRecord(restricted(manifest, segments), self.increment.full, self.increment.merges + 1)
 
 
+@dataclass(frozen=True)
+class TakenFrom:
+    """A shard that is asked for.
+
+    Attributes:
+        collection: its collection's name.
+        shard: its number.
+        url: of the node that is asked, without credentials.
+        peer: that node's id; None where it tells none.
+    """
+
+    collection: str
+    shard: int
+    url: str
+    peer: int | None
+
+    @property
+    def what(self) -> str:
+        """What it is called in messages."""
+        return f"collection {shown(self.collection)} shard {self.shard}"
+
+
 @dataclass
 class Increments:
     """What there is to build on, for one capture. May be used by several threads.
@@ -73,7 +95,7 @@ class Increments:
     past: Past | None
     why: str = ""
     _records: dict[str, CollectionRecord] = field(default_factory=dict)
-    _asked: set[tuple[str, int]] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -85,47 +107,45 @@ class Increments:
         except (RecoupError, OSError) as error:
             self.past, self.why = None, f"the earlier set cannot be read: {error}"
 
-    def take(self, collection: str, shard: int, peer: int | None, listed: Manifest | None) -> PastShard | None:
+    def take(self, shard: TakenFrom, listed: Manifest | None) -> PastShard | None:
         """The earlier snapshot to build on, where that is safe; else says why a full one is taken. Asked again, there is none.
 
         Args:
-            collection: its name.
-            shard: its number.
-            peer: the node that is asked now.
-            listed: what the server says of the shard's files now; None where it does not.
+            shard: what is asked for now.
+            listed: what the server says of its files now; None where it does not.
         """
         with self._lock:
-            if (collection, shard) in self._asked:
+            if shard.what in self._asked:
                 return None
-            self._asked.add((collection, shard))
+            self._asked.add(shard.what)
         try:
-            return self._found(collection, shard, peer, listed)
+            return self._found(shard, listed)
         except DoubtfulError as error:
-            self.tell_full(f"collection {shown(collection)} shard {shard}", error.message, Level.INFO)
+            self.tell_full(shard.what, error.message, Level.INFO)
             return None
 
-    def _found(self, collection: str, number: int, peer: int | None, listed: Manifest | None) -> PastShard:
+    def _found(self, wanted: TakenFrom, listed: Manifest | None) -> PastShard:
         if self.past is None:
             raise DoubtfulError(self.why)
-        record = self._records.get(collection)
+        record = self._records.get(wanted.collection)
         if record is None:
             raise DoubtfulError(f"{self.past.set} has no such collection")
-        shard = next((one for one in record.shards if one.id == number), None)
+        shard = next((one for one in record.shards if one.id == wanted.shard), None)
         part = self.past.parts.get(shard.part) if shard else None
         if shard is None or part is None or shard.increment is None:
             raise DoubtfulError(f"{self.past.set} does not have what it could be built on")
-        self._require_same(record, shard, peer)
+        self._require_same(record, shard, wanted)
         if shard.increment.merges + 1 >= self.full_every:
             raise DoubtfulError(f"every {self.full_every}. is, by `full_every`")
         require_successor(listed, shard.increment.manifest)
         return PastShard(self.past.set, part, shard, shard.increment)
 
-    def _require_same(self, record: CollectionRecord, shard: ShardRecord, peer: int | None) -> None:
+    def _require_same(self, record: CollectionRecord, shard: ShardRecord, wanted: TakenFrom) -> None:
         if record.method != "stream":
             raise DoubtfulError(f"that of {self._set} was taken by another method, {record.method}")
         if record.server != self.version:
             raise DoubtfulError(f"the server was of version {record.server} at {self._set}")
-        if shard.peer != peer:
+        if (shard.node, shard.peer) != (wanted.url, wanted.peer):
             raise DoubtfulError(f"that of {self._set} was taken from another node")
 
     @property

@@ -82,6 +82,15 @@ def newer(now: Versions, known: Versions | None, name: str) -> bool:
     return version > before
 
 
+def same(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests tell the same of the same segments.
+
+    Raises:
+        DoubtfulError: one of them is not what a server says.
+    """
+    return one.keys() == other.keys() and all(versions_of(one, name) == versions_of(other, name) for name in one)
+
+
 def restricted(manifest: Manifest, segments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Of a manifest what is said of files that are there; what else it names was replaced before they were read.
 

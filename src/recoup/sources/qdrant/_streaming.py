@@ -35,6 +35,7 @@ class Streamed:
         self._blocks: Iterator[bytes] = iter(())
         self._first: datetime | None = None
         self._before: Listed | None = None
+        self._after: Listed | None = None
         self._head = b""
 
     def look(self) -> None:
@@ -77,7 +78,7 @@ class Streamed:
 
     def _compare(self, contents: Contents) -> str:
         """Demands what the server listed; returns why nothing could be demanded."""
-        after = self._listed()
+        after = self._after = self._listed()
         if self._before is None or after is None:
             return "the server does not tell which segments there are (the key may not ask, or it is older than 1.14.1)"
         agreed = agreed_files(self._before, after)

@@ -118,6 +118,20 @@ def test_writes_while_a_shard_is_taken_do_not_spoil_the_next_one(qdrant: Qdrant,
     assert days.merges == [3]
 
 
+def test_an_index_that_comes_and_one_that_goes_are_followed(qdrant: Qdrant, days: Days, tmp_path: Path) -> None:
+    fill(qdrant, "docs", 100)
+    days.next()
+    indexes = []
+    for change in ("PUT", "DELETE"):
+        body = {"field_name": "kind", "field_schema": "keyword"} if change == "PUT" else None
+        qdrant.ask(change, "/collections/docs/index" + ("" if body else "/kind"), body, wait="true")
+        kept = days.next()
+        assert days.reasons == []
+        assert scrolled(kept, tmp_path / change) == held(qdrant)
+        indexes.append(kept.facts.values["collection docs shard 0"]["payload indexes"])
+    assert [str(found).partition(" ")[0] for found in indexes] == ["kind", ""]
+
+
 def test_of_a_large_segment_only_what_changed_comes(qdrant: Qdrant, days: Days, tmp_path: Path) -> None:
     """The optimizer has replaced the segments in between; the next day they stay."""
     wide = {"size": 64, "distance": "Dot"}

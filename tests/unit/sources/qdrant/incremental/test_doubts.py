@@ -208,8 +208,8 @@ class Slow:
     local_path = None
     disposable = False
 
-    def __init__(self, data: bytes) -> None:
-        self.left, self.begun = data, threading.Event()
+    def __init__(self, data: bytes, end: threading.Event | None = None) -> None:
+        self.left, self.begun, self._end = data, threading.Event(), end
 
     @contextmanager
     def open(self) -> Iterator[StagedReader]:
@@ -217,21 +217,48 @@ class Slow:
 
     def read(self, size: int, /) -> bytes:
         self.begun.set()
+        if self._end:
+            assert self._end.wait(PATIENCE)
+            size *= 64
         time.sleep(0.01)
-        found, self.left = self.left[:64], self.left[64:]
+        found, self.left = self.left[: size // 16384], self.left[size // 16384 :]
         return found
 
 
-def test_a_merge_that_is_interrupted_stops_in_its_middle_and_leaves_nothing(changed: Days) -> None:
-    recall = changed.recall
-    assert changed.last is not None
-    slow = Slow(changed.last.files[SNAPSHOT])
+def reading(days: Days, end: threading.Event | None = None) -> Slow:
+    """Has the next capture read the earlier snapshot slowly, from when the event is set on."""
+    recall = days.recall
+    assert days.last is not None
+    slow = Slow(days.last.files[SNAPSHOT], end)
 
     def slowly() -> Past:
         past = recall()
         return replace(past, parts={**past.parts, SNAPSHOT: StreamPart(SNAPSHOT, slow)})
 
-    changed.recall = slowly  # type: ignore[method-assign]
+    days.recall = slowly  # type: ignore[method-assign]
+    return slow
+
+
+def test_what_changes_while_the_unchanged_is_copied_takes_a_full_one(qdrant: Qdrant, days: Days) -> None:
+    """The word that nothing changed may be older than what came in behind it."""
+    fill(qdrant, "docs", 50)
+    days.next()
+    go = threading.Event()
+    slow = reading(days, go)
+
+    def change() -> None:
+        assert slow.begun.wait(PATIENCE)
+        upsert(qdrant, "docs", points(10, 1000))
+        go.set()
+
+    kept = days.next(change)
+    assert days.merges == [0]
+    assert _matches("lists other files than before", days.reasons[0])
+    assert kept.facts.values["collection docs"]["points"] == 60
+
+
+def test_a_merge_that_is_interrupted_stops_in_its_middle_and_leaves_nothing(changed: Days) -> None:
+    slow = reading(changed)
     with pytest.raises(InterruptedRunError), changed.source().capture():
         assert slow.begun.wait(PATIENCE)
         raise InterruptedRunError("stopped")

@@ -13,7 +13,7 @@ from recoup.model.events import Event, News
 from recoup.model.part import StreamPart
 from recoup.sources._base import Past, Site
 from recoup.sources._staged import StagedBytes
-from recoup.sources.qdrant._increments import Increments, PastShard, recalled
+from recoup.sources.qdrant._increments import Increments, PastShard, TakenFrom, recalled
 from recoup.sources.qdrant._record import CollectionRecord, IncrementRecord, ShardRecord, decode, encode
 from recoup.system.clock import SystemClock
 
@@ -23,6 +23,7 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SNAPSHOT = "docs/shard-0.snapshot"
 RECORD = "docs/collection.json"
 PEER = 77
+URL = "http://here:6333"
 
 
 @pytest.fixture
@@ -30,7 +31,9 @@ def record(pair: Pair) -> CollectionRecord:
     """Of the real pair's first snapshot."""
     held = checked(pair.full).shards[0]
     increment = IncrementRecord(pair.known, NOON, 2)
-    shard = ShardRecord(0, NOON, NOON, 833, "0" * 64, SNAPSHOT, peer=PEER, segments=held.records(), increment=increment)
+    shard = ShardRecord(
+        0, NOON, NOON, 833, "0" * 64, SNAPSHOT, node=URL, peer=PEER, segments=held.records(), increment=increment
+    )
     return CollectionRecord("docs", "stream", "1.18.3", {}, {}, (), (shard,))
 
 
@@ -40,7 +43,7 @@ class Asked:
     def __init__(self, folder: Path, record: CollectionRecord, listed: Mapping[str, Any]) -> None:
         self.record, self.listed = record, listed
         self.files = {SNAPSHOT: b"snapshot"}
-        self.version, self.full_every, self.peer = "1.18.3", 7, PEER
+        self.version, self.full_every, self.peer, self.url = "1.18.3", 7, PEER, URL
         self.news: list[News] = []
         self.site = Site("vectors", folder, folder, SystemClock(), emit=self.news.append)
 
@@ -56,7 +59,7 @@ class Asked:
         return recalled(self.site, self.version, self.full_every, self.recall)
 
     def take(self, increments: Increments | None = None) -> PastShard | None:
-        return (increments or self.increments()).take("docs", 0, self.peer, self.listed)
+        return (increments or self.increments()).take(TakenFrom("docs", 0, self.url, self.peer), self.listed)
 
     @property
     def reasons(self) -> list[str]:
@@ -135,6 +138,7 @@ DOUBTS: Mapping[str, tuple[Callable[[Asked], object], str]] = {
     ),
     "another version": (lambda one: setattr(one, "version", "1.18.4"), "was of version 1.18.3 at backup_1"),
     "another node": (lambda one: setattr(one, "peer", 78), "from another node"),
+    "another address": (lambda one: setattr(one, "url", "http://there:6333"), "from another node"),
     "a node that tells no id": (lambda one: setattr(one, "peer", None), "from another node"),
     "it is time for a full one": (lambda one: setattr(one, "full_every", 3), "every 3. is, by `full_every`"),
     "the server lists nothing": (lambda one: setattr(one, "listed", None), "does not tell which files it has"),

@@ -12,7 +12,7 @@ import pytest
 
 from qdrant_server.surgery import BLOCK, END, Member, flipped, members
 from recoup.errors import DamagedError, RefusedError
-from recoup.sources.qdrant._manifests import DoubtfulError, restricted
+from recoup.sources.qdrant._manifests import DoubtfulError, restricted, same
 from recoup.sources.qdrant._members import members as raw_members
 from recoup.sources.qdrant._opened import opened
 from recoup.sources.qdrant._tar import Entry
@@ -210,6 +210,13 @@ def test_merged_snapshots_are_the_base_of_the_next(pair: Pair, tmp_path: Path) -
     once = pair.merged()
     again = Pair(once, pair.partial, checked(pair.partial).shards[0].partial, tmp_path)
     assert without_manifests(again.merged()) == once
+
+
+def test_manifests_are_the_same_by_segments_and_versions(pair: Pair) -> None:
+    after = checked(pair.partial).shards[0].partial
+    assert same(pair.known, dict(reversed([*pair.known.items()])))
+    assert not same(pair.known, after)
+    assert not same(pair.known, {BIG: pair.known[BIG]})
 
 
 def test_of_a_manifest_counts_what_was_read_after_it(pair: Pair) -> None:
