@@ -1,7 +1,7 @@
 """Members of a tar inside a stored content, and of tars inside that: found without unpacking, and without believing it anything.
 
 The standard library's `tarfile` parses the headers. What it takes for granted is looked after here: that it moves on, that a
-header is no larger than headers are, that the archive ends where it stops, and that names are only ever compared.
+header is no larger than headers are, that nothing else than the end is behind the last member, and that names are only compared.
 """
 
 import math
@@ -79,7 +79,7 @@ def _entries(source: "_Source", item: str) -> Iterator[tuple[tarfile.TarFile, ta
         last = info.offset
         yield tar, info
         tar.members.clear()  # type: ignore[attr-defined] # what was passed need not be remembered
-    if len(source.block) != tarfile.BLOCKSIZE or any(source.block):
+    if any(source.block) or len(source.block) % tarfile.BLOCKSIZE:  # archives of segments end without blocks of an end
         raise DamagedError(f"{shown(item)} is broken or cut short as an archive, at byte {source.tell():,}")
 
 

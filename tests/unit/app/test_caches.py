@@ -19,7 +19,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     app = tmp_path / "app"
     app.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made(app, f"{SOURCES}  main: {{path: kept, layout: dedup, key_file: secret, delta: 'off'}}\n")
+    made(app, f"{SOURCES}  main: {{path: kept, layout: dedup, key_file: secret}}\n")
     (app / "secret").write_bytes(os.urandom(32))
     (app / "secret").chmod(0o600)
     return app

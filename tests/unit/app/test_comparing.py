@@ -17,7 +17,7 @@ from unit.app.small_application import SOURCES, made
 LAYOUTS = {
     "tree": "{path: kept}",
     "packed": "{path: kept, compression: zstd, pack: tar.zst}",
-    "dedup": "{path: kept, layout: dedup, key_file: secret, delta: 'off'}",
+    "dedup": "{path: kept, layout: dedup, key_file: secret}",
 }
 LARGE = os.urandom(2_000_000)
 

@@ -22,7 +22,7 @@ LAYOUTS = {
     "tree": "{path: kept}",
     "packed": "{path: kept, compression: zstd, pack: tar.zst}",
     "sealed": "{path: kept, encrypt: {age: {recipients: [PUBLIC], identity_file: identity}}, encrypt_manifest: true}",
-    "dedup": "{path: kept, layout: dedup, key_file: secret, delta: 'off'}",
+    "dedup": "{path: kept, layout: dedup, key_file: secret}",
 }
 BLOB = os.urandom(1_200_000)
 SMALL = b"segment " * 100

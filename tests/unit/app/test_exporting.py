@@ -50,7 +50,7 @@ def test_of_an_encrypted_set_an_open_one_comes_out_and_the_plan_says_so(
 ) -> None:
     public, identity = age_key(root)
     places = {
-        "dedup": f"{{path: kept, layout: dedup, recipients: [{public}], identity_file: {identity}, delta: 'off'}}",
+        "dedup": f"{{path: kept, layout: dedup, recipients: [{public}], identity_file: {identity}}}",
         "sealed": f"{{path: kept, encrypt: {{age: {{recipients: [{public}], identity_file: {identity}}}}}}}",
     }
     (root / "recoup.yaml").write_text(f"{SOURCES}  main: {places[layout]}\n")
