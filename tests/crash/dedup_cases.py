@@ -1,0 +1,105 @@
+"""Backups into a dedup repository, killed at every file operation. Run by `crash.light`: one case kills many processes."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+from crash.killing import kill_points
+from recoup.model.names import SetName
+from recoup.model.part import Attributes, Member, StreamPart, TreePart
+from recoup.repository._base import Subset
+from recoup.repository.dedup import storing
+from recoup.repository.dedup.options import DedupOptions
+from recoup.repository.dedup.repository import DedupRepository
+from recoup.storage.local import LocalStorage
+from recoup.system.clock import SystemClock
+from recoup.testing.repository_contract import NOW, Given, manifest_of, record_of, store, stream_bytes
+
+_PACK = 60_000  # bytes of a pack, so that a small backup has several
+_STREAMS = {name: hashlib.shake_256(name.encode()).digest(66_000) for name in ("kept", "fresh", "fresher")}
+
+
+class HurryingClock(SystemClock):
+    """Five minutes go by between two looks, so that every pack is followed by a checkpoint."""
+
+    def __init__(self) -> None:
+        self._looks = count()
+
+    def monotonic(self) -> float:
+        return 300.0 * next(self._looks)
+
+
+def opened(root: Path) -> DedupRepository:
+    options = DedupOptions(key_file=root.parent / "key")
+    return DedupRepository("r", LocalStorage(root), options, HurryingClock(), root.parent / "cache")
+
+
+def add_set(root: Path, hours: int, *names: str) -> SetName:
+    """A backup as `operations.backup` makes it."""
+    repository, moment = opened(root), NOW + timedelta(hours=hours)
+    attributes = Attributes(0o600, 0)
+    members = [Member(".", "folder", attributes), Member("a", "file", attributes, 3, content=Given(b"abc"))]
+    with repository.lock("backup", "backup", "stack"), repository.begin(moment) as writer:
+        parts = [store(writer, "db", StreamPart(name, Given(_STREAMS[name]), None)) for name in names]
+        tree = store(writer, "tree", TreePart(".", iter(members)))
+        records = {"db": record_of(*parts), "tree": record_of(tree)}
+        writer.commit(manifest_of(writer.name, records, moment))
+        return writer.name
+
+
+def require_sound(root: Path) -> list[str]:
+    """Names of the sets; each of them verifies, and yields what was stored."""
+    repository = opened(root)
+    for name in repository.names():
+        assert list(repository.verify(name, Subset())) == [], name
+        for part in repository.manifest(name).sources["db"].parts:
+            assert stream_bytes(repository.fetch(name, "db", part)) == _STREAMS[part.name]
+    return [str(name) for name in repository.names()]
+
+
+def require_no_chunk_twice(root: Path) -> None:
+    """What an index file names was not stored again."""
+    index = opened(root).index()
+    assert not index.problems
+    found = [(place.row.run, place.row.number) for pack in index.packs for place in index.of_pack(pack)]
+    ids = {place.row.id for pack in index.packs for place in index.of_pack(pack)}
+    assert len(ids) == len(found)
+
+
+def leftovers(root: Path) -> list[str]:
+    """What should not outlast the next run."""
+    folders = (".partial", ".tmp", ".locks")
+    hidden = [path for folder in folders for path in (root / folder).rglob("*")]
+    return [str(path.relative_to(root)) for path in (*hidden, *root.rglob(".*.tmp"))]
+
+
+def backup(folder: str) -> None:
+    """A second backup that is killed anywhere."""
+    root = Path(folder) / "repository"
+    storing._PACK = _PACK
+    (root.parent / "key").write_bytes(bytes(range(32)))
+    first = root.parent / "first"
+    opened(first).create()
+    add_set(first, 0, "kept")
+
+    def prepare() -> Callable[[], object]:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root.parent / "cache", ignore_errors=True)
+        shutil.copytree(first, root)
+        return lambda: add_set(root, 1, *_STREAMS)
+
+    indexed, kills = set[int](), 0
+    for _ in kill_points(prepare):
+        kills += 1
+        before = require_sound(root)
+        assert before in (["backup_20261121_020000"], ["backup_20261121_020000", "backup_20261121_030000"])
+        indexed.add(len(list((root / "index").iterdir())))
+        add_set(root, 2, *_STREAMS)
+        assert require_sound(root) == [*before, "backup_20261121_040000"]
+        require_no_chunk_twice(root)
+        assert leftovers(root) == []
+    assert kills > 25
+    assert len(indexed) >= 3, "no kill came between two checkpoints"
