@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import recoup
-from recoup.errors import ExitCode, UsageError
+from recoup.errors import ExitCode, RefusedError, UsageError
 from unit.app.small_application import SOURCES, made
 
 Opened = Callable[[], recoup.Stack]
@@ -41,8 +41,11 @@ def test_it_is_described_thrown_away_and_made_anew(opened: Opened, tmp_path: Pat
     assert first.files > 1
     assert first.chunks > 0
     assert (first.gone, first.problems) == ((), ())
+    (Path(first.folder) / "packs").mkdir()
+    (Path(first.folder) / "packs/copy").write_bytes(bytes(10_000))
     [(name, freed)] = opened().clear_caches().items()
-    assert (name, freed) > ("main", 0)
+    assert name == "main"
+    assert freed > 10_000
     assert [path.name for path in Path(first.folder).iterdir()] == ["seen"]
     [again] = opened().rebuild_caches()
     assert again == first
@@ -66,9 +69,12 @@ def test_an_older_state_is_noticed_also_after_clearing_and_until_it_is_accepted(
         assert name is not None
         assert name.name in found.gone
         assert any(one.startswith("index/") for one in found.gone)
+    with pytest.raises(RefusedError, match="older state"):
+        opened().backup()
     assert opened().accept_state() == {"main": found.gone}
     [found] = opened().caches()
     assert found.gone == ()
+    assert opened().backup().exit_code == ExitCode.OK
 
 
 def test_where_no_repository_keeps_anything_that_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a host keeps of a repository, for a person: how much it is, throwing it away, making it anew."""
 
 import contextlib
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from recoup.repository.dedup.cache import SEEN, Cache
 from recoup.repository.dedup.going_back import accept, gone_back
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.near import NearPacks
 from recoup.storage._base import Storage
+from recoup.system.tempdirs import remove_tree
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Kept:
         """The files."""
         return Cache(self.root, self.keys)
 
+    @property
+    def _near(self) -> NearPacks:
+        """The copies of packs, none of which may stay."""
+        return NearPacks.of(self.root, self.keys.repository)
+
     def state(self) -> CacheState:
         """How much it is, and whether the storage shows an older state than this host saw. Reads what is new."""
         index = Index.load(self.storage, self.keys, self.root)
@@ -80,18 +88,21 @@ class Kept:
         )
 
     def _sizes(self) -> list[int]:
+        """Bytes of the files, those in folders too."""
         found = []
-        for name in self.cache.names():
-            with contextlib.suppress(OSError):
-                found.append((self.cache.folder / name).stat().st_size)
+        for path in self.cache.folder.rglob("*"):
+            with contextlib.suppress(OSError):  # thrown away meanwhile
+                if stat.S_ISREG((status := path.lstat()).st_mode):
+                    found.append(status.st_size)
         return found
 
     def clear(self) -> int:
         """Throws away all but the memory of what was seen, without which an older state would not be noticed; bytes of that."""
         before = sum(self._sizes())
-        for name in self.cache.names():
-            if name != SEEN:
-                self.cache.forget(name)
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.cache.folder.iterdir():
+                if path.name != SEEN:
+                    remove_tree(path)
         return before - sum(self._sizes())
 
     def rebuild(self) -> CacheState:
