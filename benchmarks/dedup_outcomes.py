@@ -177,7 +177,7 @@ def table(measured: Measured) -> list[str]:
     recipe = RECIPES[series.name]
     sizes = [day.bytes for day in series.days]
     head = [f"{kind} day: s; MB" for kind in kinds]
-    head = ["who", *head, "all days MB", "restore s", "verify s", "memory MB (together)"]
+    head = ["who", *head, "all days MB", "restore s", "verify s", "processor s", "memory MB (together)"]
     limits = [f"{_spread_limit(measured, kind)} MB" for kind in kinds]
     return [
         f"## {series.name}",
@@ -187,7 +187,7 @@ def table(measured: Measured) -> list[str]:
         _line(*head),
         "|---" * len(head) + "|",
         *(_line(*_cells(measured, outcome, kinds)) for outcome in measured.outcomes),
-        _line("limit", *limits, f"{sum(day.limit for day in series.days) / MB:.1f}", "", "", ""),
+        _line("limit", *limits, f"{sum(day.limit for day in series.days) / MB:.1f}", "", "", "", ""),
         "",
     ]
 
@@ -199,7 +199,13 @@ def _cells(measured: Measured, outcome: Outcome, kinds: Sequence[Kind]) -> list[
     ]
     both = [_spread([run.seconds for run in runs]) for runs in (outcome.restores, outcome.checks)]
     memory = f"{outcome.memory() / MB:.0f} ({outcome.needed() / MB:.0f})"
-    return [outcome.name, *days, f"{outcome.total() / MB:.1f}", *both, memory]
+    return [outcome.name, *days, f"{outcome.total() / MB:.1f}", *both, _processors(measured, outcome, kinds), memory]
+
+
+def _processors(measured: Measured, outcome: Outcome, kinds: Sequence[Kind]) -> str:
+    """Medians for backups on the days of each kind, restore and verification."""
+    steps = [*(measured.runs(outcome, kind) for kind in kinds), outcome.restores, outcome.checks]
+    return " / ".join(f"{statistics.median(run.processor for run in runs):.2f}" for runs in steps)
 
 
 def _spread(seconds: Sequence[float]) -> str:

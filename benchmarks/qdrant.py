@@ -66,13 +66,14 @@ def server(folder: Path) -> "Iterator[Qdrant]":
         running.close()
 
 
-def fill(running: "Qdrant", points: int, dimensions: int, shards: int) -> None:
-    """A collection of random vectors with a little payload, the same each time."""
+def fill(running: "Qdrant", points: int, dimensions: int, shards: int, *, indexed: bool = False) -> None:
+    """A collection of random vectors with a little payload, the same each time; not indexed unless that is wanted."""
     from qdrant_client import QdrantClient, models
 
     vectors = {"size": dimensions, "distance": "Cosine"}
-    optimizers = {"indexing_threshold": 0}  # an index would be built during the first half of the measurement
-    body = {"vectors": vectors, "shard_number": shards, "optimizers_config": optimizers}
+    body: dict[str, object] = {"vectors": vectors, "shard_number": shards}
+    if not indexed:  # it would be built during the first half of the measurement
+        body["optimizers_config"] = {"indexing_threshold": 0}
     running.ask("PUT", f"/collections/{COLLECTION}", body)
     port = int(running.url.rpartition(":")[2])
     client = QdrantClient(

@@ -19,7 +19,7 @@ SERIES = Series(
 
 
 def outcome(name: str, seconds: float, growth: list[float], memory: int = 100) -> Outcome:
-    run = Run(seconds, memory * MB, memory * MB)
+    run = Run(seconds, memory * MB, memory * MB, seconds)
     return Outcome(name, [[run]] * 4, [[int(size * MB)] for size in growth], [run], [run])
 
 
@@ -78,4 +78,5 @@ def test_the_table_has_each_contestant_and_the_limit() -> None:
     assert set(rows) == {"who", "restic", "borg", "limit"}
     assert "2.00 (2.00-2.00); 11.00 (10.00-12.00)" in rows["restic"]
     assert "172.0" in rows["restic"]
+    assert "2.00 / 2.00 / 2.00 / 2.00 / 2.00" in rows["restic"]
     assert "3.00 MB" in rows["limit"]
