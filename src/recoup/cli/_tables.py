@@ -238,7 +238,8 @@ def restore_plan(plan: "restore.Plan", *, several: bool = False) -> str:
     lines = [shown(note) for note in plan.notes]
     for row in plan.rows:
         where = f" in {row.repository}" if several else ""
-        lines.append(f"{row.source} ({size(row.bytes)}) from {row.set}{where}")
+        most = "at most " if row.at_most else ""
+        lines.append(f"{row.source} ({most}{size(row.bytes)}) from {row.set}{where}")
         lines.append(f"  to {shown(row.target)}")
         if row.present:
             lines.append(f"  there now: {shown(row.present)}. {shown(row.consequence)}")

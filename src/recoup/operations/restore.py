@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from recoup.errors import DamagedError, ExitCode, HarmedError, NoSpaceError, RecoupError, RestoreError, UsageError
 from recoup.model.events import Emit, Event, Level, Progress
-from recoup.model.manifest import Manifest, SourceRecord
+from recoup.model.manifest import Manifest
 from recoup.model.marks import Mark
 from recoup.model.names import SetName, shown
 from recoup.model.part import Part, StreamPart, TreePart
@@ -44,6 +44,7 @@ class Row:
         bytes: how much will be written.
         steps: what will be done, in order, where one sentence does not say it.
         repository: where the set is.
+        at_most: whether `bytes` are those of whole parts of which only something is wanted; how much, shows when it is read.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Row:
     bytes: int
     steps: tuple[str, ...] = ()
     repository: str = ""
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,22 @@ def as_files(
             "always": "present files are replaced",
         }[overwrite or "never"] + removal
     there = "folder" if present else ""
-    size = _known_bytes(name, record, paths)
+    found = contents.spots(name, record, paths or ("",))
     steps = tuple(f"only {shown(path)}" for path in paths if path)
-    row = Row(name, record.kind, manifest.name, "files", str(target), there, consequence, size, steps, repository)
+    row = Row(
+        source=name,
+        kind=record.kind,
+        set=manifest.name,
+        mode="files",
+        target=str(target),
+        present=there,
+        consequence=consequence,
+        bytes=sum(spot.part.bytes for spot in found),
+        steps=steps,
+        repository=repository,
+        at_most=not all(spot.whole for spot in found),
+    )
     return Item(row, _set_name(manifest), manifest, folder=folder, paths=paths)
-
-
-def _known_bytes(name: str, record: SourceRecord, paths: tuple[str, ...]) -> int:
-    """Bytes of the parts that will be written whole; how much of another one it will be shows when it is read."""
-    if not paths:
-        return record.bytes
-    return sum(spot.part.bytes for spot in contents.spots(name, record, paths) if spot.whole)
 
 
 def in_place(name: str, manifest: Manifest, live: Source, options: BaseModel, repository: Repository) -> Item:
@@ -353,6 +360,8 @@ def _require_space(plan: Plan) -> None:
     """What is restored lies beside what is there until both are whole, so all of it needs room."""
     needed: dict[int, tuple[int, Path]] = {}
     for item in plan.items:
+        if item.row.at_most:
+            continue  # nobody knows yet how much it will be; a full disk is told when it is met
         if item.live is not None and not _lives_in_files(item):
             continue  # it lives on a server, whose disk is not ours to ask
         place = item.folder or Path(item.row.target)

@@ -221,6 +221,13 @@ def test_what_cannot_be_restored_leaves_nothing(opened: Opened, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_the_plan_says_what_is_not_yet_known(opened: Opened) -> None:
+    whole, part = opened().plan_restore(paths=["chat", "uploads/deep/report"], target="out").rows
+    assert (whole.source, whole.at_most, whole.steps) == ("chat", False, ())
+    assert (part.at_most, part.steps) == (True, ("only deep/report",))
+    assert part.bytes > len(BLOB)
+
+
 def test_paths_do_not_go_with_what_they_contradict(opened: Opened, tmp_path: Path) -> None:
     stack = opened()
     for settings in ({"sources": ["chat"]}, {"in_place": True}, {"targets": {"chat": "x"}}):
