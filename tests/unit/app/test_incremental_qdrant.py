@@ -183,3 +183,23 @@ def test_other_sources_and_stacks_are_nothing_to_build_on(qdrant: Qdrant, stacke
     made.backup()
     (told,) = made.told("shard_taken_in_full")
     assert told.fields["reason"] == "main has no good earlier set with vectors"
+
+
+def test_a_host_that_can_only_add_sets_takes_all_and_others_build_on_it(
+    qdrant: Qdrant, stacked: Callable[..., Stacked]
+) -> None:
+    fill(qdrant, "docs", 50)
+    made = stacked()
+    made.backup()
+    made.stack().export_writer(made.folder / "writer")
+    config = made.folder / "recoup.yaml"
+    owner = config.read_text()
+    config.write_text(owner.replace("key_file: secret", "writer_key_file: writer"))
+    change(qdrant, 1)
+    name = made.backup().name
+    (told,) = made.told("shard_taken_in_full")
+    assert "cannot be read" in str(told.fields["reason"])
+    config.write_text(owner)
+    made.backup()
+    (merged,) = made.told("shard_merged")
+    assert (merged.fields["earlier"], merged.fields["came"]) == (name, 0)

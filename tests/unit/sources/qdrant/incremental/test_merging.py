@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import random
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from qdrant_server.surgery import BLOCK, END, Member, flipped, members
 from recoup.errors import DamagedError, RefusedError
 from recoup.sources.qdrant._manifests import DoubtfulError, restricted, same
 from recoup.sources.qdrant._members import members as raw_members
+from recoup.sources.qdrant._merging import merged
 from recoup.sources.qdrant._opened import opened
 from recoup.sources.qdrant._tar import Entry
 from recoup.sources.qdrant._unpacking import unpack
 
-from .pairs import BIG, SMALL, Pair, checked, member, rebuilt, small, without_manifests
+from .pairs import BIG, SMALL, Pair, Slow, checked, member, rebuilt, small, without_manifests
 
 
 @pytest.mark.requirement("SR-3")
@@ -198,8 +200,6 @@ def test_a_member_that_comes_twice_is_doubted(pair: Pair) -> None:
     path = pair.folder / "partial"
     whole = checked(pair.partial).shards[0]
     double(pair)
-    from recoup.sources.qdrant._merging import merged
-
     path.write_bytes(pair.partial)
     with pytest.raises(DoubtfulError, match="holds wal twice"):
         b"".join(merged(pair.base, io.BytesIO(pair.full), path, whole))
@@ -210,6 +210,33 @@ def test_merged_snapshots_are_the_base_of_the_next(pair: Pair, tmp_path: Path) -
     once = pair.merged()
     again = Pair(once, pair.partial, checked(pair.partial).shards[0].partial, tmp_path)
     assert without_manifests(again.merged()) == once
+
+
+def test_memory_does_not_grow_with_the_files(pair: Pair) -> None:
+    """Two files of 64 MiB in the earlier snapshot: one stays, one goes."""
+    size = 64 << 20
+    for name in ("stays.dat", "goes.dat"):
+        pair.full = empty(f"segments/{BIG}/files/{name}", size) + bytes(size) + pair.full
+    known = {**pair.known[BIG], "file_versions": {**pair.known[BIG]["file_versions"], "stays.dat": 18}}
+    pair.known = {**pair.known, BIG: known}
+    pair.manifests(lambda told: told["file_versions"].update({"stays.dat": 18}))
+    path, came, base = pair.folder / "partial", checked(pair.partial).shards[0], pair.base
+    path.write_bytes(pair.partial)
+    tracemalloc.start()
+    length = sum(len(piece) for piece in merged(base, Slow(pair.full, 1 << 20), path, came))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < length < 2 * size
+    assert peak < 16 << 20
+
+
+def empty(name: str, size: int) -> bytes:
+    """The header of a file of some length."""
+    header = bytearray(small(name, b""))
+    header[-388:-376] = f"{size:011o}\0".encode()
+    header[-364:-356] = b" " * 8
+    header[-364:-356] = f"{sum(header[-512:]):06o}\0 ".encode()
+    return bytes(header)
 
 
 def test_manifests_are_the_same_by_segments_and_versions(pair: Pair) -> None:
