@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import blake3
 import zstandard
@@ -108,6 +109,22 @@ class Packed:
     rows: Rows
 
 
+class Copy(Protocol):
+    """What takes the bytes of a pack besides the storage; it never fails."""
+
+    def write(self, data: bytes) -> None:
+        """Appends bytes."""
+        ...
+
+    def commit(self) -> None:
+        """All of them came."""
+        ...
+
+    def abort(self) -> None:
+        """No more will come."""
+        ...
+
+
 class PackWriter:
     """One pack being written. Nobody looks at it before an index names it.
 
@@ -115,10 +132,12 @@ class PackWriter:
         storage: where.
         ref: which pack.
         key: of the run.
+        copy: gets the same bytes, for this host alone.
     """
 
-    def __init__(self, storage: Storage, ref: PackRef, key: RunKey) -> None:
+    def __init__(self, storage: Storage, ref: PackRef, key: RunKey, copy: "Copy | None" = None) -> None:
         self.size = 0
+        self._copy = copy
         self._ref, self._key = ref, key
         self._rows: list[Row] = []
         self._hash = blake3.blake3()
@@ -166,14 +185,20 @@ class PackWriter:
         sealed = self._key.seal(KIND_DIRECTORY, self._ref.number, directory, _identity(self._ref))
         self._append(sealed + _TRAILER.pack(len(sealed), END))
         self._writer.commit()
+        if self._copy is not None:
+            self._copy.commit()
         return Packed(self._ref, self.size, self._hash.digest(), rows)
 
     def abort(self) -> None:
         """Leaves nothing behind."""
         self._writer.abort()
+        if self._copy is not None:
+            self._copy.abort()
 
     def _append(self, data: bytes) -> None:
         self._writer.write(data)
+        if self._copy is not None:
+            self._copy.write(data)
         self._hash.update(data)
         self.size += len(data)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import blake3
 
@@ -19,6 +20,9 @@ from recoup.repository.dedup.packs import HEADER_BYTES, PackRef, opened_header
 from recoup.repository.dedup.recipes import Recipe, Root
 from recoup.storage._base import Storage
 
+if TYPE_CHECKING:
+    from recoup.repository.dedup.near import NearPacks
+
 _HINT = "Run `recoup verify`, then restore from another set or repository."
 _GROUP = 2 * 1024 * 1024  # bytes of one request, at most one chunk more
 _AHEAD = 6  # groups that are read and decoded before they are wanted
@@ -29,6 +33,10 @@ _BLOCK = 1024 * 1024
 _ZEROS = bytes(_BLOCK)
 
 
+class UnreadError(DamagedError):
+    """The storage did not give what lies there: nothing is known of it."""
+
+
 class Chunks:
     """Reads chunks, in several threads.
 
@@ -36,10 +44,11 @@ class Chunks:
         storage: where the packs are.
         keys: that open them.
         index: says where each chunk lies.
+        near: copies of packs, which are read first: for writers alone.
     """
 
-    def __init__(self, storage: Storage, keys: Keys, index: Index) -> None:
-        self._storage, self._keys, self.index = storage, keys, index
+    def __init__(self, storage: Storage, keys: Keys, index: Index, near: "NearPacks | None" = None) -> None:
+        self._storage, self._keys, self.index, self._near = storage, keys, index, near
         self._lock = threading.Lock()
         self._run_keys: dict[bytes, RunKey] = {}
         self._bases: OrderedDict[bytes, bytes] = OrderedDict()
@@ -64,8 +73,10 @@ class Chunks:
         """A range of a pack as it lies there.
 
         Raises:
-            DamagedError: it is missing, too short, or cannot be read.
+            DamagedError: it is missing, too short, or, as an UnreadError, cannot be read.
         """
+        if self._near is not None and (copy := self._near.read(pack, offset, length)) is not None:
+            return copy
         pieces: list[bytes] = []
         left = length
         try:
@@ -76,7 +87,7 @@ class Chunks:
         except FileNotFoundError:
             raise DamagedError(f"{pack.key} is missing from the repository", _HINT) from None
         except OSError as error:
-            raise DamagedError(f"{pack.key} cannot be read: {error.strerror or error}", _HINT) from None
+            raise UnreadError(f"{pack.key} cannot be read: {error.strerror or error}", _HINT) from None
         if left:
             raise DamagedError(f"{pack.key} is cut short", _HINT)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -116,7 +127,13 @@ class Chunks:
             return self._any_of(others, error)
 
     def _read(self, place: Place) -> bytes:
-        return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
+        try:
+            return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
+        except DamagedError:
+            if self._near is None or not self._near.has(place.pack):
+                raise
+            self._near.forget(place.pack)  # the copy may be what is damaged
+            return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
 
     def _any_of(self, places: Iterable[Place], error: DamagedError) -> bytes:
         for place in places:

@@ -24,6 +24,7 @@ from recoup.system.clock import Clock
 
 if TYPE_CHECKING:
     from recoup.repository.dedup.bases import Matcher
+    from recoup.repository.dedup.near import NearPacks
     from recoup.repository.dedup.packs import Packed
 
 _PACK = 32 * 1024 * 1024  # bytes after which a pack is ended
@@ -67,15 +68,22 @@ class Run:
         index: of all that is there; the run adds to it.
         clock: time.
         matcher: finds chunks to store others against; None stores all in full.
+        near: keeps copies of packs; None keeps none.
     """
 
     def __init__(
-        self, storage: Storage, keys: Keys, index: Index, clock: Clock, matcher: "Matcher | None" = None
+        self,
+        storage: Storage,
+        keys: Keys,
+        index: Index,
+        clock: Clock,
+        matcher: "Matcher | None" = None,
+        near: "NearPacks | None" = None,
     ) -> None:
-        self.storage, self.keys, self.index, self.matcher = storage, keys, index, matcher
+        self.storage, self.keys, self.index, self.matcher, self.near = storage, keys, index, matcher, near
         self.id = secrets.token_bytes(RUN_BYTES)
         self.key = keys.new_run()
-        self.chunks = Chunks(storage, keys, index)
+        self.chunks = Chunks(storage, keys, index, near)
         self.chunks.use(self.id, self.key)
         self.pool = ThreadPoolExecutor(_THREADS, "chunks")
         self.added = 0  # bytes stored so far
@@ -103,6 +111,11 @@ class Run:
             self._used.update((place.pack, *(base.pack for base in bases if base is not None)))
             return Address(place.row.run, place.row.number)
 
+    def is_at_hand(self, identity: bytes) -> bool:
+        """Whether a base can be read at once: where copies of packs are kept, from one of these."""
+        place = self.index.base(identity)
+        return place is not None and (self.near is None or self.near.has(place.pack))
+
     def refer(self, packs: Iterable[PackRef]) -> None:
         """Notes packs whose chunks new ones are stored against; may be called by several threads."""
         with self._lock:
@@ -116,7 +129,8 @@ class Run:
     def store(self, chunk: _Chunk) -> Address:
         """Puts a new chunk into the pack."""
         if self._writer is None:
-            self._writer = PackWriter(self.storage, PackRef(self.id, self._packs), self.key)
+            pack = PackRef(self.id, self._packs)
+            self._writer = PackWriter(self.storage, pack, self.key, self.near.copy(pack) if self.near else None)
             self._packs += 1
         writer, number = self._writer, self._next
         self._next += 1
@@ -173,6 +187,8 @@ class Run:
                 self._writer = None
             if keep:
                 self._write_index()
+            if self.near is not None:
+                self.near.shrink()
         finally:
             self._syncer.shutdown(wait=True)
 
@@ -287,6 +303,8 @@ class StreamStorer:
         if run.matcher is None:
             return None
         chunk.anchors, chunk.bases = run.matcher.look(data)
+        if not all(map(run.is_at_hand, chunk.bases)):
+            return None
         try:
             base = b"".join(map(run.chunks.base, chunk.bases))
         except RecoupError:
