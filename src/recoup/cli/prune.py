@@ -66,7 +66,9 @@ def prune(
         now.show(f"Emptied the trash, {_figures.size(plan.trash_bytes)}.")
     if report.removed:
         now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
-    if report.exit_code:
+    if report.exit_code == ExitCode.DAMAGED:
+        now.show("Content that sets need is lost or damaged: `recoup verify` tells which.")
+    elif report.exit_code:
         gained = _figures.size(report.gained_bytes)
-        now.show(f"Only {gained} more are free than before: sets share files (store_once), or others fill the disk.")
+        now.show(f"Only {gained} more are free than before: sets share what they hold, or others fill the disk.")
     return report.exit_code

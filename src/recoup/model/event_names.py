@@ -69,6 +69,7 @@ EVENTS = (
     "snapshots_creating",
     "source_failed",
     "source_restored",
+    "space_reclaimed",
     "thaw_failed",
     "workers_not_used",
 )

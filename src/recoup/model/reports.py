@@ -10,6 +10,7 @@ from recoup.model.facts import Comparison
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Standing
 from recoup.model.names import SetName
+from recoup.model.sharing import Reclaim
 
 
 @dataclass(frozen=True)
@@ -488,6 +489,7 @@ class PruneReport:
         seconds: how long it took.
         wanted_bytes: what was asked to be freed at once; 0 for a prune by the rules alone.
         gained_bytes: by how much the free space grew; None where unknown, and for a prune by the rules alone.
+        reclaim: what became of the space; None where sets share nothing, so that it went with them.
     """
 
     removed: tuple[str, ...]
@@ -496,10 +498,13 @@ class PruneReport:
     seconds: float
     wanted_bytes: int = 0
     gained_bytes: int | None = None
+    reclaim: Reclaim | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """0; 3 when less space was gained than was asked for."""
+        """0; 4 when content that sets use is lost or damaged; 3 when less space was gained than was asked for."""
+        if self.reclaim is not None and (self.reclaim.lost or self.reclaim.harmed):
+            return ExitCode.DAMAGED
         gained = self.freed_bytes if self.gained_bytes is None else self.gained_bytes
         return ExitCode.INCOMPLETE if self.wanted_bytes and gained < self.wanted_bytes else ExitCode.OK
 

@@ -72,6 +72,7 @@ def run(repository: Repository, planned: Erasure, trash_days: float) -> tuple[st
     Returns:
         Names of those that should be gone and are not, be it that they wait in the trash.
     """
-    repository.delete(planned.sets, keep_days=trash_days if planned.others else 0.0)
+    alone = not planned.others
+    repository.delete(planned.sets, keep_days=0.0 if alone else trash_days, at_once=alone)
     there = {*repository.names(), *repository.trashed()}
     return tuple(str(name) for name in planned.sets if name in there)

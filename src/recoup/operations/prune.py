@@ -12,7 +12,8 @@ from recoup.model.artefact import Artefact
 from recoup.model.events import Emit, Event, Level
 from recoup.model.names import SetName
 from recoup.model.reports import PruneReport, SetInfo
-from recoup.operations import foreign
+from recoup.model.sharing import Reclaim
+from recoup.operations import _reclaiming, foreign
 from recoup.operations._freeing import freeing
 from recoup.operations.selection import Filter, holds, is_good, listing
 from recoup.repository._base import Repository, locked
@@ -62,6 +63,8 @@ class PrunePlan:
         notes: what a person has to know, one sentence each.
         wanted_bytes: what was asked to be freed at once; 0 for a prune by the rules alone.
         trash_bytes: what the trash takes, which is emptied first; 0 for a prune by the rules alone.
+        alone_bytes: what only the sets use that would go; None where sets share nothing.
+        reclaim: what becomes of the space then; None where it is that of the sets.
     """
 
     rows: tuple[Row, ...]
@@ -70,6 +73,8 @@ class PrunePlan:
     notes: tuple[str, ...]
     wanted_bytes: int = 0
     trash_bytes: int = 0
+    alone_bytes: int | None = None
+    reclaim: Reclaim | None = None
 
     @property
     def removed(self) -> tuple[Row, ...]:
@@ -84,7 +89,8 @@ class PrunePlan:
     @property
     def freed_bytes(self) -> int:
         """What the sets that would go, and the trash if it is emptied, take in the repository."""
-        return sum(row.bytes for row in self.removed) + self.trash_bytes
+        alone = sum(row.bytes for row in self.removed) if self.alone_bytes is None else self.alone_bytes
+        return alone + self.trash_bytes
 
     def require_enough(self) -> None:
         """Demands that what was asked to be freed can be.
@@ -124,25 +130,34 @@ def plan(
         filters: judge and remove only sets that match; rules count only these, and the others stay.
         copies: whether copies of manifests will do, since nothing is removed.
         wanted_bytes: what has to be freed at once, whatever the rules keep; 0 for a prune by the rules alone.
+
+    Raises:
+        RefusedError: sets share content, and nobody can tell what one of them uses, or this host cannot read it.
     """
+    sharing = repository.sharing()
     infos = listing(repository, now, copies=copies)
     candidates = [_candidate(info, filters) for info in infos]
     verdicts: Iterable[Verdict] = judge(candidates, rules, now)
     trash_bytes = repository.trashed_bytes() if wanted_bytes else 0
     if wanted_bytes:
         needed = max(0, wanted_bytes - trash_bytes)
-        verdicts = freeing(candidates, rules, now, needed, lambda name: repository.locked_until(name) is not None)
+        is_locked = lambda name: repository.locked_until(name) is not None  # noqa: E731
+        verdicts = freeing(candidates, rules, now, needed, is_locked, sharing.alone if sharing else None)
     shown = {info.name: info for info in infos}
     judged = (_row(verdict, shown[str(verdict.candidate.name)], now) for verdict in verdicts)
     rows = tuple(row if row.keep else _unless_locked(row, repository) for row in judged)
     apart = bool(filters) or bool(wanted_bytes)
     adopted = () if apart else tuple(_foreign_row(one, now) for one in foreign.judged(repository, infos, rules, now))
+    going = [_parsed(row.set) for row in rows if not row.keep]
+    alone = sharing.alone(going) if sharing else None
+    reclaim = sharing.reclaim(going, at_once=wanted_bytes > 0) if sharing else None
     notes = (
         *_notes(rows, rules, now),
         *_foreign_notes(adopted),
         *_freeing_notes(repository, wanted_bytes, trash_bytes),
+        *(_reclaiming.notes(reclaim, alone or 0) if reclaim else ()),
     )
-    return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes, trash_bytes)
+    return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes, trash_bytes, alone, reclaim)
 
 
 def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
@@ -266,7 +281,8 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
         plan: from `plan`.
         repository: the one that was planned for, locked exclusively by the caller.
         trash_days: how long removed sets can be taken back; 0 is not at all.
-        emit: gets `backup_pruned`, `prune_spared` when a planned set stays, and `prune_locked` when the storage keeps some.
+        emit: gets `backup_pruned`, `prune_spared` when a planned set stays, `prune_locked` when the storage keeps some, and
+            `space_reclaimed` where sets share content.
         clock: time.
 
     Raises:
@@ -282,20 +298,33 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
         emit(Event("prune_spared", clock.now(), message, Level.WARNING, row.set, {"reasons": list(row.reasons)}))
     removed = [row for row in fresh.rows if row.set in going]
     trash_days = 0.0 if plan.wanted_bytes else trash_days
-    repository.delete([_parsed(row.set) for row in removed if row.artefact is None], keep_days=trash_days)
+    names = [_parsed(row.set) for row in removed if row.artefact is None]
+    freed = _freed(removed, repository)
+    reclaim = repository.delete(names, keep_days=trash_days, at_once=plan.wanted_bytes > 0)
     foreign.remove(repository, [row.artefact for row in removed if row.artefact is not None])
     report = PruneReport(
         removed=tuple(row.set for row in fresh.rows if row.set in going),
         kept=tuple(row.set for row in fresh.rows if row.set not in going),
-        freed_bytes=sum(row.bytes for row in fresh.rows if row.set in going),
+        freed_bytes=freed,
         seconds=clock.monotonic() - began,
         wanted_bytes=plan.wanted_bytes,
         gained_bytes=_gained(free, repository, plan.wanted_bytes, clock),
+        reclaim=reclaim,
     )
+    if reclaim is not None:
+        emit(_reclaiming.event(reclaim, clock.now()))
     if fresh.locked:
         emit(_kept_by_force(fresh.locked, clock.now()))
     emit(_pruned(report, plan.rules, trash_days, clock.now()))
     return report
+
+
+def _freed(rows: Sequence[Row], repository: Repository) -> int:
+    """What these take, without what sets use that stay."""
+    sharing = repository.sharing() if rows else None
+    if sharing is None:
+        return sum(row.bytes for row in rows)
+    return sharing.alone([_parsed(row.set) for row in rows])
 
 
 def _judged_again(earlier: PrunePlan, repository: Repository, clock: Clock) -> PrunePlan:

@@ -113,7 +113,7 @@ class View:
         if names := unread(self.index, keys):
             reason = next((problem.message for problem in self.index.problems), "they went away meanwhile")
             raise RefusedError(
-                f"no chunk was removed: {len(names)} index files cannot be read ({reason})",
+                f"no chunk is removed: {len(names)} index files cannot be read ({reason})",
                 "What they name may be in use. `recoup repair` makes them anew; then prune again.",
             )
 
@@ -121,7 +121,7 @@ class View:
         """Chunks that no index names may lie in packs that no index names."""
         if self.usage.missing and (strange := self.found.keys() - set(self.stock.packs)):
             raise RefusedError(
-                f"no chunk was removed: {self.usage.missing:,} chunks are in use that no index names, and "
+                f"no chunk is removed: {self.usage.missing:,} chunks are in use that no index names, and "
                 f"{len(strange)} packs are there that no index names, either",
                 "They may be the same. `recoup repair` makes an index of these packs; then prune again.",
             )
@@ -148,10 +148,11 @@ class View:
 
         Args:
             names: of the sets.
-            at_once: whether it does without the grace time.
+            at_once: whether it does without the grace time, and empties the trash.
         """
         rules = self._rules.without_grace if at_once else self._rules
-        with self._without(names, trashed=False):
+        trash = [kept.name for kept in self._ranges if at_once and kept.trashed]
+        with self._without(names, trashed=False), self._without(trash, trashed=True):
             sweep, wanted = self.planned(rules)
         seconds = rules.grace.total_seconds()
         return Reclaim(sweep.freed_now, sweep.freed_later, sweep.copied, seconds, self.lost(wanted))
@@ -245,7 +246,7 @@ def _read(storage: Storage, keys: Keys, one: Kept) -> Mapping[str, recipes.Recip
 def _unknown(one: Kept, reason: str) -> RefusedError:
     where = " in the trash" if one.trashed else ""
     return RefusedError(
-        f"no chunk was removed: which ones {one.name}{where} uses cannot be read ({reason})",
+        f"no chunk is removed: which ones {one.name}{where} uses cannot be read ({reason})",
         f"`recoup repair` may mend it from another repository; `recoup delete {one.name}` gives it up.",
     )
 

@@ -157,7 +157,7 @@ def test_a_set_that_cannot_be_read_stops_the_prune_of_chunks_and_is_named(small:
     good = small.storage.get(f"{second}/recipes")
     small.storage.put(f"{second}/recipes", good[:-1] + bytes([good[-1] ^ 1]))
     packs = small.packs
-    with pytest.raises(RefusedError, match=f"no chunk was removed: which ones {second} uses") as told:
+    with pytest.raises(RefusedError, match=f"no chunk is removed: which ones {second} uses") as told:
         small.delete(first)
     assert f"recoup delete {second}" in told.value.hint
     small.clock.time += 2 * DAY
