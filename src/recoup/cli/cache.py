@@ -17,7 +17,7 @@ _ACTIONS = ("status", "clear", "rebuild")
 @verb
 def cache(
     context: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[status|clear|rebuild]", help="What to do with it.")] = "status",
+    action: Annotated[str, typer.Argument(metavar="status|clear|rebuild", help="What to do with it.")] = "status",
     accept: Annotated[
         bool, typer.Option("--accept", help="Take the older state that a storage shows for the right one.")
     ] = False,

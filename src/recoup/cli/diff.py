@@ -12,7 +12,7 @@ from recoup.errors import ExitCode
 def diff(
     context: typer.Context,
     before: Annotated[str, typer.Argument(metavar="SET", help="A set.")],
-    after: Annotated[str, typer.Argument(metavar="[SET]", help="Another one.")] = "latest",
+    after: Annotated[str, typer.Argument(metavar="OTHER", help="Another one.")] = "latest",
 ) -> ExitCode:
     """Say what changed from one set to another.
 

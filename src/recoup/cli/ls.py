@@ -16,7 +16,7 @@ def ls(
     context: typer.Context,
     set: Annotated[str, typer.Argument(metavar="SET", help="A set.")] = "latest",  # noqa: A002 - the noun of the field
     path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="SOURCE, SOURCE/PART, or that and what is inside it.")
+        str, typer.Argument(metavar="PATH", help="SOURCE, SOURCE/PART, or that and what is inside it.")
     ] = "",
 ) -> ExitCode:
     """List what is in a set: its parts, members of folders and archives.
