@@ -22,6 +22,7 @@ LAYOUTS = {
     "tree": "{path: kept}",
     "packed": "{path: kept, compression: zstd, pack: tar.zst}",
     "sealed": "{path: kept, encrypt: {age: {recipients: [PUBLIC], identity_file: identity}}, encrypt_manifest: true}",
+    "keyed": "{path: kept, layout: keyed, key: '{database}/{date}.db'}",
     "dedup": "{path: kept, layout: dedup, key_file: secret}",
 }
 BLOB = os.urandom(1_200_000)
@@ -76,7 +77,7 @@ def applications(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     return made
 
 
-@pytest.fixture(params=LAYOUTS)
+@pytest.fixture(params=[name for name in LAYOUTS if name != "keyed"])
 def layout(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -150,6 +151,12 @@ def test_any_file_is_read_whole_or_in_part(opened: Opened, home: Path) -> None:
         assert read(stack, path, middle, middle + 99) == content[middle : middle + 100], path
         assert read(stack, path, len(content) - 5) == content[-5:], path
         assert read(stack, path, 0, len(content) * 2) == content, path
+
+
+@pytest.mark.parametrize("layout", ["keyed"], indirect=True)
+def test_a_keyed_repository_is_looked_into_by_the_same_paths(opened: Opened) -> None:
+    assert listed(opened(), "snap/shard.snapshot/0/segments.tar/wal")
+    assert read(opened(), "uploads/deep/report", 5, 9) == BLOB[5:10]
 
 
 def test_what_is_no_file_or_not_there_is_told(opened: Opened) -> None:
