@@ -108,7 +108,7 @@ def report(
             f"medians (lowest to highest) of all days of a kind; rounds: {rounds}. Files are in the page cache; every restore "
             "was compared byte by byte.",
             "Growth is that of the sizes of the repository's files. Memory is what the largest process of a backup had resident; "
-            "together: what all its processes needed for themselves. Processor seconds are medians for backups of each kind of day, "
+            "together: what all its processes needed for themselves. Processor seconds are medians: backups of each kind of day, "
             "restore and verification.",
             "The limit is `zstd -3 --long=30 --patch-from` the day before.",
             "",
