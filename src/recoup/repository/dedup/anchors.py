@@ -48,9 +48,8 @@ class Anchors:
 
     def __init__(self, key: bytes) -> None:
         self._keyed = blake3(key=key)
-        self._seed = int.from_bytes(
-            self._keyed.copy().update(b"places").digest(6), "little"
-        )  # more than 48 bits change no cut, and pyfastcdc refuses 64
+        # 48 bits: FastCDC looks at no others, and pyfastcdc refuses a seed of 64
+        self._seed = int.from_bytes(self._keyed.copy().update(b"places").digest(6), "little")
 
     def places(self, chunk: Buffer) -> list[Place]:
         """All places of a chunk, in order."""

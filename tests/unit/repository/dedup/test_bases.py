@@ -80,6 +80,11 @@ def test_a_place_depends_on_its_own_bytes_alone() -> None:
     assert all(after[anchor] - before[anchor] == 20_001 for anchor in common)
 
 
+@given(st.binary(min_size=32, max_size=32))
+def test_every_key_finds_anchors(key: bytes) -> None:
+    assert len(Anchors(key).places(noise(1))) > 4
+
+
 def test_another_key_finds_other_anchors() -> None:
     anchors, others = ({place.anchor for place in Anchors(key).places(noise(1))} for key in (KEY, b"b" * 32))
     assert not anchors & others
