@@ -133,7 +133,7 @@ def test_a_set_without_changes_costs_next_to_nothing(qdrant: Qdrant, stacked: Ca
     assert "1 of 1 shards merged" in manifest.sources["vectors"].method
 
 
-def test_a_plain_repository_beside_it_gets_the_whole_of_every_set(
+def test_a_plain_repository_beside_it_gets_all_of_every_set_and_alone_a_full_one(
     qdrant: Qdrant, stacked: Callable[..., Stacked]
 ) -> None:
     fill(qdrant, "docs", 100)
@@ -143,12 +143,6 @@ def test_a_plain_repository_beside_it_gets_the_whole_of_every_set(
     name = made.backup().name
     assert len(made.told("shard_merged")) == 1
     assert made.restored(name, "plain") == made.restored(name, "main") == made.held[name]
-
-
-def test_a_backup_into_another_kind_of_repository_is_full(qdrant: Qdrant, stacked: Callable[..., Stacked]) -> None:
-    fill(qdrant, "docs", 100)
-    made = stacked(f"plain: {{path: plain}}\n  main: {DEDUP}")
-    made.backup()
     made.backup(to=["plain"])
     (told,) = made.told("shard_taken_in_full")
     assert told.fields["reason"] == "no repository of `layout: dedup` gets the set"

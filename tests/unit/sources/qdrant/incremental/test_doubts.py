@@ -134,9 +134,7 @@ FAULTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "the stream ends early as if it were whole": ({"cut_member": 5}, "is not whole"),
     "the stream lacks a segment": ({"lose_segment": True}, "lacks segment|it has no segment"),
     "the connection breaks": ({"cut": 20_000}, "broke at POST"),
-    "the answer ends in the middle": ({"cut_normally": 20_000}, "is cut short"),
     "the server fails": ({"answer_status": 500}, "with 500"),
-    "the header of a member is flipped": ({"flip": 20}, "is damaged"),
 }
 
 
