@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from recoup.operations.restore import Plan as RestorePlan
     from recoup.operations.verify import Examiner
     from recoup.repository._base import Lock, Subset
+    from recoup.repository._subset import Portion
     from recoup.repository.plain.repository import PlainRepository
     from recoup.retention import Rules
     from recoup.sources._base import Source
@@ -336,45 +337,52 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
 
     @remembers("verify")
     def verify(
-        self, text: str | None = None, subset: "Subset | None" = None, *, wait_lock: float = 0.0
+        self, text: str | None = None, subset: "Subset | Portion | None" = None, *, wait_lock: float = 0.0
     ) -> "list[VerifyReport]":
         """Compares stored bytes with the manifests, in every repository.
 
         Args:
             text: a set; all sets by default. Of several repositories, every copy of it.
-            subset: which part of the bytes to read; all by default.
+            subset: which part of the bytes to read; all by default. This machine remembers a portion, and reads on from there
+                the next time.
             wait_lock: seconds to wait for a lock.
 
         Raises:
             NoSuchSetError: there is nothing to verify.
+            StateError: nothing can be remembered here, and a portion was asked for.
         """
         from recoup.operations import nearest, verify
 
         if len(self._nearest) == 1:
             names = [self._named(text)] if text else list(self._existing_names())
-            return self._verify(names, subset, wait_lock)
+            return self._verify(names, subset, wait_lock, text or "")
         infos = self._everywhere(text) if text else self.sets()
         reports = [verify.unreachable(reason) for reason in self.unread]
         for name, held in nearest.by_repository(infos).items():
-            reports += self.only(name)._verify(held, subset, wait_lock)  # noqa: SLF001 - another one of us
+            reports += self.only(name)._verify(held, subset, wait_lock, text or "")  # noqa: SLF001 - another one of us
         if not reports:
             raise NoSuchSetError("the repositories hold no sets: nothing was verified", "Run `recoup backup`.")
         return reports
 
-    def _verify(self, names: Sequence[SetName], subset: "Subset | None", wait_lock: float) -> "list[VerifyReport]":
+    def _verify(
+        self, names: Sequence[SetName], asked: "Subset | Portion | None", wait_lock: float, sets: str
+    ) -> "list[VerifyReport]":
         from recoup.operations import verify
-        from recoup.repository._base import Subset
+        from recoup.operations.turns import Turns
 
         if not names:
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
-        chosen, reports = subset or Subset(), list["VerifyReport"]()
+        reports, turns = list["VerifyReport"](), Turns(self.settings.stack, self._repository_names[0], sets)
         with (
             self._reading("verify", wait_lock),
             self._emitting() as emit,
             self._crew("verify", self._repository_names, emit) as crew,
         ):
+            subset = verify.chosen(names, asked, self.repository, turns)
             for name in verify.plan(names):
-                reports.append(self._verified(name, chosen, crew, self._examiner(name, emit), emit))
+                reports.append(self._verified(name, subset, crew, self._examiner(name, emit), emit))
+            if subset.share is not None:
+                emit(turns.read_now(subset, self._clock.now()))
         return reports
 
     def _verified(

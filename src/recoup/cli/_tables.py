@@ -191,8 +191,9 @@ def _verified(report: "VerifyReport") -> Text:
     if report.damage:
         return Text(f"{len(report.damage)} damaged", style="red")
     flaw = report.outcome if report.outcome in ("incomplete", "suspicious") else ""
-    what = "intact" if report.share == 1.0 else "no damage found"
-    return Text(f"{what}, {flaw} set" if flaw else what, style="yellow" if flaw or report.share < 1.0 else "green")
+    whole = report.share == 1.0 and not report.unseen
+    what = "intact" if whole else "no damage found"
+    return Text(f"{what}, {flaw} set" if flaw else what, style="green" if whole and not flaw else "yellow")
 
 
 def drill_report(report: "DrillReport") -> Table:

@@ -1,6 +1,5 @@
 """`recoup verify`: stored bytes against the manifests."""
 
-import secrets
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +17,20 @@ def verify(
     context: typer.Context,
     set: Annotated[str | None, typer.Argument(metavar="SET", help="A set; all sets by default.")] = None,  # noqa: A002 - the noun of the field
     read_data_subset: Annotated[
-        str, typer.Option(metavar="N/T|X%", help="Read a part of the bytes: slice N of T, or a random share.")
+        str,
+        typer.Option(
+            metavar="N/T|X%|SIZE",
+            help="Read a part of the bytes: slice N of T, or a share or size of what was read longest ago.",
+        ),
     ] = "100%",
+    structure_only: Annotated[
+        bool, typer.Option("--structure-only", help="Read no content: names, sizes and what says what there has to be.")
+    ] = False,
 ) -> ExitCode:
     """Compare stored bytes with the manifests. Every byte is read, unless a subset is asked for.
 
-    It proves that the bytes are those that were stored. That they restore is what `drill` proves.
+    It proves that the bytes are those that were stored. That they restore is what `drill` proves. A share (`5%`) or size (`10G`)
+    goes on where the last one ended, as this machine remembers it, so that every byte is read in turn.
     """
     from recoup.cli import _figures, _tables
     from recoup.cli._running import running
@@ -31,7 +38,7 @@ def verify(
     from recoup.repository import _subset
 
     now = session(context)
-    subset = _subset.parsed(read_data_subset, secrets.randbits(32))
+    subset = _subset.structure_only(read_data_subset) if structure_only else _subset.parsed(read_data_subset)
     if now.dry_run:
         names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
         now.result("plan", {"sets": names})
@@ -40,7 +47,8 @@ def verify(
     with running(now, "verify") as run:
         with now.news():
             reports = now.stack.verify(set, subset, wait_lock=now.wait_lock)
-        places, all_bytes = now.stack.chosen_repositories, read_data_subset == "100%"
+        places, unseen = now.stack.chosen_repositories, {report.unseen for report in reports if report.unseen}
+        all_bytes = read_data_subset == "100%" and not structure_only and not unseen
         run.ended(outcomes.of_verify(reports, places, all_sets=set is None, all_bytes=all_bytes))
     for report in reports:
         now.result("verify", report)
@@ -55,6 +63,10 @@ def verify(
             now.show(f"{where(report)}: {found.kind}: {shown(found.item)}: {found.message}")
         if len(report.damage) > 50:
             now.show(f"{where(report)}: and {len(report.damage) - 50} more")
-    if read_data_subset != "100%":
+    for what in sorted(unseen):
+        now.show(f"Not looked at, of a set: {what}.")
+    if structure_only:
+        now.show("No content was read: names, sizes, and what says which content there has to be were compared.")
+    elif read_data_subset != "100%":
         now.show("Only a part of the bytes was read; names and sizes of all files were compared.")
     return max(report.exit_code for report in reports)

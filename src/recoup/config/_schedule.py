@@ -126,7 +126,7 @@ class ScheduleLine(Group):
         description="With prune, verify, drill, copy and status: the repository to work on; with copy the one to read.",
     )
     read_data_subset: Annotated[str, AfterValidator(_subset)] | None = Field(
-        None, description="With verify: which part of the bytes is read, as `10%` or `2/7`."
+        None, description="With verify: which part of the bytes is read, as `10%`, `10G` or `2/7`."
     )
     full: bool = Field(False, description="With drill: everything, as after the loss of the machine.")
     report: Annotated[Path, AfterValidator(_report)] | None = Field(

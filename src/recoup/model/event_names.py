@@ -8,6 +8,7 @@ EVENTS = (
     "backup_created",
     "backup_failed",
     "backup_pruned",
+    "bytes_read",
     "cleanup_needed",
     "clock_set_back",
     "collection_checked",

@@ -135,6 +135,7 @@ class VerifyReport:
         seconds: how long it took.
         repository: where the set is.
         outcome: of the backup that made the set; empty when its manifest cannot be read.
+        unseen: what this host could not look at, however many bytes it read; empty when there is nothing of that kind.
     """
 
     set: str
@@ -145,6 +146,7 @@ class VerifyReport:
     seconds: float
     repository: str = ""
     outcome: str = ""
+    unseen: str = ""
 
     @property
     def exit_code(self) -> ExitCode:

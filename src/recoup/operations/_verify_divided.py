@@ -58,6 +58,7 @@ def merged(lanes: Iterable[Looked]) -> Looked:
         sum(lane.bytes for lane in found),
         max((lane.total_bytes for lane in found), default=0),
         tuple(sorted(together.damage, key=lambda one: (one.item, one.kind, one.message))),
+        next((lane.unseen for lane in found if lane.unseen), ""),
     )
 
 
@@ -155,7 +156,7 @@ def run(
     begun = clock.monotonic()
     going = _Run(name, clock, emit, verify.stored_bytes(name, repository))
     lanes = subset.divided(_LANES * crew.count)
-    sources = verify.examinable(name, repository, examiner) if verify.is_whole(subset) else []
+    sources = verify.examinable(name, repository, examiner) if subset.whole else []
     orders = [{"name": str(name), "subset": encoded(Subset, lane)} for lane in lanes]
     comparing = crew.give("compare", repository.name, orders)
     examining = crew.give("examine", repository.name, [{"name": str(name), "source": source} for source in sources])
@@ -179,7 +180,7 @@ def compare(name: SetName, subset: Mapping[str, Any], repository: Repository, he
     for found in verification:
         damage.append(found)
         hearing(Progress(work, verification.bytes))
-    return encoded(Looked, Looked(verification.files, verification.bytes, verification.total_bytes, tuple(damage)))
+    return encoded(Looked, verify.looked_at(verification, damage))
 
 
 def look_into(

@@ -11,7 +11,9 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import Damage, VerifyReport
-from recoup.repository._base import Repository, Subset
+from recoup.operations.turns import Turns
+from recoup.repository._base import Chunked, Repository, Subset, Verification
+from recoup.repository._subset import Portion
 from recoup.system.clock import Clock
 
 Examine = Callable[[Iterable[Part]], Iterator[Damage]]
@@ -30,12 +32,14 @@ class Looked:
         bytes: stored bytes read.
         total_bytes: those of the set.
         damage: what is wrong.
+        unseen: what could not be looked at.
     """
 
     files: int
     bytes: int
     total_bytes: int
     damage: tuple[Damage, ...]
+    unseen: str = ""
 
 
 def _nobody(_kind: str) -> None:
@@ -45,6 +49,29 @@ def _nobody(_kind: str) -> None:
 def plan(names: Sequence[SetName]) -> tuple[SetName, ...]:
     """The sets in the order in which they are verified: the newest, which matters most, first."""
     return tuple(sorted(names, reverse=True))
+
+
+def chosen(names: Sequence[SetName], asked: Subset | Portion | None, repository: Repository, turns: Turns) -> Subset:
+    """The part of the bytes that is read now.
+
+    Args:
+        names: the sets.
+        asked: a portion goes on where the last one ended; None is all.
+        repository: where they are.
+        turns: where that was.
+
+    Raises:
+        StateError: nothing can be remembered here.
+    """
+    if not isinstance(asked, Portion):
+        return asked or Subset()
+    return asked.of(_all_bytes(names, repository) if asked.share is None else 0, turns.begin())
+
+
+def _all_bytes(names: Sequence[SetName], repository: Repository) -> int:
+    if isinstance(repository, Chunked):
+        return repository.all_bytes()
+    return sum(stored_bytes(name, repository) or 0 for name in names)
 
 
 def unreachable(reason: str) -> VerifyReport:
@@ -96,12 +123,17 @@ def _verify(
     for found in verification:
         note(found)
     emit(Progress(work, verification.bytes, total, finished=True))
-    if is_whole(subset):
+    if subset.whole:
         known = frozenset(one.item for one in damage)
         for found in _examined(name, repository, examiner, known, emit):
             note(found)
-    looked = Looked(verification.files, verification.bytes, verification.total_bytes, tuple(damage))
+    looked = looked_at(verification, damage)
     return conclude(name, repository, subset, looked, clock.monotonic() - begun, Mark("proof", clock.now(), host))
+
+
+def looked_at(verification: Verification, damage: Iterable[Damage]) -> Looked:
+    """What was looked at, when a verification has ended."""
+    return Looked(verification.files, verification.bytes, verification.total_bytes, tuple(damage), verification.unseen)
 
 
 def damage_found(name: SetName, found: Damage, now: datetime) -> Event:
@@ -123,24 +155,21 @@ def conclude(
         proof: the note, still without its fields.
     """
     read, whole = looked.bytes, looked.total_bytes
-    share = min(1.0, read / whole) if whole else float(not looked.damage)
+    share = 0.0 if subset.structure else min(1.0, read / whole) if whole else float(not looked.damage)
     manifest = _readable_manifest(name, repository)
     outcome = manifest.outcome if manifest else ""
-    report = VerifyReport(str(name), looked.files, read, share, looked.damage, seconds, repository.name, outcome)
+    report = VerifyReport(
+        str(name), looked.files, read, share, looked.damage, seconds, repository.name, outcome, looked.unseen
+    )
     fields = {
         "level": "verify",
         "passed": not report.damage,
-        "whole": is_whole(subset),
+        "whole": subset.whole and not looked.unseen,
         "share": round(report.share, 4),
         "damage": len(report.damage),
     }
     repository.mark(name, replace(proof, fields=fields))
     return report
-
-
-def is_whole(subset: Subset) -> bool:
-    """Whether every byte is to be read."""
-    return subset.share is None and subset.of == 1
 
 
 def _examined(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, datetime
+from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
 
 from recoup.model.manifest import Manifest, StoredFile, StoredPart
@@ -247,7 +248,7 @@ class Sharing(Protocol):
 
         Args:
             names: of the sets.
-            at_once: whether it does without the grace time.
+            at_once: whether it does without the grace time, and empties the trash.
         """
         ...
 
@@ -610,8 +611,9 @@ class Subset:
     Attributes:
         number: 1 to `of`.
         of: how many slices; files fall into them by a hash of their path, so that all slices together are everything.
-        share: read this share of the files instead (0.0 to 1.0), chosen by `seed`; None for slices.
-        seed: for `share`.
+        share: read this share of the files instead (0.0 to 1.0); None for slices. Files stand on a ring, by the same hash.
+        begin: for `share`, where on the ring it begins (0.0 to 1.0): shares that follow each other read everything in a round.
+        structure: read no content at all: only names, sizes, and what says which content there has to be.
         lane: 1 to `lanes`.
         lanes: among how many verifications the set is divided. Each looks at files of its own alone, the first one also at what
             lies there besides; all lanes together find and count what one verification does. Damage of what each of them has
@@ -621,21 +623,56 @@ class Subset:
     number: int = 1
     of: int = 1
     share: float | None = None
-    seed: int = 0
+    begin: float = 0.0
+    structure: bool = False
     lane: int = 1
     lanes: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is to be read."""
+        return self.share is None and self.of == 1 and not self.structure
+
+    def has(self, path: str) -> bool:
+        """Whether the content of a file is to be read.
+
+        Args:
+            path: of the file; what is not UTF-8 in it, as `os.fsdecode` has it.
+        """
+        value = int.from_bytes(_hash(path)[:8], "big")
+        if self.structure:
+            return False
+        if self.share is not None:
+            return (value / 2**64 - self.begin) % 1.0 < self.share
+        return value % self.of == self.number - 1
+
+    def is_mine(self, path: str) -> bool:
+        """Whether a file is of this lane."""
+        return self.lanes == 1 or int.from_bytes(_hash(path)[8:16], "big") % self.lanes == self.lane - 1
 
     def divided(self, lanes: int) -> "tuple[Subset, ...]":
         """The same subset for several machines."""
         return tuple(replace(self, lane=number, lanes=lanes) for number in range(1, lanes + 1))
 
 
+def _hash(path: str) -> bytes:
+    return sha256(path.encode("utf-8", "surrogateescape")).digest()
+
+
 class Verification(Protocol):
-    """A verification under way: iterate for the damage; the counts grow meanwhile."""
+    """A verification under way: iterate for the damage; the counts grow meanwhile.
+
+    Attributes:
+        files: stored files looked at.
+        bytes: stored bytes read.
+        total_bytes: those of the set.
+        unseen: what this host cannot look at, in words; empty when there is nothing of that kind.
+    """
 
     files: int
     bytes: int
     total_bytes: int
+    unseen: str
 
     def __iter__(self) -> Iterator[Damage]:
         """Yields damage as it is found."""

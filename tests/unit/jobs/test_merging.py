@@ -85,7 +85,17 @@ def test_lanes_find_and_count_together_what_one_verification_does(pack: str, dat
             storage.put(key, bytes([stored[0] ^ 1]) + stored[1:] if what == "changed" else stored[:-1])
     if data.draw(st.booleans()):
         storage.put(f"{name}/extra", b"nobody's")
-    subset = data.draw(st.sampled_from([Subset(), Subset(2, 3), Subset(share=0.5, seed=7), Subset(share=0.01, seed=8)]))
+    subset = data.draw(
+        st.sampled_from(
+            [
+                Subset(),
+                Subset(2, 3),
+                Subset(share=0.5, begin=0.7),
+                Subset(share=0.01, begin=0.8),
+                Subset(structure=True),
+            ]
+        )
+    )
     whole = looked(repository, name, subset)
     lanes = merged(looked(repository, name, lane) for lane in subset.divided(data.draw(st.integers(1, 9))))
     assert (lanes.files, lanes.bytes, lanes.total_bytes) == (whole.files, whole.bytes, whole.total_bytes)

@@ -1,7 +1,9 @@
 """The index: where each chunk of a repository lies (`docs/format.md`, Index)."""
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -154,6 +156,7 @@ class Index:
         present: names of the index files that the storage showed, also of those that could not be read.
         records: history records, the oldest first.
         condemned: packs that are to be removed.
+        lost: packs that are not there, as far as somebody said so.
     """
 
     def __init__(
@@ -169,7 +172,8 @@ class Index:
         self.present, self.records, self.unread = frozenset(present), tuple(records), dict(unread or {})
         self.problems = (*self.unread.values(), *problems)
         self.condemned = frozenset(condemned_since(records))
-        self._keys = keys
+        self.lost = frozenset[PackRef]()
+        self._keys, self._host = keys, keys.maker
         self._damaged = frozenset(damaged)
         self._fixed = tuple(tables)
         self._added: list[Table] = []
@@ -299,6 +303,12 @@ class Index:
         rows = np.flatnonzero(part.table.pack == n)
         return _Places((part,), None, rows[np.argsort(part.table.position[rows], kind="stable")])
 
+    def is_believed(self, ref: PackRef) -> bool:
+        """Whether what its index file says of a pack is the word of this host or of the owner."""
+        part, n = self._by_pack()[ref]
+        file = part.table.files[int(part.table.packs[n]["file"])]
+        return self._keys.believes(file.made_by, file.signed_by)
+
     def newest_full(self, limit: int) -> Iterator[Rows]:
         """Chunks that others may be stored against: full ones with anchors, that a writer may refer to.
 
@@ -321,6 +331,23 @@ class Index:
             for begin, end in _stretches(chosen_part, len(newest), _BLOCK):
                 yield parts[chosen_part[begin]].table.rows(chosen_rows[begin:end])
 
+    def as_seen_by(self, host: bytes) -> "Index":
+        """The same index, to read a set with: of several rows with one address those come first that its maker could refer to.
+
+        So nobody takes a set away by claiming its addresses for other chunks.
+
+        Args:
+            host: who made the set, by its public key.
+        """
+        seen = copy.copy(self)
+        seen.see_as(host)
+        return seen
+
+    def see_as(self, host: bytes) -> None:
+        """Believes what another host does."""
+        self._host, self._packs = host, None
+        self._parts = tuple(replace(part, usable=self._usable_packs(part.table)) for part in self._parts)
+
     # --- what the run under way adds ----------------------------------------------------------------------------------
 
     def add(self, packed: Packed) -> None:
@@ -328,6 +355,11 @@ class Index:
         facts = FileFacts("", self._keys.maker, self._keys.maker)
         self._added.append(joined([columns_of(IndexFile(facts, pack_table([packed]), packed.rows))]))
         append_joining(self._added, SEGMENT)
+        self._take_in((*self._fixed, *self._added))
+
+    def lose(self, packs: Iterable[PackRef]) -> None:
+        """Takes in that packs are not there: a writer refers to none of their chunks."""
+        self.lost, self._parts = frozenset(packs), ()
         self._take_in((*self._fixed, *self._added))
 
     def _take_in(self, tables: Sequence[Table]) -> None:
@@ -341,10 +373,11 @@ class Index:
         self._parts, self._packs = tuple(parts), None
 
     def _usable_packs(self, table: Table) -> NDArray[np.bool_]:
-        believed = np.array([self._keys.believes(file.made_by, file.signed_by) for file in table.files], np.bool_)
+        believes = partial(self._keys.believes, host=self._host)
+        believed = np.array([believes(file.made_by, file.signed_by) for file in table.files], np.bool_)
         usable = believed[table.packs["file"]] if len(table.packs) else np.zeros(0, np.bool_)
-        if self.condemned:
-            usable &= np.array([pack_ref(pack) not in self.condemned for pack in table.packs], np.bool_)
+        if avoided := self.condemned | self.lost:
+            usable &= np.array([pack_ref(pack) not in avoided for pack in table.packs], np.bool_)
         return usable
 
     def _usable(self, identity: bytes) -> Iterator[Place]:

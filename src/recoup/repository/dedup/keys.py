@@ -187,14 +187,15 @@ class Keys:
             raise WrongKeyError(f"{item} cannot be read on this host", _ONLY_ADDS)
         return RunKey(_opened_by(self.private, self.public, sealed, item), sealed)
 
-    def believes(self, made_by: bytes, signed_by: bytes) -> bool:
+    def believes(self, made_by: bytes, signed_by: bytes, host: bytes | None = None) -> bool:
         """Whether a writer may take chunks for stored that an index file names, whose signature was checked before.
 
         Args:
-            made_by: who cut and sealed the chunks: it has to be this host or the owner.
+            made_by: who cut and sealed the chunks: it has to be the host or the owner.
             signed_by: who signed the file: the same, or the owner.
+            host: the writer's public key; this host when None.
         """
-        return made_by in (self.maker, self.owner) and signed_by in (made_by, self.owner)
+        return made_by in (host or self.maker, self.owner) and signed_by in (made_by, self.owner)
 
 
 def new_keys(repository: str) -> Keys:

@@ -11,10 +11,10 @@ from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import write_index
 from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.pack_checks import PackCheck
 from recoup.repository.dedup.packs import FOLDER, Packed, PackRef, read_directory
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.rows import MAX_PACK_ROWS, RUN_BYTES
-from recoup.repository.dedup.verifying import PackCheck
 from recoup.storage._base import Storage
 
 _THREADS = 2

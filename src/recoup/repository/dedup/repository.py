@@ -2,7 +2,8 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,20 +16,33 @@ from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import Part
 from recoup.model.sharing import Reclaim
-from recoup.repository._base import ChunkSum, JoinedWriter, KeyProof, Listed, SetWriter, Subset, Ticket, Verification
+from recoup.repository._base import (
+    ChunkSum,
+    JoinedWriter,
+    KeyProof,
+    Listed,
+    LockMode,
+    SetWriter,
+    Subset,
+    Ticket,
+    Verification,
+)
 from recoup.repository.dedup import index_files, keyslots, recipes, sets, slots
+from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.going_back import gone_back, saw
 from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys, new_keys
 from recoup.repository.dedup.measuring import measured
+from recoup.repository.dedup.near import NearPacks
 from recoup.repository.dedup.options import DedupOptions
+from recoup.repository.dedup.pack_checks import Checked, lost_packs
 from recoup.repository.dedup.parts import Place, member_lines, part_of
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.record import Record, decode_record
 from recoup.repository.dedup.stock import Stock
 from recoup.repository.dedup.storing import Run
-from recoup.repository.dedup.verifying import Checked, DedupVerification
+from recoup.repository.dedup.verifying import DedupVerification
 from recoup.repository.dedup.writers import Makers
 from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
 from recoup.repository.plain import layout
@@ -66,6 +80,7 @@ class DedupRepository(PlainRepository):
         self.options, self._cache = options, cache
         self._checked = Checked()
         self._place: tuple[SetName, Place] | None = None
+        self._shared: tuple[frozenset[SetName], Index] | None = None
         self._record: Record | None = None
 
     @property
@@ -249,7 +264,9 @@ class DedupRepository(PlainRepository):
     def _run(self) -> Run:
         index = self.index()
         self._require_not_back(index)
-        run = Run(self._storage, self.keys, index, self._clock)
+        if lost := lost_packs(self._storage, index):
+            index.lose(lost)
+        run = Run(self._storage, self.keys, index, self._clock, near=self._near)
         if self._uses_deltas():
             from recoup.repository.dedup.bases import Matcher
 
@@ -257,10 +274,18 @@ class DedupRepository(PlainRepository):
         return run
 
     def _uses_deltas(self) -> bool:
-        """Deltas read the chunks that they build on: not on a host that cannot, nor over a network unless asked for."""
+        """Deltas read the chunks that they build on: not on a host that cannot, nor over a network, unless copies of packs are
+        kept near or it is asked for."""
         if not self.keys.can_read or self.options.delta == "off":
             return False
-        return self.options.delta == "on" or not self.is_remote
+        return self.options.delta == "on" or not self.is_remote or self._near is not None
+
+    @cached_property
+    def _near(self) -> NearPacks | None:
+        """Copies of packs on this machine; None where they would save nothing, or none are wanted."""
+        if not self.is_remote or not self.options.cache or self._cache is None:
+            return None
+        return NearPacks.of(self._cache, self.keys.repository, self.options.cache)
 
     def join(self, ticket: Ticket) -> JoinedWriter:  # noqa: ARG002 - refused for every set
         """Refused: another machine would have to get the set's key."""
@@ -274,21 +299,41 @@ class DedupRepository(PlainRepository):
             DamagedError: its recipes are not what was stored.
         """
         if self._place is None or self._place[0] != name:
-            chunks = Chunks(self._storage, self.keys, self.index())
+            index = self.index_for(name).as_seen_by(self.header(name).made_by)
+            chunks = Chunks(self._storage, self.keys, index)
             self._place = name, Place(chunks, self.recipes(name), self.keys.stream_key)
         return self._place[1]
+
+    def index_for(self, name: SetName) -> Index:
+        """An index that was read after a set appeared; one serves all sets that were there by then."""
+        if self._shared is None or name not in self._shared[0]:
+            names = frozenset((*self.names(), name))
+            self._shared = names, self.index()
+        return self._shared[1]
 
     def recipes(self, name: SetName) -> dict[str, recipes.Recipe]:
         """The recipes of a set. Raises as `place` does."""
         header, item = self.header(name), f"{name}/{RECIPES}"
+        data = self.sealed_recipes(name)
+        key = self.keys.open_run(header.key, item)
+        return recipes.unseal(data, key, sets.identity(header.run, self.keys.repository), item)
+
+    def sealed_recipes(self, name: SetName) -> bytes:
+        """The recipes of a set as they lie there, compared with what its maker signed. Every host can.
+
+        Raises:
+            NoSuchSetError, RefusedError: as `header`; or the maker is nobody who was let in.
+            DamagedError: they are not what was stored.
+        """
+        header, item = self.header(name), f"{name}/{RECIPES}"
+        self._makers.require(header.made_by, f"{name}/{layout.MANIFEST}")
         try:
             data = self._storage.get(item)
         except FileNotFoundError:
             raise DamagedError(f"{item} is missing from the repository", "Restore from another set.") from None
         if blake3.blake3(data).hexdigest() != header.recipes:
             raise DamagedError(f"{item} is not what was stored", "Restore from another set.")
-        key = self.keys.open_run(header.key, item)
-        return recipes.unseal(data, key, sets.identity(header.run, self.keys.repository), item)
+        return data
 
     def chunks_of(self, names: Sequence[SetName], without: Sequence[SetName] = ()) -> ChunkSum:
         """The chunks that some sets use and others do not, each counted once."""
@@ -309,7 +354,20 @@ class DedupRepository(PlainRepository):
 
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Reads the packs that a set needs; what another set's verification has read is not read again."""
-        return DedupVerification(self, name, subset, self._checked, advance or (lambda _: None))
+        return DedupVerification(self, self._storage, name, subset, self._checked, advance or (lambda _: None))
+
+    def note_damaged(self, chunks: Iterable[Damaged]) -> None:
+        """Has the next backup store chunks again, where this host may say so: a verification goes on without."""
+        with contextlib.suppress(StorageError, OSError):
+            write_damaged(self._storage, self.keys, self._clock.now(), chunks)
+
+    def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
+        """Holds a lock. What was learned before it is forgotten: others may have changed it since."""
+        self._forget()
+        return super().lock(mode, verb, stack, wait)
+
+    def _forget(self) -> None:
+        self._checked, self._place, self._shared = Checked(), None, None
 
     def size_of(self, name: SetName, path: str) -> int:
         """Bytes of a file of a set; 0 when it is not there."""
@@ -326,7 +384,7 @@ class DedupRepository(PlainRepository):
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
         reclaiming = self._reclaiming()
         self._require_not_back(self.index())
-        self._place = None
+        self._forget()
         self._require_deletable(names)
         reclaiming.tell_removed(names)  # who sees that they are gone has to see why
         super().delete(names, keep_days=keep_days)

@@ -1,105 +1,27 @@
 """Verifying a set of a dedup repository: each pack that it needs is read once, whatever number of sets needs it."""
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
-
-import blake3
 
 from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.model.manifest import Manifest, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.reports import Damage
 from recoup.repository._base import Subset
+from recoup.repository.dedup.damaged import Damaged
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index import Place as ChunkPlace
+from recoup.repository.dedup.pack_checks import Checked, PackChecks, is_there, listed_sizes, lost_packs
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.parts import Place, member_lines
-from recoup.repository.dedup.reading import Chunks, groups
+from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.writing import RECIPES
 from recoup.repository.plain import layout
+from recoup.storage._base import Storage
 
 _THREADS = 2
-_AHEAD = 6  # groups of chunks that are looked at before the first of them was
-_NEWS = 4 * 1024 * 1024  # bytes between two words about the progress
-
-
-@dataclass
-class Checked:
-    """What was learned of packs, so that each is read once for any number of sets.
-
-    Attributes:
-        damaged: ids of chunks that are not what was stored, by pack.
-        problems: what is wrong with a pack, in words.
-    """
-
-    damaged: dict[PackRef, frozenset[bytes]] = field(default_factory=dict)
-    problems: dict[PackRef, str] = field(default_factory=dict)
-
-
-@dataclass
-class PackCheck:
-    """One pack, read from its begin to its end.
-
-    Attributes:
-        chunks: reads packs.
-        pack: which.
-        places: of its chunks, in their order.
-        digest: BLAKE3 that the file has to have.
-        size: bytes that it has to have.
-        advance: is told of bytes read.
-    """
-
-    chunks: Chunks
-    pack: PackRef
-    places: Sequence[ChunkPlace]
-    digest: bytes
-    size: int
-    advance: Callable[[int], None]
-    problem: str = ""
-    bad: set[bytes] = field(default_factory=set)
-
-    def run(self, pool: ThreadPoolExecutor) -> frozenset[bytes]:
-        """The ids of its chunks that are damaged; what is wrong besides stands in `problem`."""
-        found = blake3.blake3()
-        waiting: deque[Future[list[bytes]]] = deque()
-        at = 0
-        try:
-            for group in groups(self.places):
-                begin, end = group[0].offset, group[-1].offset + group[-1].row.stored
-                if begin > at:
-                    found.update(self.chunks.stored(self.pack, at, begin - at))
-                data = self.chunks.stored(self.pack, begin, end - begin)
-                found.update(data)
-                at = end
-                self.advance(len(data))
-                waiting.append(pool.submit(self._bad_of, group, memoryview(data)))
-                if len(waiting) > _AHEAD:
-                    self.bad.update(waiting.popleft().result())
-            found.update(self.chunks.stored(self.pack, at, self.size - at))
-            if (size := self.chunks.size_of(self.pack)) != self.size:
-                self.problem = f"{self.pack.key} has {size:,} bytes; {self.size:,} were stored"
-        except DamagedError as error:
-            self.problem = error.message
-            self.bad.update(place.row.id for place in self.places if place.offset >= at)
-        while waiting:
-            self.bad.update(waiting.popleft().result())
-        if not self.problem and found.digest() != self.digest:
-            self.problem = f"{self.pack.key} is not what was stored"
-        return frozenset(self.bad)
-
-    def _bad_of(self, group: Sequence[ChunkPlace], data: memoryview) -> list[bytes]:
-        begin, bad = group[0].offset, []
-        for place in group:
-            offset = place.offset - begin
-            try:
-                self.chunks.opened(place, data[offset : offset + place.row.stored])
-            except (DamagedError, RefusedError):  # the second one: a version or encoding that nobody knows
-                bad.append(place.row.id)
-        return bad
+_UNSEEN = "which chunks it consists of and whether all of them are there: this host cannot read sets"
 
 
 class Sets(Protocol):
@@ -113,6 +35,14 @@ class Sets(Protocol):
         """Where its parts are read from."""
         ...
 
+    def sealed_recipes(self, name: SetName) -> bytes:
+        """The recipes of a set as they lie there, compared with its signed header."""
+        ...
+
+    def index_for(self, name: SetName) -> Index:
+        """All that index files say, read after a set appeared."""
+        ...
+
     def size_of(self, name: SetName, path: str) -> int:
         """Bytes of a file of a set."""
         ...
@@ -121,34 +51,56 @@ class Sets(Protocol):
         """The files in a set's folder."""
         ...
 
+    def note_damaged(self, chunks: Iterable[Damaged]) -> None:
+        """Has the next backup store these chunks again."""
+        ...
+
 
 class DedupVerification:
     """A verification under way: iterate for the damage, read the counts afterwards.
+
+    A pack is compared with the digest that its index file has. It is decoded chunk by chunk, and each chunk compared with its id,
+    where that differs, to say what is lost, and where a host made it that can only add sets. What is damaged is noted in the
+    repository, so that the next backup stores it again.
+
+    Args:
+        repository: where the set is.
+        storage: of the repository.
+        name: the set.
+        subset: which packs to read.
+        checked: what is known of packs; grows.
+        advance: is told of bytes read.
 
     Attributes:
         files: stored files looked at.
         bytes: stored bytes read, or read before for another set.
         total_bytes: stored bytes of all packs that the set needs.
+        unseen: what this host cannot look at.
     """
 
     def __init__(
         self,
         repository: Sets,
+        storage: Storage,
         name: SetName,
         subset: Subset,
         checked: Checked,
         advance: Callable[[int], None],
     ) -> None:
-        self._repository, self._name, self._subset, self._checked = repository, name, subset, checked
-        self._advance, self._told = advance, 0
+        self._repository, self._storage, self._name, self._subset = repository, storage, name, subset
+        self._checked, self._advance = checked, advance
+        self._lost = frozenset[PackRef]()  # packs that are not there
+        self._readable: dict[bytes, bool] = {}  # chunks that were tried, by id
         self.files = self.bytes = self.total_bytes = 0
+        self.unseen = ""
 
     def __iter__(self) -> Iterator[Damage]:
         """Yields damage as it is found."""
         try:
             manifest = self._repository.manifest(self._name)
         except WrongKeyError:
-            raise
+            yield from self._unopened()
+            return
         except RecoupError as error:
             yield Damage(layout.MANIFEST, "manifest", error.message)
             return
@@ -159,34 +111,50 @@ class DedupVerification:
         except (DamagedError, OSError) as error:
             yield Damage(RECIPES, "changed", str(error))
             return
+        yield from self._of_parts(place, [part for source in manifest.sources.values() for part in source.parts])
+        yield from self._extra()
+
+    def _of_parts(self, place: Place, parts: Sequence[StoredPart]) -> Iterator[Damage]:
         self._count_beside()
         sound = []
-        for part in (part for source in manifest.sources.values() for part in source.parts):
-            problem = self._structure(place, part)
-            if problem:
+        for part in parts:
+            if problem := self._problem_of_root(place, part):
                 yield Damage(part.path, "changed", problem)
             else:
                 sound.append(part)
-        if len(sound) < sum(len(source.parts) for source in manifest.sources.values()):
-            yield from (Damage("index", "changed", problem.message) for problem in place.chunks.index.problems)
+        index = place.chunks.index
+        if len(sound) < len(parts):
+            yield from (Damage("index", "changed", problem.message) for problem in index.problems)
         needed = self._needed(place, sound)
-        self.total_bytes += sum(place.chunks.index.packs[pack].size for pack in needed)
-        yield from self._packs(place.chunks, sorted(needed, key=lambda pack: pack.key))
-        yield from self._touched(place, sound)
-        yield from self._extra(manifest)
+        yield from self._packs(index, place.chunks, sorted(needed, key=lambda pack: pack.key))
+        lost = list(self._touched(place, sound))
+        yield from lost
+        self._note(index)
+        for part in sound if not self._subset.structure else ():
+            if part.path not in {found.item for found in lost} and (problem := self._problem_of_size(place, part)):
+                yield Damage(part.path, "changed", problem)
 
     def _count_beside(self) -> None:
-        ours = self._subset.lane == 1
+        mine, read = self._subset.lane == 1, self._subset.lane == 1 and not self._subset.structure
         for path in (layout.MANIFEST, RECIPES):
             size = self._repository.size_of(self._name, path)
             self.total_bytes += size
-            self.bytes += size if ours else 0
-            self.files += ours
+            self.bytes += size if read else 0
+            self.files += mine
 
-    def _structure(self, place: Place, part: StoredPart) -> str:
-        """What is wrong with a part before any chunk of its content is read; empty when nothing is."""
+    def _problem_of_root(self, place: Place, part: StoredPart) -> str:
+        """What is wrong with a part before any chunk is read; empty when nothing is."""
         try:
             place.stream(part.path, part.sha256).require_root()
+            if part.members is not None:
+                place.stream(part.members.path, part.members.sha256).require_root()
+        except RecoupError as error:
+            return error.message
+        return ""
+
+    def _problem_of_size(self, place: Place, part: StoredPart) -> str:
+        """Whether a part has as many bytes as the manifest says; of a tree its member list is read."""
+        try:
             if part.kind == "tree":
                 size = sum(line.bytes for line, _ in member_lines(place, part))
             else:
@@ -205,68 +173,119 @@ class DedupVerification:
             packs.update(found.pack for found in index.by_id(identity)[:1])
         return packs
 
-    def _packs(self, chunks: Chunks, needed: Sequence[PackRef]) -> Iterator[Damage]:
+    # --- packs --------------------------------------------------------------------------------------------------------
+
+    def _packs(self, index: Index, chunks: Chunks | None, needed: Sequence[PackRef]) -> Iterator[Damage]:
+        checked = self._checked
+        if checked.sizes is None:
+            checked.sizes = listed_sizes(self._storage)
+        facts = index.packs
+        self._lost = lost_packs(self._storage, index, checked.sizes) & set(needed)
+        self.total_bytes += sum(facts[pack].size for pack in needed)
+        mine = [pack for pack in needed if self._subset.is_mine(pack.key) and pack not in self._lost]
+        self.files += len(mine)
+        for pack in mine:
+            size = checked.sizes.get(pack, facts[pack].size)
+            if size != facts[pack].size and not self._subset.has(pack.key):
+                yield Damage(pack.key, "size", f"{pack.key} has {size:,} bytes; {facts[pack].size:,} were stored")
         with ThreadPoolExecutor(_THREADS) as pool:
-            for pack in needed:
-                if not self._is_in_lane(pack) or not self._chosen(pack):
-                    continue
-                self.files += 1
-                known = chunks.index.packs[pack]
-                if pack not in self._checked.damaged:
-                    self._check(chunks, chunks.index, pack, pool)
-                self.bytes += known.size
-                if (problem := self._checked.problems.get(pack)) and not self._checked.damaged[pack]:
-                    yield Damage(pack.key, "changed", problem)
+            checks = PackChecks(self._storage, index, chunks, checked, pool)
+            for pack in checks.run(pack for pack in mine if self._subset.has(pack.key)):
+                self.bytes += facts[pack].size
+                self._advance(self.bytes)
+                if (problem := checked.problems.get(pack)) and not checked.damaged[pack]:
+                    kind = "unreadable" if pack in checked.unread else "changed"
+                    yield Damage(pack.key, kind, problem)
 
-    def _check(self, chunks: Chunks, index: Index, pack: PackRef, pool: ThreadPoolExecutor) -> None:
-        known, before = index.packs[pack], self.bytes
+    def _note(self, index: Index) -> None:
+        """Only what lies there and is wrong: of what is missing a listing tells, and of what was not given nothing is known."""
+        checked = self._checked
+        bad = {(pack, identity) for pack, ids in checked.damaged.items() for identity in ids}
+        fresh = bad - checked.noted - index.damaged
+        there = {pack for pack in {pack for pack, _ in fresh} if is_there(self._storage, pack)}
+        self._repository.note_damaged(one for one in fresh if one[0] in there)
+        checked.noted |= fresh
 
-        def read(count: int) -> None:
-            nonlocal before
-            before += count
-            if before - self._told >= _NEWS:
-                self._told = before
-                self._advance(before)
-
-        check = PackCheck(chunks, pack, index.of_pack(pack), known.digest, known.size, read)
-        self._checked.damaged[pack] = check.run(pool)
-        if check.problem or check.bad:
-            self._checked.problems[pack] = check.problem or f"{len(check.bad)} chunks in {pack.key} are damaged"
+    # --- what is lost -------------------------------------------------------------------------------------------------
 
     def _touched(self, place: Place, parts: Sequence[StoredPart]) -> Iterator[Damage]:
-        """The parts that need chunks which are damaged."""
-        bad = frozenset[bytes]().union(*self._checked.damaged.values())
-        for part in parts if bad else ():
+        """The parts that need chunks which are damaged, and lie nowhere else."""
+        doubted = self._doubted(place.chunks.index)
+        for part in parts if doubted else ():
             lost, packs = 0, dict[str, None]()
             for found in _places(place, part):
-                if found.row.id in bad or not bad.isdisjoint(found.row.bases):
+                bad = found.row.id in doubted or not doubted.isdisjoint(found.row.bases)
+                if bad and not self._is_readable(place.chunks, found):
                     lost += found.row.length
                     packs[found.pack.key] = None
             if lost:
                 where = ", ".join(packs)
-                yield Damage(part.path, "changed", f"{shown(part.path)}: {lost:,} of its bytes are damaged in {where}")
+                text = f"{shown(part.path)}: {lost:,} of its bytes are damaged or missing in {where}"
+                yield Damage(part.path, "changed", text)
 
-    def _extra(self, manifest: Manifest) -> Iterator[Damage]:  # noqa: ARG002 - what a set has is the same for all
-        if self._subset.lane != 1:
-            return
-        for path in self._repository.paths_of(self._name):
+    def _doubted(self, index: Index) -> set[bytes]:
+        """Ids of the chunks that cannot be read in some place."""
+        found = {identity for ids in self._checked.damaged.values() for identity in ids}
+        found |= {identity for _, identity in index.damaged}
+        return found | {one.row.id for pack in self._lost for one in index.of_pack(pack)}
+
+    def _is_readable(self, chunks: Chunks, found: ChunkPlace) -> bool:
+        """Whether a chunk can be read in any place: by trying, or, where no content is read, by what is known."""
+        identity = found.row.id
+        if identity not in self._readable:
+            self._readable[identity] = (
+                self._is_named(chunks.index, found) if self._subset.structure else _opens(chunks, found)
+            )
+        return self._readable[identity]
+
+    def _is_named(self, index: Index, found: ChunkPlace) -> bool:
+        return any(
+            one.pack not in self._lost
+            and (one.pack, one.row.id) not in index.damaged
+            and all(any(self._is_named(index, base) for base in _bases(index, identity)) for identity in one.row.bases)
+            for one in index.by_id(found.row.id)
+        )
+
+    def _extra(self) -> Iterator[Damage]:
+        for path in self._repository.paths_of(self._name) if self._subset.lane == 1 else ():
             if path not in (layout.MANIFEST, RECIPES):
                 yield Damage(path, "extra", f"{shown(path)} is not of this set")
 
-    def _chosen(self, pack: PackRef) -> bool:
-        subset = self._subset
-        if subset.share is None and subset.of == 1:
-            return True
-        salt = b"" if subset.share is None else subset.seed.to_bytes(16, "big", signed=True)
-        value = int.from_bytes(hashlib.sha256(salt + pack.key.encode()).digest()[:8], "big")
-        if subset.share is not None:
-            return value < subset.share * 2**64
-        return value % subset.of == subset.number - 1
+    # --- on a host that reads no sets ---------------------------------------------------------------------------------
 
-    def _is_in_lane(self, pack: PackRef) -> bool:
-        lanes = self._subset.lanes
-        digest = hashlib.sha256(pack.key.encode()).digest()
-        return lanes == 1 or int.from_bytes(digest[8:16], "big") % lanes == self._subset.lane - 1
+    def _unopened(self) -> Iterator[Damage]:
+        """Signatures, digests, and that what index files name is there: of all packs, since nobody knows here which ones a set
+        needs."""
+        self.unseen = _UNSEEN
+        try:
+            self._repository.sealed_recipes(self._name)
+        except WrongKeyError:
+            raise
+        except RecoupError as error:
+            yield Damage(layout.MANIFEST, "manifest", error.message)
+            return
+        self._count_beside()
+        index = self._repository.index_for(self._name)
+        yield from (Damage("index", "changed", problem.message) for problem in index.problems)
+        named = sorted(index.packs.keys() - index.condemned, key=lambda pack: pack.key)
+        for found in self._packs(index, None, named):
+            yield Damage(found.item, found.kind, f"{found.message}; this host cannot tell which sets need it")
+        for pack in sorted(self._lost):
+            yield Damage(pack.key, "missing", f"{pack.key} is missing; this host cannot tell which sets need it")
+        yield from self._extra()
+
+
+def _opens(chunks: Chunks, found: ChunkPlace) -> bool:
+    try:
+        chunks.one(found)
+    except (DamagedError, RefusedError):  # the second one: an encoding that nobody knows
+        return False
+    return True
+
+
+def _bases(index: Index, identity: bytes) -> Iterator[ChunkPlace]:
+    """Where a chunk lies in full."""
+    return (one for one in index.by_id(identity) if not one.row.bases)
 
 
 def _places(place: Place, part: StoredPart) -> Iterator[ChunkPlace]:

@@ -27,6 +27,7 @@ class PlainVerification:
         files: stored files looked at.
         bytes: stored bytes read and hashed.
         total_bytes: stored bytes of the set, as far as the manifest can be read.
+        unseen: empty: every host can compare all stored bytes.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PlainVerification:
         self.files = 0
         self.bytes = 0
         self.total_bytes = 0
+        self.unseen = ""
 
     def __iter__(self) -> Iterator[Damage]:
         """Yields damage as it is found."""
@@ -131,7 +133,12 @@ class PlainVerification:
         archive_bytes = part.stored_bytes - part.members.bytes
         damaged += (found := list(self._file(part.path, archive_bytes, part.sha256)))
         yield from found
-        if not damaged and self._is_in_lane(part.path) and self._chosen(part.path) and self._keys.can_open(part.sealed):
+        if (
+            not damaged
+            and self._subset.is_mine(part.path)
+            and self._subset.has(part.path)
+            and self._keys.can_open(part.sealed)
+        ):
             yield from self._archive(part)
 
     def _tree(self, part: StoredPart) -> Iterator[Damage]:
@@ -160,7 +167,7 @@ class PlainVerification:
 
     def _file(self, path: str, size: int, sha256: str, *, always: bool = False) -> Iterator[Damage]:
         self._expected.add(hash(path))
-        ours = self._is_in_lane(path)
+        ours = self._subset.is_mine(path)
         if not ours and not always:
             return
         self.files += ours
@@ -176,7 +183,7 @@ class PlainVerification:
         if found != size:
             yield Damage(path, "size", f"{shown(path)} has {found:,} bytes; the manifest says {size:,}")
             return
-        if not always and not self._chosen(path):
+        if not always and not self._subset.has(path):
             return
         digest = hashlib.sha256()
         try:
@@ -191,24 +198,6 @@ class PlainVerification:
             return
         if digest.hexdigest() != sha256:
             yield Damage(path, "changed", f"{shown(path)} is not what was stored: its SHA-256 differs")
-
-    def _chosen(self, path: str) -> bool:
-        subset = self._subset
-        if subset.share is None and subset.of == 1:
-            return True
-        salt = b"" if subset.share is None else subset.seed.to_bytes(16, "big", signed=True)
-        digest = hashlib.sha256(salt + path.encode("utf-8", "surrogateescape")).digest()
-        value = int.from_bytes(digest[:8], "big")
-        if subset.share is not None:
-            return value < subset.share * 2**64
-        return value % subset.of == subset.number - 1
-
-    def _is_in_lane(self, path: str) -> bool:
-        lanes = self._subset.lanes
-        if lanes == 1:
-            return True
-        digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
-        return int.from_bytes(digest[8:16], "big") % lanes == self._subset.lane - 1  # slices go by the bytes before
 
     def _sums(self, manifest: Manifest, data: bytes) -> Iterator[Damage]:
         """SHA256SUMS must say, byte for byte, what the manifest says; so a changed manifest shows, too."""

@@ -1,0 +1,183 @@
+"""What `verify` says of damage, what it notes, and how the next backup mends it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recoup.model.names import SetName
+from recoup.model.reports import Damage, VerifyReport
+from recoup.operations import verify
+from recoup.repository._base import Subset
+from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.repository import DedupRepository
+from recoup.repository.dedup.writers import let_in
+from recoup.storage._base import ByteReader
+from recoup.storage.memory import MemoryStorage
+from unit.repository.dedup.small_sets import Small, noise
+
+ONE, TWO = noise(1), noise(2)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return Small(tmp_path)
+
+
+def found(small: Small, name: SetName, subset: Subset = Subset()) -> list[Damage]:  # noqa: B008
+    return list(small.again().verify(name, subset))
+
+
+def pack_of(small: Small, data: bytes) -> PackRef:
+    import blake3
+
+    [place] = small.again().index().by_id(blake3.blake3(data, key=small.keys.chunk_key).digest())
+    return place.pack
+
+
+def counted(storage: MemoryStorage) -> list[str]:
+    """Notes which packs are read."""
+    read, reader = list[str](), storage.reader
+
+    def noting(key: str, start: int = 0, length: int | None = None):  # type: ignore[no-untyped-def]
+        if key.startswith("packs/"):
+            read.append(key)
+        return reader(key, start, length)
+
+    storage.reader = noting  # type: ignore[method-assign]
+    return read
+
+
+@pytest.mark.requirement("SR-9")
+def test_a_damaged_chunk_is_named_and_the_next_backup_of_the_same_data_heals_the_old_set(small: Small) -> None:
+    first = small.add(a=ONE, b=TWO)
+    small.flip(pack_of(small, ONE), 200)
+    [damage] = found(small, first)
+    assert (damage.item, damage.kind) == (small.repository.manifest(first).sources["db"].parts[0].path, "changed")
+    assert len(small.keys_below("damaged")) == 1
+    assert [one.item for one in found(small, first)] == [damage.item]
+    assert len(small.keys_below("damaged")) == 1, "what is noted is not noted again"
+    small.add(a=ONE, b=TWO)
+    small.check()
+
+
+@pytest.mark.requirement("SR-9")
+def test_a_pack_that_is_gone_is_stored_again_by_the_next_backup_of_the_same_data(small: Small) -> None:
+    first = small.add(a=ONE)
+    small.storage.delete(pack_of(small, ONE).key)
+    for subset in (Subset(), Subset(structure=True), Subset(share=0.0)):
+        assert [one.kind for one in found(small, first, subset)] == ["changed"]
+    assert small.keys_below("damaged") == [], "a listing tells of it"
+    small.add(a=ONE)
+    small.check()
+    for subset in (Subset(structure=True), Subset(share=0.0)):
+        assert found(small, first, subset) == []
+
+
+def test_what_was_harmed_on_the_way_is_read_again_before_it_is_believed(small: Small) -> None:
+    first, storage = small.add(a=ONE), small.storage
+    reader, harmed = storage.reader, list[str]()
+
+    class Harming:
+        def __init__(self, inner: ByteReader) -> None:
+            self.inner = inner
+
+        def read(self, size: int, /) -> bytes:
+            data = self.inner.read(size)
+            return bytes([data[0] ^ 1]) + data[1:] if data else data
+
+    @contextmanager
+    def noisy(key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
+        with reader(key, start, length) as inner:
+            harms = key.startswith("packs/") and len(harmed) < 1
+            harmed.append(key)
+            yield Harming(inner) if harms else inner
+
+    storage.reader = noisy  # type: ignore[method-assign]
+    assert found(small, first) == []
+    assert small.keys_below("damaged") == []
+
+
+def test_what_the_storage_does_not_give_is_unreadable_and_not_damaged(small: Small) -> None:
+    first, storage = small.add(a=ONE), small.storage
+    reader = storage.reader
+
+    def refusing(key: str, start: int = 0, length: int | None = None):  # type: ignore[no-untyped-def]
+        if key.startswith("packs/"):
+            raise OSError(5, "Input/output error")
+        return reader(key, start, length)
+
+    storage.reader = refusing  # type: ignore[method-assign]
+    assert {one.kind for one in found(small, first)} == {"unreadable"}
+    assert small.keys_below("damaged") == []
+
+
+def test_a_pack_whose_end_is_damaged_is_named_though_its_chunks_are_sound(small: Small) -> None:
+    first = small.add(a=ONE)
+    pack = pack_of(small, ONE)
+    small.flip(pack, len(small.storage.get(pack.key)) - 1)
+    assert [(one.item, one.kind) for one in found(small, first)] == [(pack.key, "changed")]
+    assert small.keys_below("damaged") == []
+
+
+def test_the_structure_alone_is_no_proof_and_reads_no_pack(small: Small) -> None:
+    first = small.add(a=ONE)
+    read = counted(small.storage)  # type: ignore[arg-type]
+    pack = pack_of(small, ONE)
+    small.flip(pack, 200)
+    read.clear()
+    repository = small.again()
+    [report] = verify.run([first], repository, Subset(structure=True), small.clock, lambda _: None, "host")
+    assert (report.damage, report.share, report.bytes, read) == ((), 0.0, 0, [])
+    [mark] = repository.marks(first)
+    assert (mark.fields["whole"], mark.fields["share"]) == (False, 0.0)
+    data = small.storage.get(pack.key)
+    small.storage.delete(pack.key)
+    small.storage.put(pack.key, data[:-1])
+    assert [one.kind for one in found(small, first, Subset(structure=True))] == ["size"]
+
+
+def test_all_shares_of_a_round_read_each_pack_once(small: Small) -> None:
+    names = [small.add(a=noise(n)) for n in range(12)]
+    read = counted(small.storage)  # type: ignore[arg-type]
+    for part in range(4):
+        for name in names:
+            assert found(small, name, Subset(share=0.25, begin=0.1 + part * 0.25)) == []
+    assert sorted(read) == sorted(pack.key for pack in small.packs)
+
+
+def test_what_a_locked_repository_learned_before_is_looked_at_again(small: Small) -> None:
+    first = small.add(a=ONE)
+    repository = small.again()
+    with repository.lock("shared", "verify", "stack"):
+        assert list(repository.verify(first, Subset())) == []
+    small.flip(pack_of(small, ONE), 200)
+    again = repository
+    with again.lock("shared", "verify", "stack"):
+        assert len(list(again.verify(first, Subset()))) == 1
+
+
+@pytest.mark.requirement("SR-13")
+def test_a_host_that_only_adds_sets_compares_what_it_can_and_never_says_intact(small: Small, tmp_path: Path) -> None:
+    first, file = small.add(a=ONE), tmp_path / "writer.json"
+    let_in(small.storage, small.keys, file, "host", small.clock.now())
+    options = replace(small.options, key_file=None, writer_key_file=file)
+
+    def looked() -> VerifyReport:
+        blind = DedupRepository("r", small.storage, options, small.clock, None)
+        [report] = verify.run([first], blind, Subset(), small.clock, lambda _: None, "host")
+        return report
+
+    report = looked()
+    assert report.damage == ()
+    assert "cannot read sets" in report.unseen
+    assert small.again().marks(first)[0].fields["whole"] is False
+    pack = pack_of(small, ONE)
+    small.flip(pack, 200)
+    assert [(one.item, one.kind) for one in looked().damage] == [(pack.key, "changed")]
+    small.storage.delete(pack.key)
+    assert [(one.item, one.kind) for one in looked().damage] == [(pack.key, "missing")]
+    small.storage.put(f"{first}/recipes", b"other ones")
+    assert [one.kind for one in looked().damage] == ["manifest"]
