@@ -149,7 +149,6 @@ def restored(repository: DedupRepository, name: SetName, tree: int) -> dict[str,
     return found
 
 
-@pytest.mark.requirement("SR-9")
 def test_sets_of_five_hundred_edit_scripts_restore_byte_for_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,6 @@ def found(objects: Objects, key: Path) -> dict[str, tuple[bool, bool]]:
         return {}
 
 
-@pytest.mark.requirement("SR-9")
 @pytest.mark.parametrize("item", DAYS, ids=lambda item: item.replace("/", " "))
 @settings(max_examples=6)
 @given(st.data())
@@ -82,7 +81,6 @@ CHANGES: Mapping[str, Callable[[bytes], bytes | None]] = {
 }
 
 
-@pytest.mark.requirement("SR-9")
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_is_gone_cut_or_another_one_is_named_and_other_sets_go_on(change: str, key: Path) -> None:
     for item, data in DAYS.items():
@@ -144,7 +142,6 @@ def test_files_of_another_repository_change_nothing_and_its_sets_are_not_taken_f
         assert restored(repository, name) == CONTENT[str(name)]
 
 
-@pytest.mark.requirement("SR-13")
 def test_a_wrong_key_opens_nothing_and_says_which_slots_there_are(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_bytes(secrets.token_bytes(32))

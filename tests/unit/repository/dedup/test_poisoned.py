@@ -1,0 +1,105 @@
+"""A stolen host that may only add sets: what it writes takes nothing from the others, neither bytes nor sets."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from recoup.model.names import SetName
+from recoup.repository._base import Subset
+from recoup.repository.dedup.index import write_index
+from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.keyslots import open_keys
+from recoup.repository.dedup.options import DedupOptions
+from recoup.repository.dedup.packs import PackRef, PackWriter
+from recoup.repository.dedup.repository import DedupRepository
+from recoup.repository.dedup.rows import Row
+from recoup.repository.dedup.writers import let_in
+from recoup.storage.local import LocalStorage
+from recoup.testing.repository_contract import NOW
+from unit.repository.dedup.golden import LIGHT, add_day, kept, opened, restored
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with a set of the owner and one of a host that may only add."""
+    root = tmp_path / "repository"
+    owner = opened(root, tmp_path)
+    owner.create()
+    add_day(owner, 0, LIGHT)
+    for name in ("writer", "stolen"):
+        let_in(LocalStorage(root), owner.keys, tmp_path / name, name, NOW)
+    add_day(opened(root, tmp_path, writer=True), 1, LIGHT)
+    return root
+
+
+def stolen_keys(root: Path) -> Keys:
+    """What a thief has who took a host."""
+    storage = LocalStorage(root)
+    record = opened(root, root.parent).record
+    return open_keys(storage, record, DedupOptions(writer_key_file=root.parent / "stolen"))
+
+
+def poison(root: Path, *, ids: bool) -> None:
+    """Claims every chunk there is for itself: other bytes under its address, or (`ids`) under its id, too.
+
+    Three times, since an index may look at the newest, the oldest or the longest file first.
+    """
+    thief, storage = stolen_keys(root), LocalStorage(root)
+    index = opened(root, root.parent).index()
+    rows = [place.row for pack in index.packs for place in index.of_pack(pack)]
+    for number, run in enumerate((bytes(12), b"\x55" * 12, b"\xff" * 12)):
+        writer = PackWriter(storage, PackRef(run, 0), thief.new_run())
+        for row in rows:
+            writer.add(row.run, row.number, row.id if ids else false_id(row), row.length, 0, bytes(row.length))
+        write_index(storage, thief, NOW + timedelta(days=400 * (number - 1)), run, 0, [writer.finish()])
+
+
+def false_id(row: Row) -> bytes:
+    return bytes(byte ^ 1 for byte in row.id)
+
+
+def require_untouched(repository: DedupRepository) -> None:
+    for day, name in enumerate(repository.names()[:2]):
+        assert restored(repository, name) == kept(day, LIGHT)
+        assert list(repository.verify(name, Subset())) == []
+
+
+@pytest.mark.parametrize("ids", [False, True], ids=["addresses", "ids"])
+def test_false_claims_on_all_chunks_take_no_set_from_anybody(root: Path, tmp_path: Path, ids: bool) -> None:
+    poison(root, ids=ids)
+    require_untouched(opened(root, tmp_path))
+
+
+@pytest.mark.parametrize("writer", [False, True], ids=["owner", "another writer"])
+def test_a_host_does_not_take_a_chunk_for_stored_that_a_thief_claims_to_have(
+    root: Path, tmp_path: Path, writer: bool
+) -> None:
+    storage, thief = LocalStorage(root), stolen_keys(root)
+    chunks = fresh_chunks(root.parent)
+    pack = PackWriter(storage, PackRef(b"\xee" * 12, 0), thief.new_run())
+    for number, (identity, length) in enumerate(chunks):
+        pack.add(b"\xee" * 12, number, identity, length, 0, bytes(length))
+    write_index(storage, thief, NOW, b"\xee" * 12, 0, [pack.finish()])
+    name = add_day(opened(root, tmp_path, writer=writer), 2, LIGHT)
+    owner = opened(root, tmp_path)
+    assert restored(owner, parsed(name)) == kept(2, LIGHT)
+    assert list(owner.verify(parsed(name), Subset())) == []
+
+
+def fresh_chunks(folder: Path) -> list[tuple[bytes, int]]:
+    """Ids and lengths of the chunks of the third day, as a thief knows them who may guess the content."""
+    copy = folder / "copy"
+    shutil.copytree(folder / "repository", copy)
+    repository = opened(copy, folder)
+    before = set(repository.index().packs)
+    add_day(repository, 2, LIGHT)
+    index = repository.index()
+    return [
+        (place.row.id, place.row.length) for pack in index.packs if pack not in before for place in index.of_pack(pack)
+    ]
+
+
+def parsed(name: str) -> SetName:
+    return SetName.parse(name) or pytest.fail("that is no name")
