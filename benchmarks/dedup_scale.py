@@ -1,4 +1,4 @@
-"""How the dedup repository grows: a million chunks, 1,000 sets, a storage that is far away: `./dev bench dedup_scale`.
+"""How the dedup repository grows: a million chunks, 1,000 sets, 20 GB, a storage far away: `./dev bench dedup_scale`.
 
 A million chunks is what 256 GB of files that do not compress are cut into.
 """
@@ -22,6 +22,7 @@ import numpy as np
 
 from dedup_contestants import PASSWORD
 from dedup_far import far
+from dedup_large import GIGABYTES, QUICK_GIGABYTES, large_file
 from dedup_series import default_cache
 from measuring import MB, RECOUP, timed
 
@@ -222,6 +223,7 @@ def _compared(what: str, *places: Path) -> str:
     return f"| recoup {' | '.join((what, *cells))} |"
 
 
+PARTS = ("index", "sets", "large", "far")
 ONES = {"write": write_indexes, "look": look_up, "sets": make_sets}
 """What is done in a process of its own."""
 
@@ -230,7 +232,7 @@ def main() -> None:
     """Measures, prints, and keeps a full run's result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="a tenth of the chunks, few sets; the result is not kept")
-    parser.add_argument("--only", nargs="+", choices=("index", "sets", "far"), default=("index", "sets", "far"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure; a temporary one by default")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="a folder in which series are kept")
     parser.add_argument("--one", nargs=3, metavar=("STEP", "FOLDER", "COUNT"), help=argparse.SUPPRESS)
@@ -242,7 +244,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
     text = report(chosen)
     print(text)
-    if not chosen.quick and len(chosen.only) == 3:
+    if not chosen.quick and len(chosen.only) == len(PARTS):
         RESULTS.write_text(text)
 
 
@@ -255,6 +257,8 @@ def report(chosen: argparse.Namespace) -> str:
             lines += index_memory(scratch, QUICK_CHUNKS if chosen.quick else CHUNKS)
         if "sets" in chosen.only:
             lines += many_sets(scratch, QUICK_SETS if chosen.quick else SETS)
+        if "large" in chosen.only:
+            lines += large_file(scratch, QUICK_GIGABYTES if chosen.quick else GIGABYTES)
         if "far" in chosen.only:
             lines += far(scratch, chosen.cache.resolve())
     machine = (
