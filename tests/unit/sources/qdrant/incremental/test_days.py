@@ -1,5 +1,6 @@
 """A server that changes day by day, captured by what changed: each capture is whole, and holds what the server held."""
 
+import hashlib
 import io
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from qdrant_server.running import Qdrant
 from qdrant_server.surgery import members
+from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._manifests import newer, versions_of
 from recoup.sources.qdrant._opened import opened
 from recoup.sources.qdrant._unpacking import unpack
@@ -51,6 +53,21 @@ def test_each_day_is_whole_and_what_the_server_held(qdrant: Qdrant, days: Days, 
     assert record(kept).method == "stream"
     assert days.reasons == []
     assert len(days.told("shard_merged")) == 2
+
+
+def test_a_server_takes_a_merged_shard_as_one_of_its_own(qdrant: Qdrant, days: Days, tmp_path: Path) -> None:
+    fill(qdrant, "docs", 100)
+    days.next()
+    upsert(qdrant, "docs", live(1))
+    kept = days.next()
+    assert days.merges == [1]
+    path = tmp_path / "merged"
+    path.write_bytes(kept.files[record(kept).shards[0].part])
+    fill(qdrant, "again", 0)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    with Server(qdrant.url, qdrant.api_key) as server:
+        server.upload("/collections/again/shards/0/snapshots/upload", path, checksum=checksum)
+    assert held(qdrant, "again") == held(qdrant, "docs")
 
 
 def test_where_nothing_changed_nothing_comes(qdrant: Qdrant, days: Days, tmp_path: Path) -> None:
