@@ -55,6 +55,13 @@ def journals() -> list[Path]:
     return list(state_folder().glob(f"{PURPOSE}-*"))
 
 
+def stop_when_asked(requests: int) -> None:
+    """Stops, as Ctrl-C does, a moment after so many requests were written down: by then they are sent."""
+    until(lambda: sum(journal.read_text().count('"names"') for journal in journals()) == requests)
+    time.sleep(0.5)
+    end_all()
+
+
 @pytest.mark.requirement("SR-3")
 @pytest.mark.parametrize("method", ["stored", "collection"])
 def test_an_error_in_the_middle_leaves_nothing(docs: Qdrant, source: Make, method: str) -> None:
@@ -111,12 +118,12 @@ def test_a_snapshot_whose_name_was_lost_on_the_way_goes_before_the_run_ends(docs
 
 
 def test_stopping_ends_a_wait_for_the_server_and_remembers_what_it_may_still_make(docs: Qdrant, source: Make) -> None:
-    docs.faults.set(create_delay=1.5)
-    timer = threading.Timer(0.5, end_all)
-    timer.start()
+    docs.faults.set(create_delay=2)
+    stopping = threading.Thread(target=stop_when_asked, args=(3,))
+    stopping.start()
     with pytest.raises(InterruptedRunError), source(docs, method="stored").capture():
         pass
-    timer.join()
+    stopping.join()
     (journal,) = journals()
     assert journal.read_text().count("docs-shard-0-") == 3
     until(lambda: len(left_on(docs)) == 3)
