@@ -12,7 +12,7 @@ from recoup.model.names import shown
 from recoup.repository.dedup.keys import KIND_RECIPES, RunKey
 
 MAGIC = b"RCPRCPE1"
-_LARGEST = 512 * 1024 * 1024  # bytes of recipes: a set of 100 million chunks in spans of the worst kind
+_LARGEST = 128 * 1024 * 1024  # bytes of recipes: ten million spans and more
 _RUN = 12  # bytes of a run's id
 _CHUNK, _GAP = b"\x01", b"\x00"
 _LENGTH = struct.Struct("<Q")

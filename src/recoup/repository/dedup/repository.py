@@ -153,7 +153,7 @@ class DedupRepository(PlainRepository):
         """A manifest, from copies of its objects where there are some."""
         key = f"{name}/{layout.MANIFEST}"
         try:
-            data = copies.get(key) or self._storage.get(key)
+            data = copies.get(key) or sets.fetched(self._storage, key, RefusedError)
         except FileNotFoundError:
             if name in self.names():
                 raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
@@ -183,7 +183,8 @@ class DedupRepository(PlainRepository):
         """
         key = f"{name}/{layout.MANIFEST}"
         try:
-            return sets.decode_header(self._storage.get(key), self.keys.repository, key)
+            data = sets.fetched(self._storage, key, RefusedError)
+            return sets.decode_header(data, self.keys.repository, key)
         except FileNotFoundError:
             raise self._no_such(name) from None
 
@@ -328,7 +329,7 @@ class DedupRepository(PlainRepository):
         header, item = self.header(name), f"{name}/{RECIPES}"
         self._makers.require(header.made_by, f"{name}/{layout.MANIFEST}")
         try:
-            data = self._storage.get(item)
+            data = sets.fetched(self._storage, item, DamagedError)
         except FileNotFoundError:
             raise DamagedError(f"{item} is missing from the repository", "Restore from another set.") from None
         if blake3.blake3(data).hexdigest() != header.recipes:

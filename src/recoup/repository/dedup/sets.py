@@ -7,14 +7,16 @@ from typing import Any
 
 import zstandard
 
-from recoup.errors import DamagedError, RefusedError, WrongKeyError
+from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.model.manifest import Manifest, decode
 from recoup.repository.dedup.keys import KIND_MANIFEST, Keys, RunKey, record_verified
 from recoup.repository.dedup.recipes import unpacked
+from recoup.storage._base import Storage
 
 FORMAT = "recoup-dedup-set"
 VERSION = 1
 _LARGEST = 256 * 1024 * 1024  # bytes of a manifest that is still reasonable
+_LARGEST_FILE = 64 * 1024 * 1024  # bytes of a set's file: a list of a hundred million chunks has a tenth of that
 _DAMAGED = "Run `recoup verify` to see what else is damaged; restore from another set."
 
 
@@ -42,6 +44,26 @@ class Header:
 def identity(run: bytes, repository: str) -> bytes:
     """What the manifest and the recipes of a set are bound to."""
     return run + bytes.fromhex(repository)
+
+
+def fetched(storage: Storage, key: str, error: type[RecoupError]) -> bytes:
+    """A file of a set, which may be hostile: no more of it than such a file may have is taken into memory.
+
+    Args:
+        storage: where.
+        key: of the file.
+        error: what to raise when it is longer.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    data = bytearray()
+    with storage.reader(key, 0, _LARGEST_FILE + 1) as reader:
+        while piece := reader.read(_LARGEST_FILE + 1 - len(data)):
+            data += piece
+    if len(data) > _LARGEST_FILE:
+        raise error(f"{key} is longer than any file of a set", _DAMAGED)
+    return bytes(data)
 
 
 def encode_set(manifest: bytes, run: bytes, counter: int, key: RunKey, recipes: str, keys: Keys) -> bytes:

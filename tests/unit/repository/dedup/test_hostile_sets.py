@@ -1,6 +1,7 @@
 """Sets that somebody with all keys made to do harm: a typed error or the right bytes, soon, and in little memory."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from recoup.repository._base import Subset
 from recoup.repository.dedup import sets
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import KIND_MANIFEST, KIND_RECIPES, RunKey
+from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.recipes import MAGIC, unpacked
 from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.storing import StreamStorer
 from recoup.repository.dedup.writing import DedupSetWriter
+from recoup.storage.local import LocalStorage
 from recoup.storage.memory import MemoryStorage
+from recoup.system.clock import SystemClock
 from recoup.testing.repository_contract import NOW, manifest_of, record_of
 from unit.repository.dedup import golden
 from unit.repository.dedup.golden import KEY_FILE, kept, restored
@@ -157,6 +161,18 @@ def test_a_tree_without_a_member_list_does_not_verify(forger: Forger, key: Path)
     document = json.loads(forger.manifest)
     document["sources"]["tree"]["parts"][0]["members"] = None
     assert attempts(forger.forged(key, json.dumps(document).encode(), forger.recipes)) == (False, None)
+
+
+@pytest.mark.parametrize("item", ["manifest.json", "recipes"])
+def test_a_file_of_a_set_that_is_far_too_long_is_not_taken_into_memory(key: Path, item: str, tmp_path: Path) -> None:
+    for found, data in DAYS.items():
+        (tmp_path / "r" / found).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "r" / found).write_bytes(data)
+    os.truncate(tmp_path / "r" / NAME / item, 10**12)
+    options = DedupOptions(key_file=key)
+    repository = DedupRepository("r", LocalStorage(tmp_path / "r"), options, SystemClock(), None)
+    assert attempts(repository) == (False, None)
+    assert restored(repository, repository.names()[0]) == kept(0)
 
 
 # --- member lists -----------------------------------------------------------------------------------------------------
