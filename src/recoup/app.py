@@ -879,11 +879,11 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
             with self._crew_for_copy(plan, emit) as crew:
                 return copy.run(plan, way) if crew is None else _copy_divided.run(plan, way, crew)
 
-    def plan_repair(self, helper: str, sets: Sequence[str] = (), *, wait_lock: float = 0.0) -> "list[RepairRow]":
+    def plan_repair(self, helper: str = "", sets: Sequence[str] = (), *, wait_lock: float = 0.0) -> "list[RepairRow]":
         """Looks for damage by reading every stored byte, in the repository chosen, or in all but the helper; changes nothing.
 
         Args:
-            helper: name of the repository that has copies of the same cuts.
+            helper: name of the repository that has copies of the same cuts; empty for what can be done without one.
             sets: texts that name sets; all by default.
             wait_lock: seconds to wait for a lock.
         """
@@ -891,7 +891,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
 
         rows = list["RepairRow"]()
         with self._emitting() as emit, self._locked("repair", wait_lock) as reading:
-            there = reading(helper)
+            there = reading(helper) if helper else None
             for name in self._mended(helper):
                 one = self.only(name)
                 chosen = [one._named(text) for text in sets] or list(one._existing_names())  # noqa: SLF001 - another of us
@@ -899,7 +899,8 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         return rows
 
     def _mended(self, helper: str) -> list[str]:
-        found = [name for name in self._several(None) if self._at(name).location != self._at(helper).location]
+        names = self._several(None)
+        found = [name for name in names if not helper or self._at(name).location != self._at(helper).location]
         if not found:
             raise UsageError(f"{helper} cannot mend itself", "Name the repository with damage by -r.")
         return found
@@ -908,7 +909,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         self,
         rows: "Sequence[RepairRow] | None" = None,
         *,
-        helper: str,
+        helper: str = "",
         sets: Sequence[str] = (),
         wait_lock: float = 0.0,
     ) -> "list[RepairReport]":
@@ -917,7 +918,8 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
 
         Args:
             rows: from `plan_repair`; made from the other arguments when None.
-            helper: name of the repository that has copies of the same cuts.
+            helper: name of the repository that has copies of the same cuts; empty for what can be done without one: the index
+                of a dedup repository is made anew from its packs.
             sets: texts that name sets; all by default.
             wait_lock: seconds to wait for a lock.
 
@@ -931,7 +933,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
             raise NoSuchSetError("there are no sets: nothing was looked at", "`recoup list` shows what there is.")
         reports, stack = list["RepairReport"](), self.settings.stack
         with self._emitting() as emit, self._locked("repair", wait_lock) as reading:
-            there = reading(helper)
+            there = reading(helper) if helper else None
             for row in rows:
                 here = self._at(row.repository)
                 sides = repair.Sides(here, there, self._clock, emit)

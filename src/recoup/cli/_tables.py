@@ -141,9 +141,8 @@ def repair_plan(rows: "Sequence[repair.Row]", helper: str) -> Iterator[str]:
     for row in rows:
         if not row.damage:
             continue
-        yield f"{row.set} in {row.repository}: {len(row.damage)} damaged" + (
-            f"; {helper} has it as {row.helper}" if row.helper else f"; {helper} has no copy of it"
-        )
+        copy = f"; {helper} has it as {row.helper}" if row.helper else f"; {helper} has no copy of it" if helper else ""
+        yield f"{row.set} in {row.repository}: {len(row.damage)} damaged{copy}"
         yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in row.damage[:_DAMAGE])
     yield f"{counted(sum(bool(row.damage) for row in rows), 'set')} of {len(rows)} damaged."
 
@@ -155,7 +154,8 @@ def repair_report(reports: "Sequence[RepairReport]") -> Iterator[str]:
             continue
         state = "whole again" if not report.left else f"STILL damaged in {counted(len(report.left), 'place')}"
         files = counted(len(report.repaired), "file")
-        yield f"{report.set} in {report.repository}: {files} mended by {report.helper}, {state}"
+        by = f" by {report.helper}" if report.helper else ""
+        yield f"{report.set} in {report.repository}: {files} mended{by}, {state}"
         yield from (f"  {shown(reason)}" for reason in report.reasons)
         yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in report.left[:_DAMAGE])
     whole = sum(not report.left for report in reports)

@@ -1,4 +1,4 @@
-"""`recoup repair`: sets made whole again by another repository's copies."""
+"""`recoup repair`: sets made whole again, by another repository's copies or by what is left."""
 
 from typing import Annotated
 
@@ -11,7 +11,9 @@ from recoup.errors import ExitCode
 @verb
 def repair(
     context: typer.Context,
-    helper: Annotated[str, typer.Option("--from", metavar="NAME", help="The repository that has whole copies.")],
+    helper: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The repository that has whole copies, if there is one.")
+    ] = "",
     sets: Annotated[list[str] | None, typer.Argument(metavar="[SET]...", help="Sets; all by default.")] = None,
 ) -> ExitCode:
     """Replace what is damaged or missing of sets by another repository's copy.
@@ -19,6 +21,9 @@ def repair(
     Every byte of the sets is read first. A file is replaced only by bytes that have the SHA-256 in the manifest: taken as they
     are where both repositories store them the same way, else compressed or packed again. Afterwards each mended set is read
     once more. Exit code 4 when damage is left. Without -r all repositories but that of --from are looked at.
+
+    Of a dedup repository, the index is made anew from the packs where it is lost, which needs no other repository, and chunks
+    that are lost come back from the other one's content, whatever its layout, if they have the ids that were stored.
     """
     from recoup.cli import _tables
 

@@ -12,8 +12,9 @@ from recoup.model.names import SetName, shown
 from recoup.model.part import Content, TreePart
 from recoup.model.reports import Damage, RepairReport, SetInfo
 from recoup.operations._cutting import sentence
+from recoup.operations._healing import Healer
 from recoup.operations.selection import listing
-from recoup.repository._base import Mending, Repository, Subset
+from recoup.repository._base import Healable, Mending, Repository, Subset
 from recoup.system.clock import Clock
 
 _MANIFEST, _SUMS = "manifest.json", "SHA256SUMS"
@@ -44,13 +45,13 @@ class Sides:
 
     Attributes:
         broken: the repository with damage.
-        helper: the one that has the same cuts.
+        helper: the one that has the same cuts; None for what can be done without one.
         clock: time.
         emit: where news go.
     """
 
     broken: Repository
-    helper: Repository
+    helper: Repository | None
     clock: Clock
     emit: Emit
 
@@ -62,7 +63,7 @@ def plan(names: Sequence[SetName], sides: Sides) -> tuple[Row, ...]:
         names: the sets to look at.
         sides: the repositories; the caller holds a lock on both.
     """
-    copies = listing(sides.helper, sides.clock.now())
+    copies = listing(sides.helper, sides.clock.now()) if sides.helper is not None else ()
     return tuple(
         Row(sides.broken.name, str(name), _helper_of(name, sides, copies), _damage(name, sides)) for name in names
     )
@@ -92,27 +93,51 @@ def run(row: Row, sides: Sides) -> RepairReport:
     alone. The caller holds an exclusive lock on the broken repository and a shared one on the other.
     """
     begun = sides.clock.monotonic()
-    mender = _Mender(row, sides)
-    left = mender.mend() if row.damage and row.helper else row.damage
-    if row.damage and not row.helper:
-        mender.reasons.append(f"{sides.helper.name} has no copy of it")
+    mended = _mended(row, sides) if row.damage else _Mended((), (), ())
+    reasons = list(mended.reasons)
+    if mended.left and not row.helper:
+        reasons.append(f"{sides.helper.name} has no copy of it" if sides.helper else "no other repository was named")
     report = RepairReport(
         set=row.set,
         repository=sides.broken.name,
-        helper=sides.helper.name,
-        repaired=tuple(dict.fromkeys(mender.repaired)),
-        left=left,
+        helper=sides.helper.name if sides.helper else "",
+        repaired=tuple(dict.fromkeys(mended.repaired)),
+        left=mended.left,
         seconds=sides.clock.monotonic() - begun,
-        reasons=tuple(dict.fromkeys(mender.reasons)),
+        reasons=tuple(dict.fromkeys(reasons)),
     )
     if row.damage:
         _tell(report, sides)
     return report
 
 
+@dataclass(frozen=True)
+class _Mended:
+    """What became of a set: what was put in place, what is left, and why."""
+
+    repaired: Sequence[str]
+    left: tuple[Damage, ...]
+    reasons: Sequence[str]
+
+
+def _mended(row: Row, sides: Sides) -> _Mended:
+    if isinstance(sides.broken, Healable):
+        copy = _parsed(row.helper) if row.helper else None
+        look = partial(_damage, _parsed(row.set), sides)
+        healer = Healer(_parsed(row.set), sides.broken.healing(), sides.broken, sides.helper, copy, look)
+        left = healer.mend(row.damage)
+        return _Mended(healer.repaired, left, healer.reasons)
+    if sides.helper is None or not row.helper:
+        return _Mended((), row.damage, ())
+    mender = _Mender(row, sides, sides.helper)
+    left = mender.mend()
+    return _Mended(mender.repaired, left, mender.reasons)
+
+
 def _tell(report: RepairReport, sides: Sides) -> None:
     state = "is whole again" if not report.left else f"is still damaged in {len(report.left)} places"
-    text = f"{report.set} in {report.repository} {state}; {len(report.repaired)} files came from {report.helper}"
+    source = f"came from {report.helper}" if report.helper else "were made anew"
+    text = f"{report.set} in {report.repository} {state}; {len(report.repaired)} files {source}"
     level = Level.WARNING if report.left else Level.INFO
     fields = {"repository": report.repository, "from": report.helper, "repaired": list(report.repaired)[:100]}
     sides.emit(Event("set_repaired", sides.clock.now(), text, level, report.set, {**fields, "left": len(report.left)}))
@@ -124,6 +149,7 @@ class _Mender:
 
     row: Row
     sides: Sides
+    helper: Repository
     repaired: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
@@ -152,12 +178,12 @@ class _Mender:
 
     @cached_property
     def _there(self) -> Mending:
-        return self.sides.helper.mending(_parsed(self.row.helper))
+        return self.helper.mending(_parsed(self.row.helper))
 
     def _pairs(self) -> Iterator[tuple[str, StoredPart, StoredPart]]:
         """Each part with its twin in the other repository."""
         here = self.sides.broken.manifest(self._name)
-        there = self.sides.helper.manifest(_parsed(self.row.helper))
+        there = self.helper.manifest(_parsed(self.row.helper))
         for source, record in here.sources.items():
             for part in record.parts:
                 twin = _twin(there, source, part)
@@ -181,7 +207,7 @@ class _Mender:
         data = b"".join(self._there.raw(_MANIFEST))
         if sha256(data).hexdigest() != wanted:
             self.reasons.append(
-                f"its manifest is lost, and {self.row.helper} in {self.sides.helper.name} is stored in another form; {_NO_COPY}"
+                f"its manifest is lost, and {self.row.helper} in {self.helper.name} is stored in another form; {_NO_COPY}"
             )
             return
         self._try(StoredFile(_MANIFEST, len(data), wanted), lambda: iter([data]))
@@ -212,14 +238,14 @@ class _Mender:
     def _stored(self, source: str, part: StoredPart, twin: StoredPart) -> Iterator[bytes]:
         if part.sha256 == twin.sha256:
             return self._there.raw(twin.path)
-        return self._here.as_stored(part, self.sides.helper.fetch(_parsed(self.row.helper), source, twin))
+        return self._here.as_stored(part, self.helper.fetch(_parsed(self.row.helper), source, twin))
 
     def _tree(self, source: str, part: StoredPart, twin: StoredPart, damaged: set[str]) -> None:
         """Files of a tree, from the other's tree or archive, whose members are read in order."""
         if not any(path.startswith(f"{part.path}/") for path in damaged):
             return
         wanted = {name: file for name, file in self._here.files(part) if file.path in damaged}
-        fetched = self.sides.helper.fetch(_parsed(self.row.helper), source, twin)
+        fetched = self.helper.fetch(_parsed(self.row.helper), source, twin)
         for member in fetched.members if isinstance(fetched, TreePart) and wanted else ():
             file = wanted.get(member.name)
             if file is not None and member.content is not None:

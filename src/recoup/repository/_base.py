@@ -390,6 +390,57 @@ class Mending(Protocol):
         ...
 
 
+class Healing(Protocol):
+    """Mends the sets of a repository that stores chunks. Whoever does holds the exclusive lock."""
+
+    def rebuild_index(self) -> tuple[list[str], list[str]]:
+        """Makes anew what says where chunks lie; returns the files that were written, and what is in the way, in sentences."""
+        ...
+
+    def raw(self, name: SetName, path: str) -> bytes:
+        """A file of a set as it lies there. Raises DamagedError when it is missing."""
+        ...
+
+    def put_back(self, name: SetName, path: str, data: bytes) -> None:
+        """Puts a file of a set in its place, if it is what was stored.
+
+        Raises:
+            RefusedError, DamagedError: it is not; what is there is as it was.
+        """
+        ...
+
+    def listed(self, name: SetName, part: StoredPart) -> Content | None:
+        """The member list of a tree as it is stored; None for a stream."""
+        ...
+
+    def heal(self, name: SetName, part: StoredPart, fetched: Part, listed: Content | None) -> int:
+        """Puts back what is missing of a part; returns how many chunks.
+
+        Args:
+            name: of the set.
+            part: of it.
+            fetched: the same part from another repository.
+            listed: its member list as the other one has it stored; None where that is of another form.
+
+        Raises:
+            RecoupError: it cannot be done.
+        """
+        ...
+
+
+@runtime_checkable
+class Healable(Protocol):
+    """A repository whose sets are mended chunk by chunk."""
+
+    def healing(self) -> Healing:
+        """What does it.
+
+        Raises:
+            WrongKeyError: this host cannot read its sets.
+        """
+        ...
+
+
 class Repository(Protocol):
     """Backup sets on a storage."""
 

@@ -56,6 +56,7 @@ from recoup.system.host import this_host
 
 if TYPE_CHECKING:
     from recoup.repository.dedup.caching import Kept
+    from recoup.repository.dedup.healing import DedupHealing
     from recoup.repository.dedup.reclaiming import Reclaiming
     from recoup.repository.dedup.viewing import View
 
@@ -362,12 +363,21 @@ class DedupRepository(PlainRepository):
         with contextlib.suppress(StorageError, OSError):
             write_damaged(self._storage, self.keys, self._clock.now(), chunks)
 
+    def healing(self) -> "DedupHealing":
+        """Puts back what is missing of its sets. Raises WrongKeyError where this host can only add sets."""
+        from recoup.repository.dedup.healing import DedupHealing
+
+        if not self.keys.can_read:
+            raise WrongKeyError(f"{self.name} cannot be mended on this host", "Use a host that can read sets.")
+        return DedupHealing(self, self._storage, self.keys, self._clock)
+
     def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
         """Holds a lock. What was learned before it is forgotten: others may have changed it since."""
-        self._forget()
+        self.forget()
         return super().lock(mode, verb, stack, wait)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Reads all anew from now on: sets and packs have changed."""
         self._checked, self._place, self._shared = Checked(), None, None
 
     def size_of(self, name: SetName, path: str) -> int:
@@ -385,7 +395,7 @@ class DedupRepository(PlainRepository):
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
         reclaiming = self._reclaiming()
         self._require_not_back(self.index())
-        self._forget()
+        self.forget()
         self._require_deletable(names)
         reclaiming.tell_removed(names)  # who sees that they are gone has to see why
         super().delete(names, keep_days=keep_days)

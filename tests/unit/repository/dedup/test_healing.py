@@ -1,0 +1,190 @@
+"""Repair of dedup repositories: from copies of whatever layout, and from what is left of themselves."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recoup.errors import ExitCode
+from recoup.model.names import SetName
+from recoup.model.part import StreamPart, TreePart
+from recoup.model.reports import RepairReport
+from recoup.operations import repair
+from recoup.repository._base import Repository, Subset
+from recoup.repository.dedup.healing import _Filling
+from recoup.repository.dedup.index import Place
+from recoup.repository.dedup.options import DedupOptions
+from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.repository import DedupRepository
+from recoup.repository.dedup.rows import Row
+from recoup.storage.local import LocalStorage
+from recoup.system.clock import SystemClock
+from recoup.testing.repository_contract import LARGE, Given, stream_bytes, tree_contents
+from unit.operations.scripted import ScriptedCapture, ScriptedSource
+from unit.operations.test_fanout import back_up_into, made
+from unit.operations.test_repair import FILES, small_tree
+
+DATA = LARGE[:300_000] + bytes(1_500_000)
+
+
+def dedup(root: Path, key: Path) -> DedupRepository:
+    return DedupRepository(root.name, LocalStorage(root), DedupOptions(key_file=key), SystemClock(), None)
+
+
+@dataclass
+class Pair:
+    """The same cut in two repositories, the first of which is of chunks, and damaged."""
+
+    root: Path
+    key: Path
+    there: Repository
+    name: SetName
+
+    @property
+    def here(self) -> DedupRepository:
+        return dedup(self.root, self.key)
+
+    def mended(self, *, alone: bool = False) -> RepairReport:
+        sides = repair.Sides(self.here, None if alone else self.there, SystemClock(), lambda _: None)
+        [row] = repair.plan([self.name], sides)
+        assert row.damage
+        return repair.run(row, sides)
+
+    def require_whole(self) -> None:
+        here = self.here
+        assert list(here.verify(self.name, Subset())) == []
+        stream, tree = here.manifest(self.name).sources["it"].parts
+        assert stream_bytes(here.fetch(self.name, "it", stream)) == DATA
+        contents = tree_contents(here.fetch(self.name, "it", tree))
+        assert {name: contents[name][1] for name in FILES} == FILES
+
+    def files(self, folder: str) -> list[Path]:
+        return sorted(path for path in (self.root / folder).rglob("*") if path.is_file())
+
+
+@pytest.fixture(params=["plain", "zipped", "archived", "dedup", "copied"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    here = dedup(tmp_path / "here", key)
+    here.create()
+    kind, there = request.param, tmp_path / "there"
+    others: list[Any] = []
+    if kind == "dedup":
+        others = [dedup(there, key)]
+        others[0].create()
+    elif kind != "copied":
+        styles: dict[str, Any] = {"plain": ("tree", "none"), "zipped": ("tar.gz", "gzip"), "archived": ("tar", "none")}
+        others = [made("there", LocalStorage(there), *styles[kind])]
+
+    def parts() -> Any:
+        return iter([StreamPart("main.db", Given(DATA), len(DATA)), TreePart("more", small_tree())])
+
+    source = ScriptedSource([ScriptedCapture(parts)])
+    assert back_up_into([here, *others], {"it": source}).exit_code == ExitCode.OK
+    if kind == "copied":
+        shutil.copytree(here_root := tmp_path / "here", there)
+        assert here_root.exists()
+        others = [dedup(there, key)]
+    return Pair(tmp_path / "here", key, others[0], here.names()[0])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.requirement("SR-9")
+def test_a_damaged_chunk_comes_back_from_a_copy_of_any_layout(pair: Pair) -> None:
+    [pack] = pair.files("packs")
+    flip(pack)
+    report = pair.mended()
+    assert (report.left, report.exit_code) == ((), ExitCode.OK)
+    assert report.repaired
+    pair.require_whole()
+
+
+def test_lost_packs_come_back_as_far_as_the_copy_has_what_was_in_them(pair: Pair) -> None:
+    for pack in pair.files("packs"):
+        pack.unlink()
+    report = pair.mended()
+    if isinstance(pair.there, DedupRepository):
+        assert report.left == ()
+        pair.require_whole()
+    else:  # a member list is stored in another form there
+        here = pair.here
+        stream, tree = here.manifest(pair.name).sources["it"].parts
+        assert {found.item for found in report.left} == {tree.path}
+        assert stream_bytes(here.fetch(pair.name, "it", stream)) == DATA
+        assert report.exit_code == ExitCode.DAMAGED
+        assert report.reasons
+
+
+def test_a_lost_index_is_made_anew_without_any_other_repository(pair: Pair) -> None:
+    for file in pair.files("index"):
+        file.unlink()
+    report = pair.mended(alone=True)
+    assert report.left == ()
+    assert [path.split("/")[0] for path in report.repaired] == ["index"]
+    pair.require_whole()
+
+
+def test_what_cannot_be_mended_without_a_copy_is_said(pair: Pair) -> None:
+    [pack] = pair.files("packs")
+    flip(pack)
+    report = pair.mended(alone=True)
+    assert report.exit_code == ExitCode.DAMAGED
+    assert report.repaired == ()
+    assert "no other repository was named" in report.reasons
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "recipes"])
+def test_a_lost_file_of_a_set_comes_back_from_a_copy_with_the_same_keys_alone(pair: Pair, path: str) -> None:
+    (pair.root / str(pair.name) / path).write_bytes(b"{}")
+    report = pair.mended()
+    if (pair.root.parent / "there" / str(pair.name) / "recipes").exists() and _is_copy(pair):
+        assert report.repaired == (path,)
+        pair.require_whole()
+    else:
+        assert report.left
+        assert report.reasons
+        assert (pair.root / str(pair.name) / path).read_bytes() == b"{}"
+
+
+def _is_copy(pair: Pair) -> bool:
+    return isinstance(pair.there, DedupRepository) and pair.there.keys.repository == pair.here.keys.repository
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 17), st.randoms())
+def test_chunks_are_put_together_from_pieces_in_any_order(lengths: list[int], size: int, random: Any) -> None:
+    import blake3
+
+    data, key, wanted, at = random.randbytes(sum(lengths)), bytes(32), list[tuple[int, Place]](), 0
+    for n, length in enumerate(lengths):
+        identity = blake3.blake3(data[at : at + length], key=key).digest()
+        if n % 2 == 0:
+            wanted.append((at, Place(Row(b"r" * 12, n, identity, length, length, 0), PackRef(b"r" * 12, 0), 0, 0, n)))
+        at += length
+    found = dict[int, bytes]()
+    filling = _Filling(wanted, key, lambda place, chunk: found.__setitem__(place.row.number, chunk))
+    pieces = [(begin, data[begin : begin + size]) for begin in range(0, len(data), size)]
+    random.shuffle(pieces)
+    for begin, piece in pieces:
+        filling.take(begin, piece)
+    assert found == {place.row.number: data[begin : begin + place.row.length] for begin, place in wanted}
+
+
+def test_bytes_of_another_cut_are_not_taken(pair: Pair) -> None:
+    [pack] = pair.files("packs")
+    pack.unlink()
+    here = pair.here
+    [part] = [one for one in here.manifest(pair.name).sources["it"].parts if one.kind == "stream"]
+    for data in (b"x" * len(DATA), DATA[:1000], b""):
+        assert here.healing().heal(pair.name, part, StreamPart("main.db", Given(data), len(data)), None) == 0
+    assert pair.files("packs") == []
+    assert here.healing().heal(pair.name, part, StreamPart("main.db", Given(DATA), len(DATA)), None) > 0
