@@ -161,8 +161,13 @@ class Run:
             self._write_index()
 
     def _write_index(self) -> None:
-        while self._syncing:
-            self._syncing.popleft().result()
+        try:
+            while self._syncing:
+                self._syncing[0].result()
+                self._syncing.popleft()
+        except Exception:
+            self._unindexed.clear()  # nobody knows which of them are durable, so no index may name them, now or later
+            raise
         self._indexed_at = self._clock.monotonic()
         if self._unindexed:
             now, sequence = self._clock.now(), len(self.index_files)
