@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recoup.operations.nearest import Locked
     from recoup.repository._base import Repository
     from recoup.repository.dedup.options import DedupOptions
+    from recoup.repository.dedup.unlocking import Unlocking
     from recoup.repository.plain.repository import PlainRepository
     from recoup.repository.sealing._base import Sealing
     from recoup.retention import Rules
@@ -75,6 +76,7 @@ class OpenedStack:
         self.masker = Masker(loaded.secrets)
         self._host = this_host()
         self._repositories: dict[str, PlainRepository] = {}
+        self._unlocking: dict[str, Unlocking] = {}
         self._telling: Telling | None = None
         self.unread: tuple[str, ...] = ()
         """Repositories that could not be read when sets were last looked for, with the reasons."""
@@ -198,12 +200,18 @@ class OpenedStack:
         return lambda: self._open(name)
 
     def _open(self, name: str) -> "PlainRepository":
+        settings = self._settings_of(name)
+        storage, dedup = self._storage_of(settings), self._dedup_of(settings)
+        if dedup is not None and name not in self._unlocking:
+            from recoup.repository.dedup.unlocking import Unlocking
+
+            self._unlocking[name] = Unlocking(storage, dedup)
+
         from recoup.repository.opening import Shape, open_repository
 
-        settings = self._settings_of(name)
         return open_repository(
             name,
-            self._storage_of(settings),
+            storage,
             settings.pack,
             settings.compression,
             settings.compression_level,
@@ -212,8 +220,9 @@ class OpenedStack:
             seal_manifest=settings.encrypt_manifest,
             spool=self._spool,
             shape=Shape(template, settings.adopt) if (template := settings.template) else None,
-            dedup=self._dedup_of(settings),
+            dedup=dedup,
             cache=cache_folder(),
+            unlocking=self._unlocking.get(name),
         )
 
     def _storage_of(self, settings: "RepositorySettings") -> "Storage":

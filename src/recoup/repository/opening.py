@@ -13,6 +13,7 @@ from recoup.system.clock import Clock
 
 if TYPE_CHECKING:
     from recoup.repository.dedup.options import DedupOptions
+    from recoup.repository.dedup.unlocking import Unlocking
     from recoup.repository.keyed.template import Template
 
 
@@ -43,6 +44,7 @@ def open_repository(
     shape: Shape | None = None,
     dedup: "DedupOptions | None" = None,
     cache: Path | None = None,
+    unlocking: "Unlocking | None" = None,
 ) -> PlainRepository:
     """The repository on a storage; it need not be there yet.
 
@@ -59,11 +61,12 @@ def open_repository(
         shape: makes it a keyed repository; None is a folder for each set.
         dedup: makes it a dedup repository, for which nothing above says anything.
         cache: folder where a dedup repository keeps what saves reading again; None keeps nothing.
+        unlocking: is opening the keys of a dedup repository already.
     """
     if dedup is not None:
         from recoup.repository.dedup.repository import DedupRepository
 
-        return DedupRepository(name, storage, dedup, clock, cache)
+        return DedupRepository(name, storage, dedup, clock, cache, unlocking)
     if sealing is not None and pack == "tree":
         pack = "tar"  # each file by itself would show its name and size
     style = Style(pack, compression, level, sealing, seal_manifest, spool)

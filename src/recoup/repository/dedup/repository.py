@@ -22,6 +22,7 @@ from recoup.repository._base import (
     KeyProof,
     Listed,
     LockMode,
+    Overview,
     SetWriter,
     Subset,
     Ticket,
@@ -42,6 +43,7 @@ from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.record import Record, decode_record
 from recoup.repository.dedup.stock import Stock
 from recoup.repository.dedup.storing import Run
+from recoup.repository.dedup.unlocking import Unlocking
 from recoup.repository.dedup.verifying import DedupVerification
 from recoup.repository.dedup.writers import Makers
 from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
@@ -72,17 +74,27 @@ class DedupRepository(PlainRepository):
         options: how it is opened, and how it stores.
         clock: time.
         cache: folder for what saves reading the index again; None keeps nothing.
+        unlocking: is opening the keys already.
     """
 
     LAYOUT = "dedup"
 
-    def __init__(self, name: str, storage: Storage, options: DedupOptions, clock: Clock, cache: Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: Storage,
+        options: DedupOptions,
+        clock: Clock,
+        cache: Path | None,
+        unlocking: Unlocking | None = None,
+    ) -> None:
         super().__init__(name, storage, Style(), clock)
         self.options, self._cache = options, cache
         self._checked = Checked()
         self._place: tuple[SetName, Place] | None = None
         self._shared: tuple[frozenset[SetName], Index] | None = None
         self._record: Record | None = None
+        self._unlocking = unlocking
 
     @property
     def shares(self) -> bool:
@@ -128,7 +140,10 @@ class DedupRepository(PlainRepository):
         Raises:
             WrongKeyError: it opens none.
         """
-        return keyslots.open_keys(self._storage, self.record, self.options)
+        found = self._unlocking.keys() if self._unlocking is not None else None
+        if found is None or not self.record.fits(found):
+            found = keyslots.open_keys(self._storage, self.record, self.options)
+        return found
 
     @cached_property
     def _makers(self) -> Makers:
@@ -147,6 +162,11 @@ class DedupRepository(PlainRepository):
         return Kept(
             self.name, self._storage, self.keys, self._cache, lambda: map(str, (*self.names(), *self.trashed()))
         )
+
+    def overview(self, *, copies: bool = True) -> Overview:
+        """All sets at once. Raises WrongKeyError where nothing opens the repository: not a set of it could be read."""
+        _ = self.keys
+        return super().overview(copies=copies)
 
     # --- sets ---------------------------------------------------------------------------------------------------------
 
