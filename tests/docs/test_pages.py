@@ -28,6 +28,7 @@ PAGES = [
     "docs/howto/restore.md",
     "docs/howto/encryption.md",
     "docs/howto/dedup-cache.md",
+    "docs/howto/dedup-space.md",
     "docs/howto/dedup-keys.md",
     "docs/howto/service.md",
     "docs/howto/keyed.md",
