@@ -213,7 +213,7 @@ class Storage(Protocol):
         ...
 
     def sync(self, prefix: str) -> None:
-        """Makes everything below `prefix` durable."""
+        """Makes an object, or everything below a prefix, durable."""
         ...
 
     def tidy(self) -> None:

@@ -254,17 +254,20 @@ class LocalStorage:
         return ()
 
     def sync(self, prefix: str) -> None:
-        """Makes everything below a folder durable, by one call where there is one."""
+        """Makes a file, or everything below a folder, durable: a folder by one call where there is one."""
         top = self._path(prefix) if prefix else self._root
-        if sync_filesystem(top):
-            return
-        for folder, _, files in os.walk(top):
-            for name in files:
-                path = Path(folder, name)
-                if not path.is_symlink():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
-            sync_folder(Path(folder))
+        if not top.is_file():
+            if sync_filesystem(top):
+                return
+            for folder, _, files in os.walk(top):
+                for name in files:
+                    _sync_file(Path(folder, name))
+                sync_folder(Path(folder))
+        else:
+            _sync_file(top)
+        while top != self._root:  # a folder may be as new as what is in it
+            top = top.parent
+            sync_folder(top)
 
     def tidy(self) -> None:
         """Removes temporary files whose writer is dead."""
@@ -346,3 +349,9 @@ def connect(root: Path) -> LocalStorage:
         root: absolute path.
     """
     return LocalStorage(root)
+
+
+def _sync_file(path: Path) -> None:
+    if not path.is_symlink():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -62,3 +62,24 @@ def test_a_listing_shows_links_and_does_not_follow_them(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     storage.make_link("folder/link", "../../etc")
     assert [(o.key, o.link) for o in storage.list()] == [("folder/link", "../../etc")]
+
+
+@pytest.mark.parametrize(("prefix", "one_call"), [("packs/ab/one.pack", True), ("packs/ab", False)])
+def test_what_is_made_durable_is_synced_with_every_folder_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, one_call: bool
+) -> None:
+    storage, synced, fsync = LocalStorage(tmp_path / "r"), set[int](), os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    if not one_call:
+        monkeypatch.setattr("recoup.storage.local.sync_filesystem", lambda _folder: False)
+    writer = storage.writer("packs/ab/one.pack", hidden=True)
+    writer.write(b"content")
+    writer.commit()
+    monkeypatch.setattr(os, "fsync", note)
+    storage.sync(prefix)
+    durable = [tmp_path / "r" / name for name in ("packs/ab/one.pack", "packs/ab", "packs", "")]
+    assert {path.stat().st_ino for path in durable} <= synced
