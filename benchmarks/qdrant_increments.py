@@ -15,11 +15,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from measuring import MB, RECOUP, timed
 from qdrant import COLLECTION, fill, server
@@ -155,14 +158,19 @@ def change(running: "Qdrant", day: int, points: int, dimensions: int) -> None:
 
 
 def settle(running: "Qdrant") -> None:
-    """Waits until the optimizer has nothing to do."""
-    import time
-
+    """Waits until the optimizer has nothing to do; while it works, a server may not answer."""
     end = time.monotonic() + _PATIENCE
-    while running.ask("GET", f"/collections/{COLLECTION}")["status"] != "green":
+    while not _settled(running):
         if time.monotonic() > end:
             raise SystemExit("the optimizer did not come to an end")
         time.sleep(0.2)
+
+
+def _settled(running: "Qdrant") -> bool:
+    try:
+        return bool(running.ask("GET", f"/collections/{COLLECTION}")["status"] == "green")
+    except httpx.TimeoutException:
+        return False
 
 
 def report(days: Sequence[Day], which: str, points: int, dimensions: int, shards: int) -> str:
