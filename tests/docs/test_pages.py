@@ -27,6 +27,7 @@ PAGES = [
     "docs/tutorial/first-backup.md",
     "docs/howto/restore.md",
     "docs/howto/encryption.md",
+    "docs/howto/dedup.md",
     "docs/howto/dedup-cache.md",
     "docs/howto/dedup-space.md",
     "docs/howto/dedup-keys.md",

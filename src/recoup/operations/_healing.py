@@ -47,7 +47,9 @@ class Healer:
                 self._try("", partial(stage, damage))
             if len(self.repaired) > before:
                 damage = self.look()
-        return damage
+        return (
+            damage if self.repaired else self.look()
+        )  # what was put back for another set may be all that this one lacked
 
     def _try(self, item: str, attempt: Callable[[], None]) -> None:
         try:

@@ -109,6 +109,20 @@ def test_a_damaged_chunk_comes_back_from_a_copy_of_any_layout(pair: Pair) -> Non
     pair.require_whole()
 
 
+def test_what_several_sets_share_is_put_back_once_and_all_of_them_are_whole(pair: Pair) -> None:
+    def parts() -> Any:
+        return iter([StreamPart("main.db", Given(DATA), len(DATA)), TreePart("more", small_tree())])
+
+    assert back_up_into([pair.here], {"it": ScriptedSource([ScriptedCapture(parts)])}).exit_code == ExitCode.OK
+    [pack] = pair.files("packs")
+    flip(pack)
+    sides = repair.Sides(pair.here, pair.there, SystemClock(), lambda _: None)
+    rows = repair.plan(pair.here.names(), sides)
+    assert all(row.damage for row in rows)
+    reports = [repair.run(row, sides) for row in rows]
+    assert [report.left for report in reports] == [(), ()]
+
+
 def test_lost_packs_come_back_as_far_as_the_copy_has_what_was_in_them(pair: Pair) -> None:
     for pack in pair.files("packs"):
         pack.unlink()
