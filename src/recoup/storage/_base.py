@@ -22,6 +22,7 @@ class Properties:
         shares: `share` can work, so that equal files of several sets take their space once.
         local_root: the folder, where objects are files of this machine; None elsewhere.
         part_size: bytes beyond which an object is sent in parts; 0 where it never is.
+        locks: new objects are locked for a while: the storage itself refuses to give them up.
     """
 
     put_if_absent: bool
@@ -29,6 +30,7 @@ class Properties:
     shares: bool = False
     local_root: Path | None = None
     part_size: int = 0
+    locks: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,14 @@ class Storage(Protocol):
 
     def locked_until(self, key: str) -> datetime | None:
         """Until when (UTC) the storage itself refuses to give an object up; None where it does not."""
+        ...
+
+    def extend_lock(self, key: str) -> None:
+        """Has the storage keep an object at least as long as a new one (only where `properties.locks`; nothing elsewhere).
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
         ...
 
     def check_access(self, folder: str) -> None:

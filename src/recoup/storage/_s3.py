@@ -201,6 +201,20 @@ class S3Client:
         """
         return (await self._send("HEAD", name, "read")).headers
 
+    async def retain(self, name: str, until: datetime) -> None:
+        """Locks an object for longer.
+
+        Args:
+            name: the object's name.
+            until: when the lock ends; a lock that ends later cannot be made shorter.
+        """
+        mode, date = self.options.lock_mode.upper(), until.astimezone(UTC).strftime(_DATE)
+        body = (
+            f'<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>{mode}</Mode>'
+            f"<RetainUntilDate>{date}</RetainUntilDate></Retention>"
+        )
+        await self._send("PUT", name, "lock", {"retention": ""}, body=body.encode())
+
     # --- the bucket --------------------------------------------------------------------------------------------------
 
     async def head_bucket(self) -> None:

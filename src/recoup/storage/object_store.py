@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +64,10 @@ class ObjectStorage:
         self._retrying = Retrying(options.retries, options.retry_wait)
         self._loop = background()
         self.properties = Properties(
-            put_if_absent=options.conditional_put, moves=False, part_size=number_of(options.part_size)
+            put_if_absent=options.conditional_put,
+            moves=False,
+            part_size=number_of(options.part_size),
+            locks=store.s3 is not None and options.lock_days is not None,
         )
         if store.s3 is not None:
             weakref.finalize(self, _close, self._loop, store.s3)
@@ -297,6 +300,17 @@ class ObjectStorage:
         until = headers.get("x-amz-object-lock-retain-until-date", "")
         time = datetime.fromisoformat(until) if until else None
         return time if time is not None and time > self._clock.now() else None
+
+    def extend_lock(self, key: str) -> None:
+        """Locks an object anew, and a quarter longer than a new one, so that it need not be done every day."""
+        days, client, name = self._options.lock_days, self._s3, self._keys.stored(key)
+        if client is None or days is None or not _locks(key):
+            self.size(key)
+            return
+        now, kept = self._clock.now(), self.locked_until(key)
+        if kept is None or kept < now + timedelta(days=days):
+            until = now + timedelta(days=days * 1.25)
+            self._run(lambda _: client.retain(name, until))
 
     def check_access(self, folder: str) -> None:
         """Looks at the bucket, then stores, reads, lists and deletes an object of a few bytes."""

@@ -110,6 +110,17 @@ class StorageContract:
             with pytest.raises(FileNotFoundError), storage.reader(key):
                 pass
 
+    def test_a_lock_that_is_extended_leaves_the_object_as_it_is(self, storage: Storage) -> None:
+        """Whether anything is locked is the storage's affair."""
+        storage.put("a/b", b"data")
+        before = storage.locked_until("a/b")
+        storage.extend_lock("a/b")
+        after = storage.locked_until("a/b")
+        assert (after is None) == (before is None)
+        assert storage.get("a/b") == b"data"
+        with pytest.raises(FileNotFoundError):
+            storage.extend_lock("a/c")
+
     def test_deleting_is_idempotent(self, storage: Storage) -> None:
         """Delete, also twice, also what is not there."""
         storage.put("a/b", b"x")

@@ -133,6 +133,29 @@ def test_object_lock_keeps_content_and_lets_the_repositorys_own_files_go(locked_
     assert kept["Retention"]["Mode"] == "GOVERNANCE"
 
 
+@pytest.mark.parametrize("mode", ["governance", "compliance"])
+def test_a_lock_is_made_longer_and_never_shorter(locked_bucket: Bucket, mode: str) -> None:
+    opened(locked_bucket, lock_days=1, lock_mode=mode).put("set/part", b"data")
+    longer, shorter = (opened(locked_bucket, lock_days=days, lock_mode=mode) for days in (8, 2))
+    assert longer.properties.locks
+    longer.extend_lock("set/part")
+    until = longer.locked_until("set/part")
+    assert until is not None
+    assert timedelta(days=9) < until - datetime.now(UTC) <= timedelta(days=10)
+    for storage in (longer, shorter):
+        storage.extend_lock("set/part")
+        assert storage.locked_until("set/part") == until
+    kept = locked_bucket.client.get_object_retention(Bucket=locked_bucket.name, Key="some/prefix/set/part")
+    assert kept["Retention"]["Mode"] == mode.upper()
+    assert not opened(locked_bucket).properties.locks
+
+
+def test_a_lock_that_cannot_be_extended_is_said(bucket: Bucket) -> None:
+    opened(bucket).put("set/part", b"data")
+    with pytest.raises(StorageError, match="some/prefix/set/part"):
+        opened(bucket, lock_days=1).extend_lock("set/part")
+
+
 # --- faults -------------------------------------------------------------------------------------------------------------
 
 

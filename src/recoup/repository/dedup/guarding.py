@@ -3,7 +3,9 @@
 What it promises is in `docs/format.md`, Damage and removal.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from recoup.errors import StorageError
@@ -14,6 +16,7 @@ from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
 _HINT = "A prune went on while this set was stored. Nothing is listed of it; back up again."
+_THREADS = 8  # requests at once
 _FEW = 8  # packs that are asked for one by one; more are listed
 
 
@@ -34,9 +37,10 @@ class Guard:
         """Looks before the set appears. What was stored is durable and has an index by now.
 
         Raises:
-            StorageError: a pack was condemned too long ago, or is gone.
+            StorageError: a pack was condemned too long ago, is gone, or the storage does not lock it as long as the set.
         """
         run, self._looked = self._run, self._clock.now()
+        _keep(run.storage, run.used)
         fresh = newer_records(run.storage, run.keys, run.index.records)
         if not fresh:  # a pack goes only after a record about it
             return
@@ -62,6 +66,23 @@ class Guard:
                     raise StorageError(f"{ref.key} was removed, and the set refers to it", _HINT)
                 if now - condemned.since > condemned.grace / 2:
                     raise StorageError(f"{ref.key} is about to be removed, and the set refers to it", _HINT)
+
+
+def _keep(storage: Storage, packs: Collection[PackRef]) -> None:
+    """Has the storage keep packs as long as the set, where it keeps anything by force. One that is gone is told of later."""
+    if not packs or not storage.properties.locks:
+        return
+
+    def extend(ref: PackRef) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            storage.extend_lock(ref.key)
+
+    pool = ThreadPoolExecutor(_THREADS, "locks")
+    try:
+        for _ in pool.map(extend, sorted(packs)):
+            pass
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _require_there(storage: Storage, packs: Collection[PackRef]) -> None:

@@ -12,6 +12,7 @@ from recoup.model.sharing import Reclaim
 from recoup.repository.dedup.copying import Checking, Copying
 from recoup.repository.dedup.damaged import write_damaged
 from recoup.repository.dedup.history import Record, write_record
+from recoup.repository.dedup.index_files import FOLDER as INDEX
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.reading import Chunks
@@ -62,7 +63,7 @@ class Pruning:
         rescued = [pack.ref for pack in sweep.rescued] + [pack.ref for pack in sweep.removed if pack.ref in needed]
         if rescued:
             self._tell(Record(self._clock.now(), rescued=tuple(rescued)))
-        removed = [pack for pack in sweep.removed if pack.ref not in needed]
+        removed = [pack for pack in sweep.removed if pack.ref not in needed and not self._is_locked(pack.ref.key)]
         self._remove(view, removed, reindexing)
         copying = Copying(self._storage, self._keys, view.stock, checking, reindexing, run)
         moved = self._move(view, sweep.rewritten, wanted, copying)
@@ -74,8 +75,16 @@ class Pruning:
             write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed)
             self._harmed += len(checking.harmed)
         self._lost = view.lost(wanted)
-        self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting))
+        locked = [pack for pack in sweep.removed if pack not in removed]
+        self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting, *locked))
         return bool(sweep.condemned or moved) and not rules.grace
+
+    def _is_locked(self, key: str) -> bool:
+        """Whether the storage keeps an object by force."""
+        try:
+            return self._storage.locked_until(key) is not None
+        except FileNotFoundError:
+            return False
 
     def _tell(self, record: Record) -> None:
         write_record(self._storage, self._keys, record)
@@ -100,7 +109,7 @@ class Pruning:
         if refs or old:
             record = Record(self._clock.now(), removed_packs=tuple(refs), removed_index=tuple(old))
             self._tell(record)
-        reindexing.remove(old)
+        reindexing.remove(name for name in old if not self._is_locked(f"{INDEX}/{name}"))
         for ref in refs:
             self._storage.delete(ref.key)
         self._freed += sum(pack.size for pack in removed)

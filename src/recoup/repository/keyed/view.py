@@ -224,6 +224,10 @@ class KeyedStorage:
         """Until when the storage itself refuses to give an object up."""
         return self.inner.locked_until(self._place(key))
 
+    def extend_lock(self, key: str) -> None:
+        """Has the storage keep an object at least as long as a new one."""
+        self.inner.extend_lock(self._place(key))
+
     def check_access(self, folder: str) -> None:
         """Tries what a run needs."""
         self.inner.check_access(self._at_home(folder))
