@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -32,9 +32,20 @@ class HurryingClock(SystemClock):
         return 300.0 * next(self._looks)
 
 
-def opened(root: Path) -> DedupRepository:
+class LaterClock(SystemClock):
+    """That of some days later."""
+
+    def __init__(self, days: float) -> None:
+        self._days = timedelta(days=days)
+
+    def now(self) -> datetime:
+        return super().now() + self._days
+
+
+def opened(root: Path, days: float = 0) -> DedupRepository:
     options = DedupOptions(key_file=root.parent / "key")
-    return DedupRepository("r", LocalStorage(root), options, HurryingClock(), root.parent / "cache")
+    clock = LaterClock(days) if days else HurryingClock()
+    return DedupRepository("r", LocalStorage(root), options, clock, root.parent / "cache")
 
 
 def add_set(root: Path, hours: int, *names: str) -> SetName:
@@ -103,3 +114,38 @@ def backup(folder: str) -> None:
         assert leftovers(root) == []
     assert kills > 25
     assert len(indexed) >= 3, "no kill came between two checkpoints"
+
+
+def prune(folder: str) -> None:
+    """A prune that removes, rewrites and condemns packs, killed at every third place."""
+    root = Path(folder) / "repository"
+    (root.parent / "key").write_bytes(bytes(range(32)))
+    first = root.parent / "first"
+    opened(first).create()
+    sets = [add_set(first, 0, "kept", "fresh"), add_set(first, 1, "fresh", "fresher"), add_set(first, 2, "fresher")]
+    opened(first, 2).delete(sets[:1])
+
+    def prepare() -> Callable[[], object]:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root.parent / "cache", ignore_errors=True)
+        shutil.copytree(first, root)
+        return lambda: opened(root, 4).delete(sets[1:2])
+
+    kills, packs = 0, set[int]()
+    for _ in kill_points(prepare, step=3):
+        kills += 1
+        names = require_sound(root)
+        assert str(sets[2]) in names
+        packs.add(len(list((root / "packs").rglob("*.pack"))))
+        for days in (4, 6, 8):
+            opened(root, days).delete(sets[1:2] if str(sets[1]) in require_sound(root) else [])
+        assert require_sound(root) == [str(sets[2])]
+        require_no_chunk_twice(root)
+        index = opened(root).index()
+        assert {ref.key for ref in index.packs} == {
+            f"packs/{p.relative_to(root / 'packs')}" for p in root.rglob("*.pack")
+        }
+        assert opened(root).sharing().needs().kept.all()
+        assert leftovers(root) == []
+    assert kills > 8
+    assert len(packs) > 1

@@ -11,3 +11,8 @@ from crash.light import run_light
 @pytest.mark.requirement("DM-12", "DM-8")
 def test_a_dedup_backup_killed_anywhere_leaves_no_false_set_and_the_next_one_goes_on(tmp_path: Path) -> None:
     run_light(cases.backup, tmp_path)
+
+
+@pytest.mark.requirement("DM-12")
+def test_a_prune_of_chunks_killed_anywhere_loses_nothing_and_is_finished_by_the_next(tmp_path: Path) -> None:
+    run_light(cases.prune, tmp_path)
