@@ -47,15 +47,25 @@ class Pruning:
         Raises:
             RefusedError: nobody can tell what is in use; nothing was removed.
         """
-        while self._pass(rules):
-            pass
+        if rules.grace:
+            self._pass(rules, self._room())
+        else:
+            while self._pass(rules, 0):  # copying takes room: first goes what makes some
+                pass
+            while self._pass(rules, _AT_ONCE if (room := self._room()) is None else min(room, _AT_ONCE)):
+                pass
         seconds = rules.grace.total_seconds()
         return Reclaim(self._freed, self._later, self._copied, seconds, self._lost, self._harmed)
 
-    def _pass(self, rules: Rules) -> bool:
-        """Goes through all packs once; returns whether there is more to do now."""
+    def _room(self) -> int | None:
+        """Bytes that may be copied before what they were copied from goes; None where the storage does not tell."""
+        free = self._storage.free_bytes()
+        return None if free is None else free // 2
+
+    def _pass(self, rules: Rules, most_copied: int | None) -> bool:
+        """Goes through all packs once, and returns whether it condemned some that can go now."""
         view = self._look()
-        sweep, wanted = view.planned(rules, None if rules.grace else _AT_ONCE)
+        sweep, wanted = view.planned(rules, most_copied)
         run = secrets.token_bytes(RUN_BYTES)
         checking = Checking(Chunks(self._storage, self._keys, view.index))
         reindexing = Reindexing(self._storage, self._keys, self._clock, run)
@@ -65,12 +75,10 @@ class Pruning:
             self._tell(Record(self._clock.now(), rescued=tuple(rescued)))
         removed = [pack for pack in sweep.removed if pack.ref not in needed and not self._is_locked(pack.ref.key)]
         self._remove(view, removed, reindexing)
+        self._condemn(sweep.condemned, rules)
         copying = Copying(self._storage, self._keys, view.stock, checking, reindexing, run)
         moved = self._move(view, sweep.rewritten, wanted, copying)
-        condemned = (*sweep.condemned, *(pack for pack in moved if pack.condemned is None))
-        if condemned:
-            refs = tuple(pack.ref for pack in condemned)
-            self._tell(Record(self._clock.now(), condemned=refs, grace=rules.grace))
+        self._condemn([pack for pack in moved if pack.condemned is None], rules)
         if checking.harmed:
             write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed)
             self._harmed += len(checking.harmed)
@@ -78,6 +86,10 @@ class Pruning:
         locked = [pack for pack in sweep.removed if pack not in removed]
         self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting, *locked))
         return bool(sweep.condemned or moved) and not rules.grace
+
+    def _condemn(self, packs: Sequence[PackState], rules: Rules) -> None:
+        if packs:
+            self._tell(Record(self._clock.now(), condemned=tuple(pack.ref for pack in packs), grace=rules.grace))
 
     def _is_locked(self, key: str) -> bool:
         """Whether the storage keeps an object by force."""

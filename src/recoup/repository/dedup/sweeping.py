@@ -116,7 +116,9 @@ def _emptiest(
     total = unused + sum(pack.used for pack in needed)
     chosen, copied = list[PackState](), 0
     for pack in sorted(movable, key=lambda pack: (pack.used / (pack.used + pack.unused), pack.ref)):
-        if not pack.unused or unused <= total * max_unused / 100 or (most_copied is not None and copied >= most_copied):
+        if not pack.unused or unused <= total * max_unused / 100:
+            break
+        if most_copied is not None and copied + pack.used > most_copied:
             break
         chosen.append(pack)
         copied += pack.used

@@ -315,6 +315,22 @@ def test_space_can_be_asked_for_at_once(small: Small) -> None:
     small.check()
 
 
+def test_a_full_storage_gives_back_what_nothing_uses_before_anything_is_copied(tmp_path: Path) -> None:
+    class Full(MemoryStorage):
+        def free_bytes(self) -> int:
+            return 0 if any(key.startswith("packs/") and key not in needed for key in self._objects) else 2 * 3016
+
+    needed = set[str]()
+    small = Small(tmp_path, Full())
+    small.add(a=A, b=B)
+    second = small.add(b=B, c=C)
+    needed |= {ref.key for ref in small.packs}
+    gone, first = small.add(d=D), small.repository.names()[0]
+    freed = small.delete(gone, first, at_once=True)
+    assert (freed.copied_bytes, freed.freed_bytes > 9000) == (3016, True), "there was room when the third pack had gone"
+    assert small.restored(second) == {"b": B, "c": C}
+
+
 def test_packs_are_rewritten_until_what_is_unused_is_within_the_limit(tmp_path: Path) -> None:
     small = Small(tmp_path, max_unused=30.0)
     first = small.add(**{f"n{i}": noise(100 + i) for i in range(10)})
