@@ -127,7 +127,7 @@ def encode(recipes: dict[str, Recipe]) -> bytes:
         for span in recipe.spans:
             if span.run:
                 runs.setdefault(span.run, len(runs) + 1)
-    out = bytearray(struct.pack("<H", len(runs)))
+    out = bytearray(struct.pack("<I", len(runs)))
     out += b"".join(runs)
     out += struct.pack("<I", len(recipes))
     for path, recipe in recipes.items():
@@ -158,7 +158,7 @@ _HINT = "Run `recoup verify`, then restore from another set or repository."
 
 
 def _decoded(at: "_Cursor") -> Iterator[tuple[str, Recipe]]:
-    (count,) = struct.unpack("<H", at.take(2))
+    (count,) = struct.unpack("<I", at.take(4))
     runs = [b"", *(at.take(_RUN) for _ in range(count))]
     (streams,) = struct.unpack("<I", at.take(4))
     seen = set[str]()

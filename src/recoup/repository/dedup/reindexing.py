@@ -7,11 +7,12 @@ from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import FOLDER, write_index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import Packed, PackRef
+from recoup.repository.dedup.rows import MAX_PACK_ROWS
 from recoup.repository.dedup.stock import Stock
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
-LARGEST = 65_536
+LARGEST = MAX_PACK_ROWS
 """Rows of an index file that is written anew, as long as it stands for several."""
 
 _SMALL = 8_192  # rows below which an index file is worth joining with others

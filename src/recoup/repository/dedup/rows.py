@@ -24,8 +24,8 @@ DELTA = 17
 """The encoding that has bases."""
 
 ENCODINGS = (0, 1, 2, 4, DELTA)
-MAX_PACK_ROWS = 65_536
-"""Rows of a pack."""
+MAX_PACK_ROWS = 65_535
+"""Rows of a pack: not more than it may have runs, which a u16 counts."""
 
 MAX_ROWS = 131_072
 """Rows of an index file."""

@@ -172,7 +172,7 @@ def decode(encoding: int, data: bytes, length: int, bases: bytes) -> bytes:
 
 
 def read_recipes(data: Cursor) -> Iterator[tuple[str, Any]]:
-    runs = [None, *data.many(data.take("H"), "12s")]
+    runs = [None, *data.many(data.take("I"), "12s")]
     for _ in range(data.take("I")):
         path, (size, root) = data.take(f"{data.take('H')}s").decode(), data.take("Q32s")
         spans = [(runs[run := data.varint()], run and data.varint(), data.varint()) for _ in range(data.varint())]

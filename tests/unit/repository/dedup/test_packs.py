@@ -21,6 +21,7 @@ from recoup.repository.dedup.packs import (
     encode_rows,
     read_directory,
 )
+from recoup.repository.dedup.rows import MAX_PACK_ROWS
 from recoup.storage.memory import MemoryStorage
 
 RUN, OTHER = bytes(range(12)), bytes(range(12, 24))
@@ -261,3 +262,8 @@ def test_a_name_is_that_of_a_pack_or_of_none(name: str) -> None:
     if ref is not None:
         assert PackRef.at(ref.key) == ref
         assert PackRef.at("packs/zz/" + name + ".pack") is None
+
+
+def test_a_pack_may_have_each_chunk_from_another_run() -> None:
+    rows = Rows.of(Row(n.to_bytes(12, "big"), 0, bytes(32), 1, 17, 0) for n in range(MAX_PACK_ROWS))
+    assert decode_rows(encode_rows(rows), "rows")[-1] == rows[-1]
