@@ -185,31 +185,34 @@ def _listed(members: Iterable[Member]) -> Iterator[tuple[object, ...]]:
         yield one.name, one.kind, one.attributes, one.link, data
 
 
-def opened(root: Path, secrets: Path, *, writer: bool = False) -> DedupRepository:
+def opened(root: Path, secrets: Path, *, writer: bool = False, passphrase: bool = False) -> DedupRepository:
     """A golden repository.
 
     Args:
         root: where it is.
         secrets: folder for the files that hold its secrets.
         writer: open it as the host that may only add sets.
+        passphrase: whether it gets a slot for the passphrase, when it is made; that takes a moment.
     """
     key, phrase, only_adds = secrets / "key", secrets / "passphrase", secrets / "writer"
     key.write_bytes(KEY_FILE)
     phrase.write_bytes(PASSPHRASE)
-    options = DedupOptions(writer_key_file=only_adds) if writer else DedupOptions(password_file=phrase, key_file=key)
+    options = DedupOptions(password_file=phrase if passphrase else None, key_file=key)
+    if writer:
+        options = DedupOptions(writer_key_file=only_adds)
     return DedupRepository("golden", LocalStorage(root), options, SystemClock(), None)
 
 
 def make_days(root: Path, secrets: Path) -> None:
     """Two days of every kind of content, the second one stored as differences from the first."""
-    opened(root, secrets).create()
+    opened(root, secrets, passphrase=True).create()
     for day in (0, 1):
         add_day(opened(root, secrets), day)
 
 
 def make_hosts(root: Path, secrets: Path) -> None:
     """A set of the owner, and one of a host that may only add sets."""
-    owner = opened(root, secrets)
+    owner = opened(root, secrets, passphrase=True)
     owner.create()
     add_day(owner, 0, LIGHT)
     let_in(LocalStorage(root), owner.keys, secrets / "writer", "web-1", NOW)

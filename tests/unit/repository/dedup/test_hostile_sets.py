@@ -112,7 +112,7 @@ def places(value: Any) -> Iterator[tuple[Callable[[Any], None], Any]]:
         yield from places(inner)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_manifest_with_another_value_anywhere_is_refused_or_read(
     forger: Forger, key: Path, data: st.DataObject
@@ -126,7 +126,7 @@ def test_a_manifest_with_another_value_anywhere_is_refused_or_read(
     assert found is not None or not verifies
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_recipes_that_were_mutated_yield_the_bytes_of_their_roots_or_nothing(
     forger: Forger, key: Path, data: st.DataObject
