@@ -58,12 +58,29 @@ class Stock:
 
     def addresses(self) -> U64:
         """Of all rows: place in `runs` · 2^32 + number."""
-        found = [np.zeros(0, np.uint64)]
-        for table in self._tables:
-            fresh = np.array([self.runs[run] for run in table.runs], np.uint64) << np.uint64(32)
-            run = (table.address >> np.uint64(32)).astype(np.int64)
-            found.append(fresh[run] | table.address & np.uint64(0xFFFFFFFF) if len(table) else table.address)
-        return np.concatenate(found)
+        found = np.empty(len(self), np.uint64)
+        for table, start in zip(self._tables, self._starts, strict=False):
+            if len(table):
+                fresh = np.array([self.runs[run] for run in table.runs], np.uint64) << np.uint64(32)
+                run = (table.address >> np.uint64(32)).astype(np.int64)
+                found[start : start + len(table)] = fresh[run] | table.address & np.uint64(0xFFFFFFFF)
+        return found
+
+    def sums(self, name: str, rows: NDArray[np.bool_] | None = None) -> list[int]:
+        """A column summed up by pack.
+
+        Args:
+            name: of the column.
+            rows: which rows count; None for all.
+        """
+        found = np.zeros(len(self.packs), np.uint64)
+        for table, start in zip(self._tables, self._starts, strict=False):
+            here = slice(int(start), int(start) + len(table))
+            pack, values = self.pack[here], getattr(table, name)
+            if rows is not None:
+                pack, values = pack[rows[here]], values[rows[here]]
+            found += np.bincount(pack, values, len(self.packs)).astype(np.uint64)
+        return [int(value) for value in found]
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of all rows."""

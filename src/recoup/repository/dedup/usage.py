@@ -189,8 +189,7 @@ def _same_place(stock: Stock, one: Places, other: Places) -> Flags:
 
 def _bases(stock: Stock, kept: Flags, rank: NDArray[Any], worst: Flags) -> tuple[tuple[Places, Places], Places]:
     """Keeps the bases of what is kept. What `_but_best` says of them, and the rows whose base is gone."""
-    deltas = np.flatnonzero(kept)
-    deltas = deltas[stock.take("encoding", deltas) == DELTA]
+    deltas = np.flatnonzero(kept & (stock.column("encoding") == DELTA))
     owners, ids = stock.bases(deltas)
     words, which = np.unique(id_words(ids), axis=0, return_inverse=True)
     which = which.reshape(-1)

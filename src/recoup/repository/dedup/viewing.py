@@ -1,15 +1,15 @@
 """What a repository has of chunks at a moment, and which sets use them."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import blake3
 import numpy as np
-from numpy.typing import NDArray
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import SetName
@@ -138,10 +138,9 @@ class View:
             names: of the sets.
             trashed: whether those of that name in the trash are meant.
         """
-        stored = self.stock.column("stored")
-        before = int(stored[self.needs().kept].sum(dtype=np.uint64))
+        before = sum(self.stock.sums("stored", self.needs().kept))
         with self._without(names, trashed=trashed):
-            return before - int(stored[self.needs().kept].sum(dtype=np.uint64))
+            return before - sum(self.stock.sums("stored", self.needs().kept))
 
     def reclaim(self, names: Collection[SetName], *, at_once: bool = False) -> Reclaim:
         """What a prune would free, if these sets were gone for good.
@@ -181,7 +180,7 @@ class View:
     def _ranks(self) -> Sequence[int]:
         """Of several packs that have a chunk, it stays in one that is there, is not condemned, and is in use most."""
         named = self.usage.named()
-        used, total = self._bytes(named), self._bytes(np.ones(len(self.stock), np.bool_))
+        used, total = self.stock.sums("stored", named), self.stock.sums("stored")
         order = sorted(
             range(len(self.stock.packs)),
             key=lambda i: (
@@ -196,13 +195,8 @@ class View:
             ranks[i] = rank
         return ranks
 
-    def _bytes(self, rows: NDArray[np.bool_]) -> list[int]:
-        """Stored bytes of some rows, by pack."""
-        sums = np.bincount(self.stock.pack, np.where(rows, self.stock.column("stored"), 0), len(self.stock.packs))
-        return [int(size) for size in sums]
-
     def _states(self, wanted: Needs) -> Iterator[PackState]:
-        used, total = self._bytes(wanted.kept), self._bytes(np.ones(len(self.stock), np.bool_))
+        used, total = self.stock.sums("stored", wanted.kept), self.stock.sums("stored")
         harmed = set(self.stock.pack[self.bad[wanted.kept[self.bad]]].tolist())
         for i, ref in enumerate(self.stock.packs):
             there = self.found.get(ref)
@@ -225,11 +219,23 @@ def _recipes(storage: Storage, keys: Keys, kept: Sequence[Kept]) -> Iterator[tup
     """The recipes of sets, some requests ahead. Those of a set in the trash that is partly removed are nobody's any more."""
     pool = ThreadPoolExecutor(_THREADS, "recipes")
     try:
-        for one, used in zip(kept, pool.map(lambda one: _read(storage, keys, one), kept), strict=True):
-            if used is not None:
-                yield one, used
+        waiting: deque[tuple[Kept, Future[Mapping[str, recipes.Recipe] | None]]] = deque()
+        for one in kept:
+            waiting.append((one, pool.submit(_read, storage, keys, one)))
+            if len(waiting) > _THREADS:
+                yield from _read_now(*waiting.popleft())
+        for first, task in waiting:
+            yield from _read_now(first, task)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_now(
+    one: Kept, task: "Future[Mapping[str, recipes.Recipe] | None]"
+) -> Iterator[tuple[Kept, Mapping[str, recipes.Recipe]]]:
+    used = task.result()
+    if used is not None:
+        yield one, used
 
 
 def _read(storage: Storage, keys: Keys, one: Kept) -> Mapping[str, recipes.Recipe] | None:
