@@ -9,7 +9,7 @@ import blake3
 from recoup.errors import RefusedError, SourceError
 from recoup.model.manifest import Manifest, MemberList, StoredPart
 from recoup.model.manifest import Sealing as SealingRecord
-from recoup.model.names import checked_relative, shown
+from recoup.model.names import shown
 from recoup.model.part import Content, Hashed, Member
 from recoup.repository._base import Ticket
 from recoup.repository.dedup import recipes as recipe_files
@@ -159,58 +159,34 @@ class DedupTreeSink:
             owner.claim(taken)
         self.content = StreamStorer(owner.run)
         self._list = StreamStorer(owner.run, tar=False, slabs=2)
-        self._buffer = bytearray()
-        self._count = self._bytes = self._expected = 0
+        self.listing = members.Listing(source, self._list.write)
+        self._expected = 0
         self.at = 0  # bytes of the content so far
-        self._seen: set[int] = set()
         self._open = True
 
     def file(self, member: Member) -> "DedupMemberSink":
         """Begins a file."""
-        self._enter(member.name)
+        self.listing.enter(member.name)
         return DedupMemberSink(self, member)
 
     def add(self, member: Member) -> None:
         """Adds a folder or link."""
-        self._enter(member.name)
-        self._line(members.Line(member.name, member.kind, member.attributes, link=member.link))
-
-    def _enter(self, name: str) -> None:
-        if name != ".":
-            checked_relative(name)
-        if hash(name) in self._seen:
-            raise RefusedError(f"source {self._source} yields {shown(name)!r} twice")
-        self._seen.add(hash(name))
-
-    def leave(self, name: str) -> None:
-        """Takes a file back that was aborted; its bytes stay in the stream, and nothing leads to them."""
-        self._seen.discard(hash(name))
+        self.listing.enter(member.name)
+        self.listing.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
 
     def stored(self, member: Member, begin: int, *, changed: bool) -> int:
         """Notes a file whose content begins at `begin` and ends here; returns its bytes."""
         size = self.at - begin
         at = None if begin == self._expected else begin
         self._expected = self.at
-        self._line(members.Line(member.name, "file", member.attributes, size, changed=changed, at=at))
+        self.listing.line(members.Line(member.name, "file", member.attributes, size, changed=changed, at=at))
         return size
-
-    def _line(self, line: members.Line) -> None:
-        self._buffer += members.encode(line)
-        self._count += 1
-        self._bytes += line.bytes
-        if len(self._buffer) >= _BLOCK:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._buffer:
-            self._list.write(bytes(self._buffer))
-            self._buffer.clear()
 
     def finish(self) -> StoredPart:
         """Ends the tree."""
         self._open = False
         content, added = self.content.finish()
-        self._flush()
+        self.listing.flush()
         listed, more = self._list.finish()
         self._owner.keep(self._path, content)
         self._owner.keep(self._list_path, listed)
@@ -218,11 +194,11 @@ class DedupTreeSink:
             name=self._name,
             kind="tree",
             path=self._path,
-            bytes=self._bytes,
+            bytes=self.listing.bytes,
             stored_bytes=added + more,
             sha256=content.root.hex(),
             pack="chunks",
-            members=MemberList(self._list_path, self._count, listed.root.hex(), listed.size),
+            members=MemberList(self._list_path, self.listing.count, listed.root.hex(), listed.size),
         )
 
     def abort(self) -> None:
@@ -274,7 +250,7 @@ class DedupMemberSink:
         """Discards it, so that it may be begun again."""
         if self._open:
             self._end()
-            self._tree.leave(self._member.name)
+            self._tree.listing.leave(self._member.name)  # its bytes stay in the stream, and nothing leads to them
 
     def _end(self) -> None:
         self._open = False

@@ -3,14 +3,15 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from recoup.errors import DamagedError, UnsafePathError
-from recoup.model.names import checked_relative
+from recoup.errors import DamagedError, RefusedError, UnsafePathError
+from recoup.model.names import checked_relative, shown
 from recoup.model.part import Attributes
 
 _KINDS = ("file", "folder", "symlink", "hardlink")
+_BLOCK = 1024 * 1024  # bytes of a list that are written at once
 _LONGEST = 1024 * 1024  # bytes of one line: names and xattrs are far below
 
 
@@ -110,3 +111,54 @@ def _line(text: bytes) -> Line:
     if "\0" in link:
         raise UnsafePathError("the member list has a link with NUL in its text")
     return Line(name, kind, attributes, size, sha256, link, changed, at)
+
+
+class Listing:
+    """A member list being written, in blocks.
+
+    Args:
+        source: whose tree it is, for errors.
+        write: takes its bytes.
+
+    Attributes:
+        count: members so far.
+        bytes: of all files so far.
+    """
+
+    def __init__(self, source: str, write: Callable[[bytes], None]) -> None:
+        self._source, self._write = source, write
+        self._buffer = bytearray()
+        self._seen: set[int] = set()
+        self.count = self.bytes = 0
+
+    def enter(self, name: str) -> None:
+        """Notes that a member of this name is coming.
+
+        Raises:
+            RefusedError: the tree has one already.
+            UnsafePathError: it leads out of the tree.
+        """
+        if name != ".":
+            checked_relative(name)
+        mark = hash(name)
+        if mark in self._seen:
+            raise RefusedError(f"source {self._source} yields {shown(name)!r} twice")
+        self._seen.add(mark)
+
+    def leave(self, name: str) -> None:
+        """Takes `enter` back: the member was aborted."""
+        self._seen.discard(hash(name))
+
+    def line(self, line: Line) -> None:
+        """Appends a member."""
+        self._buffer += encode(line)
+        self.count += 1
+        self.bytes += line.bytes
+        if len(self._buffer) >= _BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._buffer:
+            self._write(bytes(self._buffer))
+            self._buffer.clear()

@@ -3,9 +3,8 @@
 import contextlib
 import tempfile
 
-from recoup.errors import RecoupError, RefusedError
+from recoup.errors import RecoupError
 from recoup.model.manifest import Compression, MemberList, Pack, StoredPart
-from recoup.model.names import checked_relative, shown
 from recoup.model.part import Content, Member
 from recoup.repository.compressing import SUFFIX, compressor
 from recoup.repository.hashing import Hasher
@@ -99,44 +98,15 @@ class _TreeBase:
         for taken in (self.path, self._list_path):
             owner.claim(taken)
         self._list = owner.file(self._list_path)
-        self._buffer = bytearray()
-        self._count = 0
-        self._seen: set[int] = set()
-        self.bytes = 0
+        self.listing = members.Listing(source, self._list.write)
         self.open = True
-
-    def enter(self, name: str) -> None:
-        """Notes that a member of this name is coming; a tree has each name once."""
-        mark = hash(name)
-        if name != ".":
-            checked_relative(name)
-        if mark in self._seen:
-            raise RefusedError(f"source {self.source} yields {shown(name)!r} twice")
-        self._seen.add(mark)
-
-    def leave(self, name: str) -> None:
-        """Takes `enter` back: the member was aborted."""
-        self._seen.discard(hash(name))
-
-    def line(self, line: members.Line) -> None:
-        """Appends to the member list."""
-        self._buffer += members.encode(line)
-        self._count += 1
-        self.bytes += line.bytes
-        if len(self._buffer) >= _BLOCK:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._buffer:
-            self._list.write(bytes(self._buffer))
-            self._buffer.clear()
 
     def close_list(self) -> MemberList:
         """Ends the member list."""
         self.open = False
-        self._flush()
+        self.listing.flush()
         digest = self._list.finish()
-        return MemberList(self._list_path, self._count, digest, self._list.hasher.bytes)
+        return MemberList(self._list_path, self.listing.count, digest, self._list.hasher.bytes)
 
     def drop_list(self) -> None:
         """Discards the member list."""
@@ -170,18 +140,18 @@ class PlainTreeSink(_TreeBase):
 
     def file(self, member: Member) -> "PlainMemberSink":
         """Begins a file."""
-        self.enter(member.name)
+        self.listing.enter(member.name)
         return PlainMemberSink(self, member)
 
     def add(self, member: Member) -> None:
         """Adds a folder or link; on storages that have them they are made, too, for people to see."""
-        self.enter(member.name)
+        self.listing.enter(member.name)
         key = self.owner.key(self.path if member.name == "." else f"{self.path}/{member.name}")
         if member.kind == "folder":
             self.owner.storage.make_folder(key)
         elif member.kind == "symlink":
             self.owner.storage.make_link(key, member.link)
-        self.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
+        self.listing.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
 
     def finish(self) -> StoredPart:
         """Ends the tree."""
@@ -191,8 +161,8 @@ class PlainTreeSink(_TreeBase):
             name=self.name,
             kind="tree",
             path=self.path,
-            bytes=self.bytes,
-            stored_bytes=self.bytes + listed.bytes,
+            bytes=self.listing.bytes,
+            stored_bytes=self.listing.bytes + listed.bytes,
             sha256=listed.sha256,
             pack="tree",
             members=listed,
@@ -227,7 +197,7 @@ class PlainMemberSink:
         digest = self._file.finish()
         size = self._file.hasher.bytes
         member = self._member
-        self._tree.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
+        self._tree.listing.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
         return size
 
     def abort(self) -> None:
@@ -235,7 +205,7 @@ class PlainMemberSink:
         if self._open:
             self._open = False
             self._file.abort()
-            self._tree.leave(self._member.name)
+            self._tree.listing.leave(self._member.name)
 
 
 class PlainTarSink(_TreeBase):
@@ -254,15 +224,15 @@ class PlainTarSink(_TreeBase):
 
     def file(self, member: Member) -> "TarMemberSink":
         """Begins a file."""
-        self.enter(member.name)
+        self.listing.enter(member.name)
         return TarMemberSink(self, member)
 
     def add(self, member: Member) -> None:
         """Adds a folder or link."""
-        self.enter(member.name)
+        self.listing.enter(member.name)
         if member.name != ".":
             self.tar.entry(member)
-        self.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
+        self.listing.line(members.Line(member.name, member.kind, member.attributes, link=member.link))
 
     def finish(self) -> StoredPart:
         """Ends the archive."""
@@ -277,7 +247,7 @@ class PlainTarSink(_TreeBase):
             name=self.name,
             kind="tree",
             path=self.path,
-            bytes=self.bytes,
+            bytes=self.listing.bytes,
             stored_bytes=self._stored.hasher.bytes + listed.bytes,
             sha256=digest,
             pack=self.pack,
@@ -323,7 +293,7 @@ class TarMemberSink:
         self._spool.seek(0)
         with self._spool:
             self._tree.tar.entry(member, size, iter(lambda: self._spool.read(_BLOCK), b""))
-        self._tree.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
+        self._tree.listing.line(members.Line(member.name, "file", member.attributes, size, digest, changed=changed))
         return size
 
     def abort(self) -> None:
@@ -332,4 +302,4 @@ class TarMemberSink:
             self._open = False
             self._hasher.close()
             self._spool.close()
-            self._tree.leave(self._member.name)
+            self._tree.listing.leave(self._member.name)
