@@ -382,7 +382,8 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
             for name in verify.plan(names):
                 reports.append(self._verified(name, subset, crew, self._examiner(name, emit), emit))
             if subset.share is not None:
-                emit(turns.read_now(subset, self._clock.now()))
+                unread = sum(not report.files for report in reports)
+                emit(turns.read_now(subset, self._clock.now(), unread))
         return reports
 
     def _verified(

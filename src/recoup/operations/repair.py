@@ -62,7 +62,12 @@ def plan(names: Sequence[SetName], sides: Sides) -> tuple[Row, ...]:
     Args:
         names: the sets to look at.
         sides: the repositories; the caller holds a lock on both.
+
+    Raises:
+        WrongKeyError: this host cannot read the damaged repository.
     """
+    if isinstance(sides.broken, Healable):
+        sides.broken.healing()  # who cannot mend cannot say that a set is whole, either
     copies = listing(sides.helper, sides.clock.now()) if sides.helper is not None else ()
     return tuple(
         Row(sides.broken.name, str(name), _helper_of(name, sides, copies), _damage(name, sides)) for name in names

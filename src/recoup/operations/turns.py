@@ -67,12 +67,13 @@ class Turns:
             ).fetchall()
         return [Turn(datetime.fromisoformat(row["at"]), row["begin"], row["share"]) for row in rows]
 
-    def read_now(self, subset: Subset, now: datetime) -> Event:
+    def read_now(self, subset: Subset, now: datetime, unread: int = 0) -> Event:
         """Remembers that a part was read, and says how far this has come.
 
         Args:
             subset: what was read.
             now: the present moment (UTC).
+            unread: sets of which nobody knows what belongs to them, so that nothing was read.
 
         Raises:
             StateError: as `begin` does.
@@ -84,7 +85,7 @@ class Turns:
                 "INSERT INTO verify_turns VALUES (?, ?, ?, ?, ?)",
                 [(*self._key, one.at.isoformat(), one.begin, one.share) for one in kept],
             )
-        return _told(kept, self.repository, now)
+        return _told(kept, self.repository, now, unread)
 
     @property
     def _key(self) -> tuple[str, str]:
@@ -102,11 +103,12 @@ def last_round(turns: Sequence[Turn]) -> list[Turn]:
     return kept
 
 
-def _told(kept: Sequence[Turn], repository: str, now: datetime) -> Event:
+def _told(kept: Sequence[Turn], repository: str, now: datetime, unread: int) -> Event:
     share = min(1.0, sum(turn.share for turn in kept))
     since = f"{kept[0].at:%Y-%m-%d}"
     text = f"every byte of {repository} was read since {since}"
     if share < 1:
         text = f"{share:.0%} of the bytes of {repository} were read since {since}; the others come in turn"
-    fields = {"repository": repository, "share": round(share, 4), "since": kept[0].at.isoformat()}
-    return Event("bytes_read", now, text, Level.INFO, fields=fields)
+    text += f"; {unread} of its sets cannot be read at all" if unread else ""
+    fields = {"repository": repository, "share": round(share, 4), "since": kept[0].at.isoformat(), "unread": unread}
+    return Event("bytes_read", now, text, Level.WARNING if unread else Level.INFO, fields=fields)

@@ -47,6 +47,8 @@ def test_a_part_goes_on_where_the_last_one_ended_and_says_how_far_it_came() -> N
     assert said[1].startswith("80%")
     assert said[2:] == [f"every byte of main was read since 2026-11-{21 + n}" for n in range(3)]
     assert len(turns.read()) == 3
+    told = turns.read_now(Portion(0.4).of(0, turns.begin()), NOW + timedelta(days=9), unread=2)
+    assert told.message.endswith("2 of its sets cannot be read at all")
     assert Turns("stack", "other").read() == Turns("stack", "main", "latest").read() == []
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from recoup.errors import WrongKeyError
 from recoup.model.names import SetName
 from recoup.model.reports import Damage, VerifyReport
-from recoup.operations import verify
+from recoup.operations import repair, verify
 from recoup.repository._base import Subset
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.repository import DedupRepository
@@ -174,6 +175,9 @@ def test_a_host_that_only_adds_sets_compares_what_it_can_and_never_says_intact(s
     assert report.damage == ()
     assert "cannot read sets" in report.unseen
     assert small.again().marks(first)[0].fields["whole"] is False
+    blind = DedupRepository("r", small.storage, options, small.clock, None)
+    with pytest.raises(WrongKeyError):
+        repair.plan([first], repair.Sides(blind, None, small.clock, lambda _: None))
     pack = pack_of(small, ONE)
     small.flip(pack, 200)
     assert [(one.item, one.kind) for one in looked().damage] == [(pack.key, "changed")]
