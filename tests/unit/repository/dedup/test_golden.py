@@ -5,12 +5,26 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recoup.model.names import SetName
 from recoup.repository._base import Subset
+from recoup.repository.dedup.reading import Stream
 from recoup.repository.dedup.repository import DedupRepository
 from unit.repository.dedup import golden, independent_reader
-from unit.repository.dedup.golden import FOLDER, KEY_FILE, LIGHT, MAKERS, PASSPHRASE, kept, opened, restored
+from unit.repository.dedup.golden import (
+    FOLDER,
+    KEY_FILE,
+    LIGHT,
+    MAKERS,
+    PASSPHRASE,
+    kept,
+    opened,
+    plain,
+    restored,
+    streams,
+)
 from unit.repository.dedup.independent_reader import Reader
 
 GOLDEN = sorted(path.name for path in FOLDER.iterdir())
@@ -51,14 +65,40 @@ def test_a_reader_that_was_written_from_the_page_alone_extracts_every_set(
         require_extracted(tmp_path / found, kept(day, CHOSEN[name.partition("-")[0]]))
 
 
+@settings(max_examples=50)
+@given(st.data())
+def test_any_range_of_a_stream_is_read_without_the_rest(
+    ranges: dict[str, tuple[Stream, bytes]], data: st.DataObject
+) -> None:
+    stream, whole = ranges[data.draw(st.sampled_from(sorted(ranges)))]
+    begin = data.draw(st.integers(0, len(whole)))
+    length = data.draw(st.none() | st.integers(0, len(whole) + 10))
+    size = data.draw(st.sampled_from((70, 4_096, 100_000, 2_000_000)))
+    with stream.open_at(begin, length) as reader:
+        found = b"".join(iter(lambda: reader.read(size), b""))
+    assert found == whole[begin : None if length is None else begin + length]
+
+
+@pytest.fixture(scope="module")
+def ranges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Stream, bytes]]:
+    """The streams of the second day, gaps and differences in them, each with its content."""
+    repository = opened(FOLDER / "days-1", tmp_path_factory.mktemp("keys"))
+    name = repository.names()[1]
+    place = repository.place(name)
+    parts = repository.manifest(name).sources["db"].parts
+    return {
+        part.name: (place.stream(part.path, part.sha256), plain(streams(1)[part.name])) for part in parts if part.bytes
+    }
+
+
 def require_extracted(root: Path, content: dict[str, object]) -> None:
     """Compares files with what a set holds."""
-    for path, given in content.items():
-        if isinstance(given, bytes):
-            assert (root / path).read_bytes() == given, path
+    for path, wanted in content.items():
+        if isinstance(wanted, bytes):
+            assert (root / path).read_bytes() == wanted, path
             continue
-        assert isinstance(given, list)
-        for name, kind, _, link, data in given:
+        assert isinstance(wanted, list)
+        for name, kind, _, link, data in wanted:
             found = root / path / name
             assert found.is_symlink() == (kind == "symlink"), name
             assert found.is_dir() == (kind == "folder" or name == "link"), name
