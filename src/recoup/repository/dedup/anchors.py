@@ -7,6 +7,7 @@ chunks, where others look, add nothing to that (measured), and need cut points t
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -21,7 +22,11 @@ MAX_ANCHORS = 8
 
 _WINDOW = 64  # bytes that an anchor is the hash of: what the rolling hash of pyfastcdc (gear, 64 bits) depends on
 _EVERY = 16 * 1024  # bytes between two places, by chance; half or twice as many change the result by less than 3 %
-_MOST_PLACES = 128  # of a chunk; only content that repeats itself has more
+_MAKING = 32  # last bytes of a window, which make it a place, nearly alone
+_OFTEN = (
+    4  # times that a chunk may have these: what stands in each record, as the names of keys do, leads to everything
+)
+_MOST_CUTS = 4096  # of a chunk: such places are passed over, which takes time
 _LEAST_KINDS = 4  # different bytes in a window: zeros and fillings resemble everything
 _own = threading.local()
 
@@ -52,25 +57,37 @@ class Anchors:
         self._seed = int.from_bytes(self._keyed.copy().update(b"places").digest(6), "little")
 
     def places(self, chunk: Buffer) -> list[Place]:
-        """All places of a chunk, in order."""
-        found: dict[int, Place] = {}
+        """The places of a chunk, in order, but for those that bytes which it has again and again make."""
         data = memoryview(chunk)
-        for n, end in enumerate(self._ends(data)):
-            if n >= _MOST_PLACES:
-                break
+        alike: dict[bytes, list[int]] = {}
+        for end in islice(self._ends(data), _MOST_CUTS):
+            alike.setdefault(bytes(data[end - _MAKING : end]), []).append(end)
+        found: dict[int, Place] = {}
+        for end in sorted(end for ends in alike.values() if len(ends) <= _OFTEN for end in ends):
             self._take(found, data, end)
         return list(found.values())
 
     def few(self, chunk: Buffer) -> list[Place]:
         """One place of each eighth of a chunk, which takes less than half the time: what the index gets of new content."""
-        found: dict[int, Place] = {}
         data = memoryview(chunk)
+        found: dict[int, Place] = {}
+        seen = set[bytes]()
         for i in range(MAX_ANCHORS):
             begin, end = (len(data) * n // MAX_ANCHORS for n in (i, i + 1))
-            for first in self._ends(data[begin:end]):
-                self._take(found, data, begin + first)
-                break
+            for first in islice(self._ends(data[begin:end]), _MOST_CUTS // MAX_ANCHORS):
+                making = bytes(data[begin + first - _MAKING : begin + first])
+                if making not in seen and self._take(found, data, begin + first):
+                    seen.add(making)
+                    break
         return list(found.values())
+
+    def _take(self, found: dict[int, Place], data: memoryview, end: int) -> bool:
+        """Hashes a window, if it says something of the chunk."""
+        window = data[end - _WINDOW : end]
+        if len(set(window)) < _LEAST_KINDS:
+            return False
+        anchor = int.from_bytes(self._keyed.copy().update(window).digest(4), "little")
+        return found.setdefault(anchor, Place(end, anchor)).end == end
 
     def _ends(self, data: memoryview) -> Iterator[int]:
         """Where windows of places end."""
@@ -78,13 +95,6 @@ class Anchors:
             end = piece.offset + piece.length + 1  # the byte at the cut is the last that the rolling hash took in
             if end <= len(data):
                 yield end
-
-    def _take(self, found: dict[int, Place], data: memoryview, end: int) -> None:
-        """Hashes a window, if it says something of the chunk."""
-        window = data[max(0, end - _WINDOW) : end]
-        if len(window) == _WINDOW and len(set(window)) >= _LEAST_KINDS:
-            anchor = int.from_bytes(self._keyed.copy().update(window).digest(4), "little")
-            found.setdefault(anchor, Place(end, anchor))
 
     def _cutter(self) -> "pyfastcdc.FastCDC":
         """This thread's. The smallest least size and no largest one let a place depend on nothing but its window."""

@@ -95,10 +95,21 @@ def test_fillings_have_no_anchors_whatever_their_length(size: int) -> None:
     assert not Anchors(KEY).places(bytes(size)) + Anchors(KEY).places((b"ab" * size)[:size])
 
 
-def test_content_that_repeats_itself_is_not_looked_at_without_end() -> None:
-    for seed in range(40):
-        places = Anchors(KEY).places(noise(seed, 64) * (1 << 14))
-        assert len(places) <= 64
+def test_what_stands_in_every_record_of_a_chunk_is_no_place_and_hides_none() -> None:
+    heads = [head for head in map(noise, range(1000), [400] * 1000) if Anchors(KEY).places(head)]
+    assert heads
+    records = [heads[0] + noise(5000 + i, 600) for i in range(1000)]
+    chunk = b"".join(records)
+    common = {place.anchor for place in Anchors(KEY).places(heads[0])}
+    for places in (Anchors(KEY).places(chunk), Anchors(KEY).few(chunk)):
+        assert {place.end * MAX_ANCHORS // len(chunk) for place in places} == set(range(MAX_ANCHORS))
+        assert len({place.anchor for place in places} - common) > MAX_ANCHORS // 2
+    assert not common & {place.anchor for place in Anchors(KEY).places(chunk)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_content_that_repeats_itself_has_hardly_any_places(seed: int) -> None:
+    assert len(Anchors(KEY).places(noise(seed, 200) * 5000)) <= MAX_ANCHORS
 
 
 @given(st.integers(0, 2**32), st.integers(1, 400_000))
