@@ -8,6 +8,7 @@ import io
 import sys
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from recoup.model.manifest import StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import Attributes, Member, StreamPart
 from recoup.repository._base import Repository, SetWriter, Sink
+from recoup.repository.dedup.damaged import write_damaged
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.writers import let_in
@@ -185,7 +187,9 @@ def _listed(members: Iterable[Member]) -> Iterator[tuple[object, ...]]:
         yield one.name, one.kind, one.attributes, one.link, data
 
 
-def opened(root: Path, secrets: Path, *, writer: bool = False, passphrase: bool = False) -> DedupRepository:
+def opened(
+    root: Path, secrets: Path, *, writer: bool = False, passphrase: bool = False, at_once: bool = False
+) -> DedupRepository:
     """A golden repository.
 
     Args:
@@ -193,11 +197,14 @@ def opened(root: Path, secrets: Path, *, writer: bool = False, passphrase: bool 
         secrets: folder for the files that hold its secrets.
         writer: open it as the host that may only add sets.
         passphrase: whether it gets a slot for the passphrase, when it is made; that takes a moment.
+        at_once: prune without grace, and leave nothing unused.
     """
     key, phrase, only_adds = secrets / "key", secrets / "passphrase", secrets / "writer"
     key.write_bytes(KEY_FILE)
     phrase.write_bytes(PASSPHRASE)
     options = DedupOptions(password_file=phrase if passphrase else None, key_file=key)
+    if at_once:
+        options = replace(options, grace=timedelta(), max_unused=0.0)
     if writer:
         options = DedupOptions(writer_key_file=only_adds)
     return DedupRepository("golden", LocalStorage(root), options, SystemClock(), None)
@@ -219,7 +226,18 @@ def make_hosts(root: Path, secrets: Path) -> None:
     add_day(opened(root, secrets, writer=True), 1, LIGHT)
 
 
-MAKERS = {"days-1": make_days, "hosts-1": make_hosts}
+def make_pruned(root: Path, secrets: Path) -> None:
+    """What is left of three sets, one of them of another host, after a prune that moved chunks; one chunk is told as damaged."""
+    make_hosts(root, secrets)
+    owner = opened(root, secrets, at_once=True)
+    add_day(owner, 2, LIGHT)
+    owner.delete([owner.names()[0]])
+    index = opened(root, secrets).index()
+    pack = min(index.packs)
+    write_damaged(LocalStorage(root), owner.keys, NOW, [(pack, index.of_pack(pack)[0].row.id)])
+
+
+MAKERS = {"days-1": make_days, "hosts-1": make_hosts, "pruned-1": make_pruned}
 
 if __name__ == "__main__":
     MAKERS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[2]).parent)

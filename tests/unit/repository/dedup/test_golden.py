@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoup.model.names import SetName
 from recoup.repository._base import Subset
 from recoup.repository.dedup.reading import Stream
-from recoup.repository.dedup.repository import DedupRepository
 from unit.repository.dedup import golden, independent_reader
 from unit.repository.dedup.golden import (
     FOLDER,
@@ -28,22 +26,28 @@ from unit.repository.dedup.golden import (
 from unit.repository.dedup.independent_reader import Reader
 
 GOLDEN = sorted(path.name for path in FOLDER.iterdir())
-CHOSEN = {"days": (), "hosts": LIGHT}  # which streams, by the first word of a golden repository
 
 
-def sets_of(repository: DedupRepository) -> list[tuple[SetName, int]]:
-    """Its sets, each with its day."""
-    names = repository.names()
+def content_of(root: Path, name: str) -> dict[str, object]:
+    """What a set of the golden repository in a folder holds."""
+    return kept(int(name[13:15]) - 21, () if root.name.startswith("days") else LIGHT)
+
+
+def sets_in(root: Path) -> list[str]:
+    """The sets of a repository in a folder, by what lies there."""
+    names = sorted(path.name for path in root.glob("backup_*"))
     assert len(names) == 2
-    return [(name, day) for day, name in enumerate(names)]
+    return names
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_what_an_earlier_version_wrote_is_verified_and_restored_to_the_last_byte(name: str, tmp_path: Path) -> None:
     repository = opened(FOLDER / name, tmp_path)
-    for found, day in sets_of(repository):
+    assert [str(found) for found in repository.names()] == sets_in(FOLDER / name)
+    for found in repository.names():
         assert list(repository.verify(found, Subset())) == []
-        assert restored(repository, found) == kept(day, CHOSEN[name.partition("-")[0]])
+        assert restored(repository, found) == content_of(FOLDER / name, str(found))
+    assert repository.index().problems == ()
 
 
 def test_the_golden_repositories_hold_every_encoding_and_a_chunk_of_each_kind() -> None:
@@ -55,14 +59,14 @@ def test_the_golden_repositories_hold_every_encoding_and_a_chunk_of_each_kind() 
 
 
 @pytest.mark.parametrize("secret", [KEY_FILE, PASSPHRASE])
-@pytest.mark.parametrize("name", ["days-1", "hosts-1"])
+@pytest.mark.parametrize("name", ["days-1", "hosts-1", "pruned-1"])
 def test_a_reader_that_was_written_from_the_page_alone_extracts_every_set(
     name: str, secret: bytes, tmp_path: Path
 ) -> None:
     reader = Reader(FOLDER / name, secret)
-    for day, found in enumerate(("backup_20261121_020000", "backup_20261122_020000")):
+    for found in sets_in(FOLDER / name):
         reader.extract(found, tmp_path / found)
-        require_extracted(tmp_path / found, kept(day, CHOSEN[name.partition("-")[0]]))
+        require_extracted(tmp_path / found, content_of(FOLDER / name, found))
 
 
 @settings(max_examples=50)
@@ -110,14 +114,14 @@ def require_extracted(root: Path, content: dict[str, object]) -> None:
                 assert found.read_bytes() == data, name
 
 
-@pytest.mark.parametrize("name", sorted(MAKERS))
+@pytest.mark.parametrize("name", ["days-1", "pruned-1"])
 def test_what_is_written_today_is_read_by_the_independent_reader_too(name: str, tmp_path: Path) -> None:
-    root = tmp_path / "repository"
+    root = tmp_path / name
     MAKERS[name](root, tmp_path)
     reader = Reader(root, KEY_FILE)
-    for day, found in enumerate(("backup_20261121_020000", "backup_20261122_020000")):
+    for found in sets_in(root):
         reader.extract(found, tmp_path / found)
-        require_extracted(tmp_path / found, kept(day, CHOSEN[name.partition("-")[0]]))
+        require_extracted(tmp_path / found, content_of(root, found))
 
 
 def test_the_independent_reader_is_short_and_imports_nothing_of_recoup() -> None:
