@@ -105,7 +105,7 @@ class Healer:
                     self._try(part.path, partial(self._part, part, fetch, listed))
 
     def _part(self, part: StoredPart, fetch: Callable[[], Part], listed: Callable[[], Content | None]) -> None:
-        if self.healing.heal(self.name, part, fetch(), listed()):
+        if self.healing.heal(self.name, part, fetch, listed()):
             self.repaired.append(part.path)
 
 

@@ -413,13 +413,13 @@ class Healing(Protocol):
         """The member list of a tree as it is stored; None for a stream."""
         ...
 
-    def heal(self, name: SetName, part: StoredPart, fetched: Part, listed: Content | None) -> int:
+    def heal(self, name: SetName, part: StoredPart, fetch: Callable[[], Part], listed: Content | None) -> int:
         """Puts back what is missing of a part; returns how many chunks.
 
         Args:
             name: of the set.
             part: of it.
-            fetched: the same part from another repository.
+            fetch: gives the same part from another repository, each time it is asked.
             listed: its member list as the other one has it stored; None where that is of another form.
 
         Raises:

@@ -27,7 +27,7 @@ from recoup.repository.dedup.parts import Place, member_lines
 from recoup.repository.dedup.reading import Chunks, Stream
 from recoup.repository.dedup.rows import RUN_BYTES
 from recoup.repository.dedup.writing import RECIPES
-from recoup.repository.plain import layout
+from recoup.repository.plain import layout, members
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
@@ -38,6 +38,9 @@ _AT_ONCE = 50_000  # chunks that are looked for by one reading of the other repo
 
 Piece = tuple[int, bytes]
 """Bytes of a stream, and where in it they stand."""
+
+Wants = Callable[[int, int], bool]
+"""Whether any byte is wanted that stands at a place of a stream or so many bytes behind it."""
 
 
 class Sets(Protocol):
@@ -117,36 +120,35 @@ class DedupHealing:
             return None
         return self._repository.place(name).stream(part.members.path, part.members.sha256)
 
-    def heal(self, name: SetName, part: StoredPart, fetched: Part, listed: Content | None) -> int:
+    def heal(self, name: SetName, part: StoredPart, fetch: Callable[[], Part], listed: Content | None) -> int:
         """Puts back what is missing of a part; returns how many chunks.
 
         Args:
             name: of the set.
             part: of it.
-            fetched: the same part from another repository.
-            listed: its member list as the other one has it stored; None where it cannot tell.
+            fetch: gives the same part from another repository, each time it is asked.
+            listed: its member list as the other one has it stored; None where that is of another form.
 
         Raises:
             RecoupError: the other repository's part cannot be read, or this one's index does not lead to the part's chunks.
         """
-        place, count = self._repository.place(name), 0
-        if part.members is not None and listed is not None:
-            stream = place.stream(part.members.path, part.members.sha256)
-            count = self._fill(place.chunks, stream, lambda: _pieces(listed, 0))
+        count = 0
+        if part.members is not None:
             place = self._repository.place(name)
+            stream = place.stream(part.members.path, part.members.sha256)
+            count = self._fill(place.chunks, stream, lambda _: _pieces(listed) if listed else _lines(fetch()))
+        place = self._repository.place(name)
         stream = place.stream(part.path, part.sha256)
-        if isinstance(fetched, StreamPart):
-            return count + self._fill(place.chunks, stream, lambda: _pieces(fetched.content, 0))
-        return count + self._fill(place.chunks, stream, lambda: _pieces_of_tree(place, part, fetched))
+        return count + self._fill(place.chunks, stream, lambda wants: _pieces_of(place, part, fetch(), wants))
 
-    def _fill(self, chunks: Chunks, stream: Stream, pieces: Callable[[], Iterator[Piece]]) -> int:
+    def _fill(self, chunks: Chunks, stream: Stream, pieces: Callable[[Wants], Iterator[Piece]]) -> int:
         stream.require_root()  # so the ids are those that were stored
         wanted, count = _unreadable(chunks, stream), 0
         while batch := list(islice(wanted, _AT_ONCE)):
             storing = _Storing(self._storage, self._keys, self._clock)
             try:
                 filling = _Filling(batch, self._keys.chunk_key, storing.add)
-                for at, data in pieces():
+                for at, data in pieces(filling.wants):
                     filling.take(at, data)
                 count += storing.end()
             finally:
@@ -178,20 +180,35 @@ def _is_readable(chunks: Chunks, place: ChunkPlace) -> bool:
     return True
 
 
-def _pieces(content: Content, at: int) -> Iterator[Piece]:
+def _pieces(content: Content, at: int = 0) -> Iterator[Piece]:
     with content.open() as reader:
         while data := reader.read(_BLOCK):
             yield at, data
             at += len(data)
 
 
-def _pieces_of_tree(place: Place, part: StoredPart, fetched: TreePart) -> Iterator[Piece]:
-    """The files of a tree, at the places where this repository has them."""
-    begins = {line.name: (begin, line.bytes) for line, begin in member_lines(place, part) if line.kind == "file"}
+def _lines(fetched: Part) -> Iterator[Piece]:
+    """The member list of a tree as it is likely to be stored here: ids tell whether it is."""
+    at = 0
+    for member in fetched.members if isinstance(fetched, TreePart) else ():
+        size = member.size if member.kind == "file" else 0
+        line = members.encode(members.Line(member.name, member.kind, member.attributes, size, link=member.link))
+        yield at, line
+        at += len(line)
+
+
+def _pieces_of(place: Place, part: StoredPart, fetched: Part, wants: Wants) -> Iterator[Piece]:
+    """A stream, or the files of a tree at the places where this repository has them."""
+    if isinstance(fetched, StreamPart):
+        yield from _pieces(fetched.content)
+        return
+    lines = ((line, begin) for line, begin in member_lines(place, part) if line.kind == "file")
+    wanted = {line.name: (begin, line.bytes) for line, begin in lines if wants(begin, line.bytes)}
     for member in fetched.members:
-        begin, size = begins.get(member.name, (0, 0))
-        if member.content is not None and member.size == size:
-            yield from _pieces(member.content, begin)
+        if member.content is not None and member.name in wanted:
+            begin, size = wanted[member.name]
+            if member.size == size:
+                yield from _pieces(member.content, begin)
 
 
 @dataclass
@@ -211,6 +228,11 @@ class _Filling:
 
     def __post_init__(self) -> None:
         self._begins = [begin for begin, _ in self.wanted]
+
+    def wants(self, at: int, length: int) -> bool:
+        """Whether any of these bytes belongs to a chunk that is wanted."""
+        last = bisect_right(self._begins, at + length - 1) - 1
+        return length > 0 and last >= 0 and self._begins[last] + self.wanted[last][1].row.length > at
 
     def take(self, at: int, data: bytes) -> None:
         """Takes in a piece; each byte of the stream comes once."""
