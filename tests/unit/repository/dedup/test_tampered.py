@@ -24,7 +24,7 @@ from unit.repository.dedup import golden
 from unit.repository.dedup.golden import KEY_FILE, LIGHT, kept, restored, store_stream, streams
 from unit.repository.dedup.honesty import Objects, objects_of, opened_by_key, outcomes, storage_of
 
-DAYS, HOSTS = (objects_of(golden.FOLDER / name) for name in ("days-1", "hosts-1"))
+DAYS, HOSTS, PRUNED = (objects_of(golden.FOLDER / name) for name in ("days-1", "hosts-1", "pruned-1"))
 FIRST, SECOND = "backup_20261121_020000", "backup_20261122_020000"
 CONTENT = {FIRST: kept(0), SECOND: kept(1)}
 KEYSLOT = next(key for key in DAYS if b'"key-file"' in DAYS[key])
@@ -126,6 +126,19 @@ def test_an_older_state_of_the_repository_shows_its_older_sets_alone(key: Path) 
         f"{SECOND}/recipes": DAYS[f"{FIRST}/recipes"],
     }
     assert found(replayed, key) == {FIRST: (True, True), SECOND: (False, False)}
+
+
+@pytest.mark.parametrize("item", [item for item in PRUNED if item.startswith(("history/", "damaged/"))])
+def test_a_record_that_is_damaged_or_gone_takes_no_set_along(item: str, key: Path) -> None:
+    others = {other: data for other, data in PRUNED.items() if other != item}
+    changed = bytearray(PRUNED[item])
+    changed[len(changed) // 2] ^= 1
+    assert opened_by_key({**others, item: bytes(changed)}, key).index().problems
+    for objects in (others, {**others, item: bytes(changed)}, {**others, item: b""}):
+        repository = opened_by_key(objects, key)
+        for day, name in enumerate(repository.names(), 1):
+            assert list(repository.verify(name, Subset())) == []
+            assert restored(repository, name) == kept(day, LIGHT)
 
 
 def test_files_of_another_repository_change_nothing_and_its_sets_are_not_taken_for_ones_own(key: Path) -> None:
