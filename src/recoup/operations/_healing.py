@@ -12,7 +12,7 @@ from recoup.model.reports import Damage
 from recoup.operations._cutting import sentence
 from recoup.repository._base import Healable, Healing, Repository
 
-_MANIFEST, _RECIPES = "manifest.json", "recipes"
+_MANIFEST, _RECIPES, _PACKS = "manifest.json", "recipes", "packs/"
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Healer:
 
     def mend(self, damage: tuple[Damage, ...]) -> tuple[Damage, ...]:
         """Mends stage by stage, and looks at all of the set again after each that changed something; returns what is left."""
-        for stage in (self._index, self._files, self._parts):
+        for stage in (self._index, self._files, self._parts, self._packs):
             before = len(self.repaired)
             if damage:
                 self._try("", partial(stage, damage))
@@ -103,6 +103,16 @@ class Healer:
                     fetch = partial(self.helper.fetch, self.copy, source, twin)
                     listed = partial(self._there.listed, self.copy, twin) if self._there else lambda: None
                     self._try(part.path, partial(self._part, part, fetch, listed))
+
+    def _packs(self, damage: tuple[Damage, ...]) -> None:
+        """Files that several sets share, of which all is sound that this one needs."""
+        for found in damage:
+            if found.item.startswith(_PACKS):
+                self._try(found.item, partial(self._pack, found.item))
+
+    def _pack(self, path: str) -> None:
+        self.healing.mend_pack(self.name, path)
+        self.repaired.append(path)
 
     def _part(self, part: StoredPart, fetch: Callable[[], Part], listed: Callable[[], Content | None]) -> None:
         if self.healing.heal(self.name, part, fetch, listed()):

@@ -397,6 +397,18 @@ class Healing(Protocol):
         """Makes anew what says where chunks lie; returns the files that were written, and what is in the way, in sentences."""
         ...
 
+    def mend_pack(self, name: SetName, path: str) -> None:
+        """Makes anew what stands around the sound chunks of a file that a set shares with others.
+
+        Args:
+            name: of the set.
+            path: of the file.
+
+        Raises:
+            DamagedError: that does not give what was stored; what is there is as it was.
+        """
+        ...
+
     def raw(self, name: SetName, path: str) -> bytes:
         """A file of a set as it lies there. Raises DamagedError when it is missing."""
         ...

@@ -15,17 +15,17 @@ import blake3
 
 from recoup.errors import DamagedError, RecoupError
 from recoup.model.manifest import StoredPart
-from recoup.model.names import SetName
+from recoup.model.names import SetName, shown
 from recoup.model.part import Content, Part, StreamPart, TreePart
 from recoup.repository.dedup import rebuilding, sets
 from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
 from recoup.repository.dedup.index import Place as ChunkPlace
-from recoup.repository.dedup.keys import Keys
-from recoup.repository.dedup.packs import Packed, PackRef, PackWriter
+from recoup.repository.dedup.keys import Keys, RunKey
+from recoup.repository.dedup.packs import HEADER_BYTES, Packed, PackRef, PackWriter, beginning, ending
 from recoup.repository.dedup.parts import Place, member_lines
 from recoup.repository.dedup.reading import Chunks, Stream
-from recoup.repository.dedup.rows import RUN_BYTES
+from recoup.repository.dedup.rows import RUN_BYTES, Rows
 from recoup.repository.dedup.writing import RECIPES
 from recoup.repository.plain import layout, members
 from recoup.storage._base import Storage
@@ -54,8 +54,16 @@ class Sets(Protocol):
         """The open part of a set's file."""
         ...
 
+    def names(self) -> Sequence[SetName]:
+        """The names of all sets."""
+        ...
+
     def index(self) -> Index:
         """All that index files say now."""
+        ...
+
+    def index_for(self, name: SetName) -> Index:
+        """All that index files say, read after a set appeared."""
         ...
 
     def forget(self) -> None:
@@ -114,6 +122,40 @@ class DedupHealing:
         self._storage.put(key, data)
         self._repository.forget()
 
+    def mend_pack(self, name: SetName, path: str) -> None:
+        """Makes anew what stands around the sound chunks of a pack.
+
+        Args:
+            name: of a set that needs it.
+            path: of the pack.
+
+        Raises:
+            DamagedError: what comes out is not what was stored; what is there is as it was.
+        """
+        index, ref = self._repository.index_for(name), PackRef.at(path)
+        facts = index.packs.get(ref) if ref is not None else None
+        if ref is None or facts is None:
+            raise DamagedError(f"{shown(path)} is no pack that an index names")
+        rows = Rows.of(place.row for place in index.of_pack(ref))
+        _replace(self._storage, ref.key, self._pieces_of_pack(ref, self._key_of(ref), rows), facts.digest)
+        self._repository.forget()
+
+    def _key_of(self, ref: PackRef) -> RunKey:
+        """From the pack, else from a set of the same run, which has the same key."""
+        try:
+            return Chunks(self._storage, self._keys, Index(self._keys)).key_of(ref)
+        except RecoupError:
+            for name in self._repository.names():
+                if (header := self._repository.header(name)).run == ref.run:
+                    return self._keys.open_run(header.key, ref.key)
+            raise
+
+    def _pieces_of_pack(self, ref: PackRef, key: RunKey, rows: Rows) -> Iterator[bytes]:
+        yield beginning(ref, key)
+        with self._storage.reader(ref.key, HEADER_BYTES, int(rows.stored.sum(dtype="u8"))) as reader:
+            yield from iter(lambda: reader.read(_BLOCK), b"")
+        yield ending(ref, key, rows)
+
     def listed(self, name: SetName, part: StoredPart) -> Content | None:
         """The member list of a tree as it is stored; None for a stream."""
         if part.members is None:
@@ -156,6 +198,23 @@ class DedupHealing:
         if count:
             self._repository.forget()
         return count
+
+
+def _replace(storage: Storage, key: str, pieces: Iterator[bytes], digest: bytes) -> None:
+    """Puts an object in the place of another one, which goes when all of the new one has come and is right, and not before."""
+    writer, found = storage.writer(key), blake3.blake3()
+    try:
+        for piece in pieces:
+            found.update(piece)
+            writer.write(piece)
+        if found.digest() != digest:
+            raise DamagedError(f"{key} cannot be made anew from its chunks")
+        storage.delete(key)
+        writer.commit()
+    except BaseException:
+        writer.abort()
+        raise
+    storage.sync(key)
 
 
 def _unreadable(chunks: Chunks, stream: Stream) -> Iterator[tuple[int, ChunkPlace]]:

@@ -142,7 +142,7 @@ class PackWriter:
         self._rows: list[Row] = []
         self._hash = blake3.blake3()
         self._writer = storage.writer(ref.key, hidden=True)
-        self._append(_HEADER.pack(MAGIC, ref.run, ref.number, key.sealed))
+        self._append(beginning(ref, key))
 
     @property
     def full(self) -> bool:
@@ -181,9 +181,7 @@ class PackWriter:
     def finish(self) -> Packed:
         """Ends the pack with its directory. Durable after the storage's `sync`."""
         rows = Rows.of(self._rows)
-        directory = zstandard.ZstdCompressor(level=3).compress(encode_rows(rows))
-        sealed = self._key.seal(KIND_DIRECTORY, self._ref.number, directory, _identity(self._ref))
-        self._append(sealed + _TRAILER.pack(len(sealed), END))
+        self._append(ending(self._ref, self._key, rows))
         self._writer.commit()
         if self._copy is not None:
             self._copy.commit()
@@ -201,6 +199,18 @@ class PackWriter:
             self._copy.write(data)
         self._hash.update(data)
         self.size += len(data)
+
+
+def beginning(ref: PackRef, key: RunKey) -> bytes:
+    """What stands before the chunks of a pack."""
+    return _HEADER.pack(MAGIC, ref.run, ref.number, key.sealed)
+
+
+def ending(ref: PackRef, key: RunKey, rows: Rows) -> bytes:
+    """What stands behind the chunks of a pack: its directory."""
+    directory = zstandard.ZstdCompressor(level=3).compress(encode_rows(rows))
+    sealed = key.seal(KIND_DIRECTORY, ref.number, directory, _identity(ref))
+    return sealed + _TRAILER.pack(len(sealed), END)
 
 
 def opened_header(header: bytes, ref: PackRef, keys: Keys) -> RunKey:

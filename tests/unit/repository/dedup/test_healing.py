@@ -141,6 +141,17 @@ def test_a_lost_index_is_made_anew_without_any_other_repository(pair: Pair) -> N
     pair.require_whole()
 
 
+@pytest.mark.parametrize("place", [-1, -12, -40])
+def test_what_stands_behind_the_chunks_of_a_pack_is_made_anew(pair: Pair, place: int) -> None:
+    [pack] = pair.files("packs")
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[len(whole) + place + 1 :])
+    report = pair.mended(alone=True)
+    assert (report.left, report.repaired) == ((), (pack.relative_to(pair.root).as_posix(),))
+    assert pack.read_bytes() == whole
+    pair.require_whole()
+
+
 def test_what_cannot_be_mended_without_a_copy_is_said(pair: Pair) -> None:
     [pack] = pair.files("packs")
     flip(pack)
