@@ -43,7 +43,9 @@ def went_back(seen: Collection[str], present: Collection[str], history: Iterable
     Returns:
         The names, sorted; empty when all is accounted for.
     """
-    removed = {name for record in history for name in (*record.removed_index, *record.removed_sets)}
+    removed = {
+        name for record in history for name in (*record.removed_index, *record.removed_sets, *record.removed_history)
+    }
     gone = set(seen) - set(present)
     return tuple(sorted(name for name in gone if name.rpartition("/")[2] not in removed))
 

@@ -46,7 +46,7 @@ class Guard:
             return
         since = condemned_since([*run.index.records, *fresh])
         self._require_to_stay(since, {ref for record in fresh for ref in record.removed_packs}, self._looked)
-        _require_there(run.storage, run.used)
+        _require_there(run.storage, run.used | run.own)
 
     def look_again(self) -> None:
         """Looks after the set has appeared, when that took long: the machine may have slept.
@@ -59,9 +59,9 @@ class Guard:
             self.look()
 
     def _require_to_stay(self, since: Mapping[PackRef, Condemned], removed: Collection[PackRef], now: datetime) -> None:
-        used = self._run.used
+        used = self._run.used | self._run.own
         for ref, condemned in since.items():
-            if ref in used or ref.run == self._run.id:
+            if ref in used:
                 if ref in removed:
                     raise StorageError(f"{ref.key} was removed, and the set refers to it", _HINT)
                 if now - condemned.since > condemned.grace / 2:

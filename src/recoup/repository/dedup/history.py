@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ class Record:
         removed_packs: packs that were removed.
         removed_index: names of index files that were removed.
         removed_sets: names of sets that were removed.
+        removed_history: names of history records that this one stands for, and that were removed.
         grace: how long condemned packs stay at least.
         name: of the record, in its folder.
     """
@@ -45,6 +47,7 @@ class Record:
     removed_packs: tuple[PackRef, ...] = ()
     removed_index: tuple[str, ...] = ()
     removed_sets: tuple[str, ...] = ()
+    removed_history: tuple[str, ...] = ()
     grace: timedelta = GRACE
     name: str = ""
 
@@ -140,7 +143,8 @@ def encode_record(keys: Keys, record: Record) -> bytes:
         "removed_packs": [ref.name for ref in record.removed_packs],
         "removed_index": list(record.removed_index),
         "removed_sets": list(record.removed_sets),
-        "grace": record.grace.total_seconds(),
+        "removed_history": list(record.removed_history),
+        "grace": math.ceil(record.grace.total_seconds()),  # whole: what is signed has to read the same everywhere
     }
     return (json.dumps(keys.signed(document)) + "\n").encode()
 
@@ -162,10 +166,11 @@ def decode_record(keys: Keys, data: bytes, name: str) -> Record:
         time = datetime.fromisoformat(document["time"]).astimezone(UTC)
         condemned, rescued, removed = (_refs(document[key]) for key in ("condemned", "rescued", "removed_packs"))
         index, sets = (tuple(map(str, document[key])) for key in ("removed_index", "removed_sets"))
+        records = tuple(map(str, document.get("removed_history", ())))
         grace = timedelta(seconds=float(document["grace"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"{item} is damaged: {type(error).__name__}", _HINT) from None
-    return Record(time, condemned, rescued, removed, index, sets, grace, name)
+    return Record(time, condemned, rescued, removed, index, sets, records, grace, name)
 
 
 def _document(data: bytes, item: str) -> dict[str, Any]:

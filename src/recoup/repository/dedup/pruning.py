@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from recoup.model.sharing import Reclaim
+from recoup.repository.dedup.condensing import condensed
 from recoup.repository.dedup.copying import Checking, Copying
 from recoup.repository.dedup.damaged import write_damaged
+from recoup.repository.dedup.history import FOLDER as HISTORY
 from recoup.repository.dedup.history import Record, write_record
 from recoup.repository.dedup.index_files import FOLDER as INDEX
 from recoup.repository.dedup.keys import Keys
@@ -82,10 +84,21 @@ class Pruning:
         if checking.harmed:
             write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed)
             self._harmed += len(checking.harmed)
+        self._condense(view)
         self._lost = view.lost(wanted)
         locked = [pack for pack in sweep.removed if pack not in removed]
         self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting, *locked))
         return bool(sweep.condemned or moved) and not rules.grace
+
+    def _condense(self, view: View) -> None:
+        """Puts one history record in the place of many. Where records are locked, they stay: nothing would be saved."""
+        found = condensed(view.index.records, {*view.found, *view.stock.packs})
+        if found is None or self._storage.properties.locks:
+            return
+        record, settled = found
+        self._tell(record)
+        for old in settled:
+            self._storage.delete(f"{HISTORY}/{old.name}")
 
     def _condemn(self, packs: Sequence[PackState], rules: Rules) -> None:
         if packs:

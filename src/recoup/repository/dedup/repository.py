@@ -265,6 +265,8 @@ class DedupRepository(PlainRepository):
             for found in gone:
                 self._sets.remove(found)
             self._sets.removed()
+            if self.keys.can_read:  # nobody else's word about a removal is believed
+                self._reclaiming().tell_removed([name])
             raise
 
     def _require_not_back(self, index: Index) -> None:

@@ -126,6 +126,11 @@ class Run:
         """Packs of others that the set refers to, bases included."""
         return frozenset(pack for pack in self._used if pack.run != self.id)
 
+    @property
+    def own(self) -> frozenset[PackRef]:
+        """Packs that this run has begun."""
+        return frozenset(PackRef(self.id, number) for number in range(self._packs))
+
     def store(self, chunk: _Chunk) -> Address:
         """Puts a new chunk into the pack."""
         if self._writer is None:

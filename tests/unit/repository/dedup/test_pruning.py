@@ -253,8 +253,8 @@ def test_a_pack_younger_than_the_grace_time_stays_so_that_an_interrupted_set_goe
 
 def test_the_bases_of_chunks_in_use_stay(tmp_path: Path) -> None:
     small = Small(tmp_path, delta="on")
-    base = noise(7, 60_000)
-    changed = base[:20_000] + b"changed" + base[20_000:]
+    base = noise(7, 400_000)
+    changed = base[:200_000] + b"changed" + base[200_000:]
     first = small.add(a=base, b=B)
     small.add(a=changed)
     assert any(row.encoding == 17 for row in small.rows)
@@ -267,8 +267,8 @@ def test_the_bases_of_chunks_in_use_stay(tmp_path: Path) -> None:
 
 def test_a_writer_looks_after_the_bases_of_its_new_chunks(tmp_path: Path) -> None:
     small = Small(tmp_path, delta="on")
-    base = noise(7, 60_000)
-    changed = base[:30_000] + b"+" + base[30_000:]
+    base = noise(7, 400_000)
+    changed = base[:200_000] + b"+" + base[200_000:]
     small.add(other=D)
     first = small.add(a=base)
     with pytest.raises(StorageError, match="is about to be removed"), small.begun(a=changed) as slow:
@@ -280,8 +280,8 @@ def test_a_writer_looks_after_the_bases_of_its_new_chunks(tmp_path: Path) -> Non
 
 def test_a_writer_looks_after_the_bases_of_the_chunks_that_it_found(tmp_path: Path) -> None:
     small = Small(tmp_path, delta="on", max_unused=50.0)
-    base = noise(7, 60_000)
-    changed = base[:30_000] + b"+" + base[30_000:]
+    base = noise(7, 400_000)
+    changed = base[:200_000] + b"+" + base[200_000:]
     first = small.add(a=base)
     (pack,) = small.packs
     second = small.add(a=changed, z=A)
