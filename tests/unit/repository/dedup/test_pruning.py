@@ -2,11 +2,15 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import blake3
 import pytest
 
 from recoup.errors import RefusedError, StorageError
 from recoup.repository.dedup.history import read_records
-from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.index import write_index
+from recoup.repository.dedup.packs import PackRef, PackWriter
+from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.writers import let_in, writer_keys
 from recoup.storage.memory import MemoryStorage
 from unit.repository.dedup.small_sets import DAY, Small, Standing, aged, commit, noise
 
@@ -390,6 +394,31 @@ def test_nothing_goes_for_a_copy_that_is_damaged(small: Small) -> None:
     small.check()
 
 
+@pytest.mark.parametrize("same_id", [True, False])
+def test_a_stolen_write_only_host_cannot_have_a_prune_remove_what_others_stored(
+    small: Small, tmp_path: Path, same_id: bool
+) -> None:
+    first = small.add(a=A, b=B)
+    second = small.add(b=B)
+    (row,) = (row for row in small.rows if row.number == 1)
+    let_in(small.storage, small.keys, tmp_path / "writer", "stolen", small.clock.now())
+    stolen = writer_keys(small.storage, small.again().record, tmp_path / "writer")
+    lie = PackWriter(small.storage, PackRef(b"stolen" * 2, 0), stolen.new_run())
+    lie.add(row.run, row.number, row.id if same_id else chunk_of(small, D), 3000, 0, D)
+    write_index(small.storage, stolen, small.clock.now(), b"stolen" * 2, 0, [lie.finish()])
+    small.delete(first)
+    for _ in range(4):
+        small.prune(DAY)
+    genuine = [place for place in small.again().index().by_id(row.id) if place.pack.run != b"stolen" * 2]
+    chunks = Chunks(small.storage, small.keys, small.repository.index())
+    assert [chunks.one(place) for place in genuine] == [B]
+    assert second in small.repository.names()
+
+
+def chunk_of(small: Small, data: bytes) -> bytes:
+    return blake3.blake3(data, key=small.keys.chunk_key).digest()
+
+
 def test_what_sets_use_alone_is_told_before_they_go(small: Small) -> None:
     first, second = small.add(a=A, b=B), small.add(b=B, c=C)
     sharing = small.again().sharing()
@@ -407,7 +436,6 @@ def test_what_sets_use_alone_is_told_before_they_go(small: Small) -> None:
 def test_a_host_that_only_adds_sets_removes_nothing(small: Small, tmp_path: Path) -> None:
     from recoup.repository.dedup.options import DedupOptions
     from recoup.repository.dedup.repository import DedupRepository
-    from recoup.repository.dedup.writers import let_in
 
     first = small.add(a=A)
     let_in(small.storage, small.keys, tmp_path / "writer", "other", small.clock.now())
