@@ -202,19 +202,26 @@ class DedupHealing:
 
 def _replace(storage: Storage, key: str, pieces: Iterator[bytes], digest: bytes) -> None:
     """Puts an object in the place of another one, which goes when all of the new one has come and is right, and not before."""
-    writer, found = storage.writer(key), blake3.blake3()
+    writer = storage.writer(key)
     try:
-        for piece in pieces:
-            found.update(piece)
+        for piece in _right(pieces, digest, key):
             writer.write(piece)
-        if found.digest() != digest:
-            raise DamagedError(f"{key} cannot be made anew from its chunks")
         storage.delete(key)
         writer.commit()
     except BaseException:
         writer.abort()
         raise
     storage.sync(key)
+
+
+def _right(pieces: Iterator[bytes], digest: bytes, key: str) -> Iterator[bytes]:
+    """The same bytes, compared with their digest at the end."""
+    found = blake3.blake3()
+    for piece in pieces:
+        found.update(piece)
+        yield piece
+    if found.digest() != digest:
+        raise DamagedError(f"{key} cannot be made anew from its chunks")
 
 
 def _unreadable(chunks: Chunks, stream: Stream) -> Iterator[tuple[int, ChunkPlace]]:
