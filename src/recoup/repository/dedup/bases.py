@@ -4,8 +4,8 @@ A chunk that was cut anew, since its cut points were lost or rows before it were
 stored ones: they are found by their anchors (`recoup.repository.dedup.anchors`). Up to eight of each full chunk are in the index;
 of a new chunk all are looked up.
 
-Measured on the rewrite of a Qdrant shard by its optimizer after 20 % of the points were deleted: 1.05 times what
-`zstd -3 --long=30 --patch-from` makes of the whole shard, where bases found by head and tail reach 3.1 to 3.7 times.
+Measured on the rewrite of a Qdrant shard of 60,000 points of real text by its optimizer, after 20 % of them were deleted: 1.12
+times what `zstd -3 --long=30 --patch-from` makes of the whole shard. One base, found by head or tail: 5.7 times; with neighbours: 2.8.
 """
 
 import threading
