@@ -8,7 +8,7 @@ import numpy as np
 from recoup.errors import DamagedError
 from recoup.repository.dedup.damaged import Damaged
 from recoup.repository.dedup.index import Place
-from recoup.repository.dedup.keys import KIND_CHUNK, Keys
+from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import Packed, PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks, groups
 from recoup.repository.dedup.reindexing import LARGEST, Reindexing
@@ -55,8 +55,7 @@ class Checking:
     def _opened(self, place: Place, sealed: memoryview) -> bytes | None:
         try:
             self.chunks.opened(place, sealed)
-            key, counter = self.chunks.key_of(place.pack), place.pack.number << 32 | place.position
-            return key.open(KIND_CHUNK, counter, sealed, place.row.id, place.pack.key)
+            return self.chunks.unsealed(place, sealed)
         except DamagedError:
             self.harmed.add((place.pack, place.row.id))
             return None

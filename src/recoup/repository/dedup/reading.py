@@ -66,8 +66,11 @@ class Chunks:
             DamagedError: the pack's head is not what a pack begins with.
         """
         if pack.run not in self._run_keys:
-            self._run_keys[pack.run] = opened_header(self.stored(pack, 0, HEADER_BYTES), pack, self._keys)
+            self._run_keys[pack.run] = self._key_in(pack)
         return self._run_keys[pack.run]
+
+    def _key_in(self, pack: PackRef) -> RunKey:
+        return opened_header(self.stored(pack, 0, HEADER_BYTES), pack, self._keys)
 
     def stored(self, pack: PackRef, offset: int, length: int) -> bytes:
         """A range of a pack as it lies there.
@@ -109,14 +112,24 @@ class Chunks:
         Raises:
             DamagedError: it is not what was stored.
         """
-        row = place.row
-        counter = place.pack.number << 32 | place.position
-        packed = self.key_of(place.pack).open(KIND_CHUNK, counter, sealed, row.id, place.pack.key)
+        row, packed = place.row, self.unsealed(place, sealed)
         base = b"".join(self.base(identity) for identity in row.bases)
         data = encoding.decode(row.encoding, packed, row.length, base)
         if blake3.blake3(data, key=self._keys.chunk_key).digest() != row.id:
             raise DamagedError(f"a chunk in {place.pack.key} is not what its id says", _HINT)
         return data
+
+    def unsealed(self, place: Place, sealed: bytes | memoryview) -> bytes:
+        """A chunk as it was encoded. Arguments and errors as of `opened`."""
+        pack, key = place.pack, self.key_of(place.pack)
+        counter = pack.number << 32 | place.position
+        try:
+            return key.open(KIND_CHUNK, counter, sealed, place.row.id, pack.key)
+        except DamagedError:
+            own = self._key_in(pack)  # another host may have put a pack of its own under the name of this run
+            if own.sealed == key.sealed:
+                raise
+            return own.open(KIND_CHUNK, counter, sealed, place.row.id, pack.key)
 
     def one(self, place: Place) -> bytes:
         """One chunk; where that place is damaged, from another one that has it. Raises as `opened` does."""

@@ -4,6 +4,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import blake3
 import pytest
 
 from recoup.model.names import SetName
@@ -13,6 +14,7 @@ from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.keyslots import open_keys
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.packs import PackRef, PackWriter
+from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.rows import Row
 from recoup.repository.dedup.writers import let_in
@@ -86,6 +88,25 @@ def test_a_host_does_not_take_a_chunk_for_stored_that_a_thief_claims_to_have(
     owner = opened(root, tmp_path)
     assert restored(owner, parsed(name)) == kept(2, LIGHT)
     assert list(owner.verify(parsed(name), Subset())) == []
+
+
+def test_a_pack_of_a_thief_under_the_name_of_anothers_run_harms_no_pack_of_that_run(root: Path, tmp_path: Path) -> None:
+    storage, thief, repository = LocalStorage(root), stolen_keys(root), opened(root, tmp_path)
+    content, keys = b"of the thief" * 9, repository.keys
+    identity = blake3.blake3(content, key=keys.chunk_key).digest()
+    runs = {ref.run for ref in repository.index().packs}
+    for run in runs:
+        writer = PackWriter(storage, PackRef(run, 7), thief.new_run())
+        writer.add(run, 0, identity, len(content), 0, content)
+        write_index(storage, thief, NOW, run, 99, [writer.finish()])
+    index = repository.index()
+    chunks = Chunks(storage, keys, index)
+    packs = sorted(index.packs, key=lambda ref: -ref.number)  # those of the thief first
+    for ref in packs:
+        for place in index.of_pack(ref):
+            assert len(chunks.opened(place, chunks.stored(ref, place.offset, place.row.stored))) == place.row.length
+    assert len(packs) == 2 * len(runs)
+    require_untouched(opened(root, tmp_path))
 
 
 def fresh_chunks(folder: Path) -> list[tuple[bytes, int]]:
