@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from recoup.errors import RecoupError, RefusedError, WrongKeyError
+from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import write_index
@@ -75,12 +75,26 @@ def _directories(storage: Storage, keys: Keys, index: Index) -> tuple[list[Packe
     packed, problems = list[Packed](), list[RecoupError]()
     for ref in unnamed_packs(storage, index):
         try:
-            packed.append(read_directory(storage, ref, keys))
+            found = read_directory(storage, ref, keys)
+            _require_no_others(found, index)
         except RecoupError as error:
             problems.append(error)
-            continue
-        index.add(packed[-1])
+        else:
+            packed.append(found)
+    for one in packed:
+        index.add(one)
     return packed, problems
+
+
+def _require_no_others(packed: Packed, index: Index) -> None:
+    """Refuses a pack that has other chunks under addresses whose chunks are known: sets would be taken away by it."""
+    for row in packed.rows:
+        known = index.at(row.run, row.number)
+        if known is not None and known.row.id != row.id:
+            raise DamagedError(
+                f"{packed.ref.key} has other chunks under addresses that are taken",
+                "Some host put it there that should not; nothing needs it.",
+            )
 
 
 def _damaged(chunks: Chunks, packed: Sequence[Packed], advance: Callable[[int], None]) -> Iterator[Damaged]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import blake3
 import pytest
 
+from recoup.errors import DamagedError
 from recoup.model.names import SetName
 from recoup.repository._base import Subset
 from recoup.repository.dedup.index import write_index
@@ -15,6 +16,7 @@ from recoup.repository.dedup.keyslots import open_keys
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.rebuilding import rebuilt
 from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.rows import Row
 from recoup.repository.dedup.writers import let_in
@@ -106,6 +108,24 @@ def test_a_pack_of_a_thief_under_the_name_of_anothers_run_harms_no_pack_of_that_
         for place in index.of_pack(ref):
             assert len(chunks.opened(place, chunks.stored(ref, place.offset, place.row.stored))) == place.row.length
     assert len(packs) == 2 * len(runs)
+    require_untouched(opened(root, tmp_path))
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the owner", "a writer"])
+def test_a_rebuilt_index_does_not_name_a_pack_that_claims_what_others_have(
+    root: Path, tmp_path: Path, victim: int
+) -> None:
+    storage, thief, repository = LocalStorage(root), stolen_keys(root), opened(root, tmp_path)
+    index, content = repository.index(), b"of the thief" * 9
+    run = repository.header(repository.names()[victim]).run
+    identity = blake3.blake3(content, key=repository.keys.chunk_key).digest()
+    writer = PackWriter(storage, PackRef(b"\x01" * 12, 0), thief.new_run())
+    for number in range(3):
+        writer.add(run, number, identity, len(content), 0, content)
+    writer.finish()
+    made = rebuilt(storage, repository.keys, index, NOW)
+    assert made.names == ()
+    assert [type(problem) for problem in made.problems] == [DamagedError]
     require_untouched(opened(root, tmp_path))
 
 
