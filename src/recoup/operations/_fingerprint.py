@@ -21,13 +21,14 @@ class Fingerprint:
 
     Args:
         advance: is told, now and then, how many bytes have passed so far.
+        digests: whether the bytes count; without them the sum says nothing of content, and large contents pass far faster.
 
     Attributes:
         fault: why the content could not be read; None while it can. Whoever reads it may wrap the error in another one.
     """
 
-    def __init__(self, advance: Callable[[int], None] | None = None) -> None:
-        self._advance, self._told = advance, 0
+    def __init__(self, advance: Callable[[int], None] | None = None, *, digests: bool = True) -> None:
+        self._advance, self._told, self.digests = advance, 0, digests
         self.fault: Exception | None = None
         self.items = 0
         self.bytes = 0
@@ -63,17 +64,18 @@ class Fingerprint:
 class _WatchedReader:
     def __init__(self, reader: Reader, fingerprint: Fingerprint, what: str) -> None:
         self._reader, self._fingerprint, self._what = reader, fingerprint, what
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if fingerprint.digests else None
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
         with self._fingerprint.reading():
             data = self._reader.read(size)
-        self._digest.update(data)
+        if self._digest is not None:
+            self._digest.update(data)
         self._fingerprint.count(len(data))
         if size and not data and not self._ended:
             self._ended = True
-            self._fingerprint.add(self._what, self._digest.hexdigest())
+            self._fingerprint.add(self._what, self._digest.hexdigest() if self._digest is not None else "")
         return data
 
     @property

@@ -381,7 +381,7 @@ def attempted(item: Item, plan: Plan, reading: Callable[[str], Repository], cloc
     """Restores one source, here. Arguments as for `run`."""
     row, begun = item.row, clock.monotonic()
     total = item.manifest.sources[row.source].bytes
-    passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)))
+    passing = Fingerprint(lambda done: emit(Progress(f"restore {row.source}", done, total)), digests=False)
     try:
         with passing.reading():
             repository = reading(row.repository)

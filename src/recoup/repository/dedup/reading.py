@@ -346,10 +346,10 @@ class _StreamReader:
         if len(found) == size or not found:
             self._left -= len(found)
             return found.obj if len(found) == len(found.obj) else bytes(found)  # type: ignore[arg-type, return-value]
-        out = bytearray(found)
-        while len(out) < size and (more := memoryview(next(self._data, b""))):
-            wanted = size - len(out)
-            out += more[:wanted]
-            self._rest = more[wanted:]
-        self._left -= len(out)
-        return bytes(out)
+        pieces, missing = [found], size - len(found)
+        while missing and (more := memoryview(next(self._data, b""))):
+            pieces.append(more[:missing])
+            self._rest = more[missing:]
+            missing -= len(pieces[-1])
+        self._left -= size - missing
+        return b"".join(pieces)
