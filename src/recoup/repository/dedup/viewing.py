@@ -280,7 +280,7 @@ def stored_recipes(storage: Storage, keys: Keys, prefix: str) -> dict[str, recip
 
 def _get(storage: Storage, key: str) -> bytes:
     try:
-        return storage.get(key)
+        return sets.fetched(storage, key, DamagedError)
     except FileNotFoundError:
         raise FileNotFoundError(key) from None
 
