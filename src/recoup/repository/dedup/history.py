@@ -36,9 +36,9 @@ class Record:
         removed_packs: packs that were removed.
         removed_index: names of index files that were removed.
         removed_sets: names of sets that were removed.
-        removed_history: names of history records that this one stands for, and that were removed.
         grace: how long condemned packs stay at least.
         name: of the record, in its folder.
+        removed_history: names of history records that this one stands for, and that were removed.
     """
 
     time: datetime
@@ -47,9 +47,9 @@ class Record:
     removed_packs: tuple[PackRef, ...] = ()
     removed_index: tuple[str, ...] = ()
     removed_sets: tuple[str, ...] = ()
-    removed_history: tuple[str, ...] = ()
     grace: timedelta = GRACE
     name: str = ""
+    removed_history: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def decode_record(keys: Keys, data: bytes, name: str) -> Record:
         grace = timedelta(seconds=float(document["grace"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"{item} is damaged: {type(error).__name__}", _HINT) from None
-    return Record(time, condemned, rescued, removed, index, sets, records, grace, name)
+    return Record(time, condemned, rescued, removed, index, sets, grace, name, records)
 
 
 def _document(data: bytes, item: str) -> dict[str, Any]:
