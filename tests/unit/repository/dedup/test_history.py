@@ -23,7 +23,9 @@ from recoup.storage.memory import MemoryStorage
 from unit.repository.dedup.stores import KEYS, NOW, run_id, writer_keys
 
 ONE, TWO = PackRef(run_id(1), 0), PackRef(run_id(2), 5)
-RECORD = Record(NOW, (ONE,), (TWO,), (ONE, TWO), ("a.idx",), ("backup_20261121_020000",), timedelta(hours=3))
+RECORD = Record(
+    NOW, (ONE,), (TWO,), (ONE, TWO), ("a.idx",), ("backup_20261121_020000",), timedelta(hours=3), "", ("old.json",)
+)
 
 
 def test_a_record_has_the_form_of_the_page() -> None:
@@ -39,6 +41,7 @@ def test_a_record_has_the_form_of_the_page() -> None:
         "removed_packs": [ONE.name, TWO.name],
         "removed_index": ["a.idx"],
         "removed_sets": ["backup_20261121_020000"],
+        "removed_history": ["old.json"],
         "grace": 10800,
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
