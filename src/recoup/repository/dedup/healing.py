@@ -136,9 +136,21 @@ class DedupHealing:
         facts = index.packs.get(ref) if ref is not None else None
         if ref is None or facts is None:
             raise DamagedError(f"{shown(path)} is no pack that an index names")
-        rows = Rows.of(place.row for place in index.of_pack(ref))
+        places = index.of_pack(ref)
+        self._copy(Chunks(self._storage, self._keys, index), places)  # so nothing is lost when a repair ends half way
+        rows = Rows.of(place.row for place in places)
         _replace(self._storage, ref.key, self._pieces_of_pack(ref, self._key_of(ref), rows), facts.digest)
         self._repository.forget()
+
+    def _copy(self, chunks: Chunks, places: Sequence[ChunkPlace]) -> None:
+        storing = _Storing(self._storage, self._keys, self._clock)
+        try:
+            chunks.use(places[0].pack.run, self._key_of(places[0].pack))
+            for place in places:
+                storing.add(place, chunks.one(place))
+            storing.end()
+        finally:
+            storing.abort()
 
     def _key_of(self, ref: PackRef) -> RunKey:
         """From the pack, else from a set of the same run, which has the same key."""
