@@ -154,7 +154,9 @@ def _of_result(result: Any) -> tuple[int, str]:
     several = result if isinstance(result, list) else [result]
     code = max((int(getattr(one, "exit_code", 0)) for one in several), default=0)
     if not code:
-        return 0, A_PART if any(getattr(one, "share", 1.0) < 1.0 or getattr(one, "unseen", "") for one in several) else ""
+        return 0, A_PART if any(
+            getattr(one, "share", 1.0) < 1.0 or getattr(one, "unseen", "") for one in several
+        ) else ""
     if hasattr(result, "errors"):
         return code, "; ".join(_of_backup(result))
     damaged = [one.set for one in several if getattr(one, "damage", ())]
