@@ -157,7 +157,9 @@ class AsyncStack:
         report: ExportReport = await self._call("export", set=set, to=to, wait_lock=wait_lock)
         return report
 
-    async def repair(self, *, helper: str = "", sets: Sequence[str] = (), wait_lock: float = 0.0) -> "list[RepairReport]":
+    async def repair(
+        self, *, helper: str = "", sets: Sequence[str] = (), wait_lock: float = 0.0
+    ) -> "list[RepairReport]":
         """Replaces damaged and missing files by those of another repository; see `recoup.Stack.repair`."""
         reports: list[RepairReport] = await self._call("repair", helper=helper, sets=list(sets), wait_lock=wait_lock)
         return reports
