@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -403,6 +404,12 @@ def test_the_password_is_in_no_argument_of_any_child_of_a_restore(
     takens = [keep(source), keep(source_of(filled, format="plain"))]
     seen: set[str] = set()
     stop = threading.Event()
+
+    def started(event: str, given: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen" and not stop.is_set():
+            seen.add(" ".join(map(os.fsdecode, given[1])))
+
+    sys.addaudithook(started)  # those that live too short for a look; children of theirs are looked at
 
     def watch() -> None:
         while not stop.is_set():
