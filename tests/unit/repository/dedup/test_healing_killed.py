@@ -78,7 +78,7 @@ def test_a_repair_killed_at_any_step_is_finished_by_the_next_one(tmp_path: Path)
             mend(small, name)
         small.check()
     small.check()
-    assert steps > 4
+    assert steps > 3  # how many there are depends on where chunks lie
 
 
 def test_a_pack_is_replaced_only_when_its_chunks_lie_elsewhere(tmp_path: Path) -> None:
