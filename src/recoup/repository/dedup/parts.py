@@ -1,6 +1,5 @@
 """Stored parts of a dedup repository as parts to restore."""
 
-import base64
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -10,10 +9,11 @@ from typing import Self
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.manifest import StoredPart
 from recoup.model.names import shown
-from recoup.model.part import Attributes, Member, Part, Reader, StreamPart, TreePart
+from recoup.model.part import Member, Part, Reader, StreamPart, TreePart
 from recoup.repository.dedup.reading import Chunks, Stream
 from recoup.repository.dedup.recipes import Recipe
 from recoup.repository.plain import members
+from recoup.repository.plain.reading import attributes_of
 
 _BLOCK = 1024 * 1024
 _SKIPPED = 8 * _BLOCK  # bytes that are read over rather than opened anew
@@ -60,16 +60,8 @@ def part_of(place: Place, part: StoredPart) -> Part:
     if part.kind == "stream":
         if stream.recipe.size != part.bytes:
             raise DamagedError(f"{shown(part.path)} has another length than the manifest says", _HINT)
-        return StreamPart(part.name, stream, part.bytes, _attributes(part))
+        return StreamPart(part.name, stream, part.bytes, attributes_of(part.attributes))
     return TreePart(part.name, _members(place, part, _Tree(stream)), part.bytes)
-
-
-def _attributes(part: StoredPart) -> Attributes | None:
-    stored = part.attributes
-    if stored is None:
-        return None
-    xattrs = {name: base64.b64decode(value) for name, value in stored.xattrs.items()}
-    return Attributes(stored.mode & 0o7777, stored.mtime_ns, xattrs)
 
 
 def member_lines(place: Place, part: StoredPart) -> Iterator[tuple[members.Line, int]]:
@@ -80,10 +72,8 @@ def member_lines(place: Place, part: StoredPart) -> Iterator[tuple[members.Line,
     """
     if part.members is None:
         raise RefusedError(f"the manifest names no member list for {shown(part.path)}", _HINT)
-    listed, size = (
-        place.stream(part.members.path, part.members.sha256),
-        place.stream(part.path, part.sha256).recipe.size,
-    )
+    listed = place.stream(part.members.path, part.members.sha256)
+    size = place.stream(part.path, part.sha256).recipe.size
     count = at = 0
     with listed.open() as reader:
         for line in members.decode(iter(lambda: reader.read(_BLOCK), b"")):

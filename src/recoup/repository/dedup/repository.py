@@ -28,7 +28,7 @@ from recoup.repository._base import (
     Ticket,
     Verification,
 )
-from recoup.repository.dedup import index_files, keyslots, recipes, sets, slots
+from recoup.repository.dedup import index_files, keyslots, sets, slots
 from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.going_back import gone_back, saw
 from recoup.repository.dedup.guarding import Guard
@@ -40,6 +40,7 @@ from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.pack_checks import Checked, lost_packs
 from recoup.repository.dedup.parts import Place, member_lines, part_of
 from recoup.repository.dedup.reading import Chunks
+from recoup.repository.dedup.recipes import Recipe, unseal
 from recoup.repository.dedup.record import Record, decode_record
 from recoup.repository.dedup.stock import Stock
 from recoup.repository.dedup.storing import Run
@@ -250,9 +251,9 @@ class DedupRepository(PlainRepository):
                 self._saw(str(made.name), *(f"{index_files.FOLDER}/{name}" for name in run.index_files))
         except BaseException:
             with contextlib.suppress(RecoupError, OSError):
-                run.close(keep=True)
+                run.close()
             raise
-        run.close(keep=True)
+        run.close()
 
     def _look_again(self, guard: Guard, name: SetName) -> None:
         """Takes a set back that appeared too late for its chunks to stay."""
@@ -290,12 +291,12 @@ class DedupRepository(PlainRepository):
         self._require_not_back(index)
         if lost := lost_packs(self._storage, index):
             index.lose(lost)
-        run = Run(self._storage, self.keys, index, self._clock, near=self._near)
+        matcher = None
         if self._uses_deltas():
             from recoup.repository.dedup.bases import Matcher
 
-            run.matcher = Matcher(self.keys.anchor_key, index)
-        return run
+            matcher = Matcher(self.keys.anchor_key, index)
+        return Run(self._storage, self.keys, index, self._clock, matcher, self._near)
 
     def _uses_deltas(self) -> bool:
         """Deltas read the chunks that they build on: not on a host that cannot, nor over a network, unless copies of packs are
@@ -323,9 +324,9 @@ class DedupRepository(PlainRepository):
             DamagedError: its recipes are not what was stored.
         """
         if self._place is None or self._place[0] != name:
-            index = self.index_for(name).as_seen_by(self.header(name).made_by)
-            chunks = Chunks(self._storage, self.keys, index)
-            self._place = name, Place(chunks, self.recipes(name), self.keys.stream_key)
+            index, header = self.index_for(name), self.header(name)
+            chunks = Chunks(self._storage, self.keys, index.as_seen_by(header.made_by))
+            self._place = name, Place(chunks, self._recipes_of(name, header), self.keys.stream_key)
         return self._place[1]
 
     def index_for(self, name: SetName) -> Index:
@@ -335,12 +336,15 @@ class DedupRepository(PlainRepository):
             self._shared = names, self.index()
         return self._shared[1]
 
-    def recipes(self, name: SetName) -> dict[str, recipes.Recipe]:
+    def recipes(self, name: SetName) -> dict[str, Recipe]:
         """The recipes of a set. Raises as `place` does."""
-        header, item = self.header(name), f"{name}/{RECIPES}"
-        data = self.sealed_recipes(name)
+        return self._recipes_of(name, self.header(name))
+
+    def _recipes_of(self, name: SetName, header: sets.Header) -> dict[str, Recipe]:
+        item = f"{name}/{RECIPES}"
+        data = self._sealed_recipes(name, header)
         key = self.keys.open_run(header.key, item)
-        return recipes.unseal(data, key, sets.identity(header.run, self.keys.repository), item)
+        return unseal(data, key, sets.identity(header.run, self.keys.repository), item)
 
     def sealed_recipes(self, name: SetName) -> bytes:
         """The recipes of a set as they lie there, compared with what its maker signed. Every host can.
@@ -349,7 +353,10 @@ class DedupRepository(PlainRepository):
             NoSuchSetError, RefusedError: as `header`; or the maker is nobody who was let in.
             DamagedError: they are not what was stored.
         """
-        header, item = self.header(name), f"{name}/{RECIPES}"
+        return self._sealed_recipes(name, self.header(name))
+
+    def _sealed_recipes(self, name: SetName, header: sets.Header) -> bytes:
+        item = f"{name}/{RECIPES}"
         self._makers.require(header.made_by, f"{name}/{layout.MANIFEST}")
         try:
             data = sets.fetched(self._storage, item, DamagedError)

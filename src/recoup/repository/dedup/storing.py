@@ -31,9 +31,7 @@ _PACK = 32 * 1024 * 1024  # bytes after which a pack is ended
 _BATCH = 2 * 1024 * 1024  # bytes that a thread takes at once: blocks of 64 KiB are slower in two threads than in one
 SLABS = 6  # buffers of a stream: those that the threads work on, and those that fill meanwhile
 _THREADS = 2
-_SHRUNK = (
-    20  # times that hardly any chunk with bases shrinks by itself, so that a far smaller delta needs no comparison
-)
+_SHRUNK = 20  # times that hardly any chunk with bases shrinks by itself: a far smaller delta needs no comparison
 _CHECKPOINT = 240.0  # seconds after which what is stored gets an index, so that a killed run need not send it again
 _ROWS = 60_000  # chunks after which it does
 
@@ -184,19 +182,14 @@ class Run:
         self._end_pack()
         self._write_index()
 
-    def close(self, *, keep: bool) -> None:
-        """Ends it.
-
-        Args:
-            keep: whether packs that are whole are to be found by the next run, which then need not store them again.
-        """
+    def close(self) -> None:
+        """Ends it. Packs that are whole are found by the next run, which then need not store them again."""
         self.pool.shutdown(wait=True, cancel_futures=True)
         try:
             if self._writer is not None:
                 self._writer.abort()
                 self._writer = None
-            if keep:
-                self._write_index()
+            self._write_index()
             if self.near is not None:
                 self.near.shrink()
         finally:

@@ -161,7 +161,6 @@ class DedupTreeSink:
         self._list = StreamStorer(owner.run, tar=False, slabs=2)
         self.listing = members.Listing(source, self._list.write)
         self._expected = 0
-        self.at = 0  # bytes of the content so far
         self._open = True
 
     def file(self, member: Member) -> "DedupMemberSink":
@@ -176,9 +175,10 @@ class DedupTreeSink:
 
     def stored(self, member: Member, begin: int, *, changed: bool) -> int:
         """Notes a file whose content begins at `begin` and ends here; returns its bytes."""
-        size = self.at - begin
+        end = self.content.bytes
+        size = end - begin
         at = None if begin == self._expected else begin
-        self._expected = self.at
+        self._expected = end
         self.listing.line(members.Line(member.name, "file", member.attributes, size, changed=changed, at=at))
         return size
 
@@ -215,31 +215,17 @@ class DedupMemberSink:
     """A file of a tree being stored."""
 
     def __init__(self, tree: DedupTreeSink, member: Member) -> None:
-        self._tree, self._member, self._begin = tree, member, tree.at
+        self._tree, self._member, self._begin = tree, member, tree.content.bytes
         self._is_large = member.size >= SHORTEST
         self._open = True
         if self._is_large:
             tree.content.boundary()
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        """Appends bytes."""
-        self._tree.content.write(data)
-        self._tree.at += len(data)
-
-    def hole(self, length: int, /) -> None:
-        """Appends zero bytes."""
-        self._tree.content.hole(length)
-        self._tree.at += length
+        self.write = tree.content.write
+        self.hole = tree.content.hole
 
     def adopt(self, content: Content, /) -> bool:
         """Reads a local file without passing it through others."""
-        if content.local_path is None:
-            return False
-        storer = self._tree.content
-        before = storer.bytes
-        read_file(storer, content)
-        self._tree.at += storer.bytes - before
-        return True
+        return read_file(self._tree.content, content)
 
     def finish(self, *, changed: bool = False) -> int:
         """Ends it."""

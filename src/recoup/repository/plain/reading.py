@@ -146,11 +146,12 @@ def part_of(place: Place, part: StoredPart) -> Part:
         part: what the manifest says of it.
     """
     if part.kind == "stream":
-        return StreamPart(part.name, _stream(place, part), part.bytes, _attributes(part.attributes))
+        return StreamPart(part.name, _stream(place, part), part.bytes, attributes_of(part.attributes))
     return TreePart(part.name, _members(place, part), part.bytes)
 
 
-def _attributes(stored: StoredAttributes | None) -> Attributes | None:
+def attributes_of(stored: StoredAttributes | None) -> Attributes | None:
+    """A file's attributes as they are put back; None where none were stored."""
     if stored is None:
         return None
     xattrs = {name: base64.b64decode(value) for name, value in stored.xattrs.items()}
