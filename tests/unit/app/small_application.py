@@ -1,6 +1,12 @@
 """A small application of two sources, of which several files of tests make their stacks."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import recoup
+
+Opened = Callable[..., recoup.Stack]
 
 SOURCES = """
 version: 1
@@ -24,3 +30,17 @@ def made(folder: Path, config: str) -> Path:
     (folder / "data/chat.db").write_text("hello " * 20)
     (folder / "recoup.yaml").write_text(config)
     return folder
+
+
+def opening(root: Path, news: list[Any]) -> Opened:
+    """What opens its stack, with all repositories or one of them.
+
+    Args:
+        root: its folder.
+        news: gets what is told.
+    """
+
+    def opened(repository: str | None = None) -> recoup.Stack:
+        return recoup.open(root / "recoup.yaml", environ={}, cwd=root, repository=repository, emit=news.append)
+
+    return opened

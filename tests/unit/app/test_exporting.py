@@ -3,7 +3,6 @@
 import io
 import os
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from recoup.errors import DamagedError, NoSpaceError, RefusedError, UsageError
 from recoup.model.events import Event
 from recoup.system.host import holder_token
 from sealing_keys import age_key
-from unit.app.small_application import SOURCES, made
+from unit.app.small_application import SOURCES, Opened, made, opening
 
 CONFIG = SOURCES + "  packed: {path: packed, compression: zstd, pack: tar.zst, keep: {last: 9}}\n"
 LATER = SOURCES + "  far: {path: far, pack: tree}\n"
-
-Opened = Callable[..., recoup.Stack]
 
 
 @pytest.fixture
@@ -36,9 +33,7 @@ def news() -> list[Any]:
 
 @pytest.fixture
 def opened(root: Path, news: list[Any]) -> Opened:
-    def make(repository: str | None = None) -> recoup.Stack:
-        return recoup.open(root / "recoup.yaml", environ={}, cwd=root, repository=repository, emit=news.append)
-
+    make = opening(root, news)
     make().create_repositories()
     make().backup(note="the first")
     return make

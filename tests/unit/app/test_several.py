@@ -2,16 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import recoup
 from recoup.errors import ExitCode, NoRepositoryError, RecoupError, UsageError
 from recoup.model.events import Event
-from unit.app.small_application import SOURCES, made
+from unit.app.small_application import SOURCES, Opened, made, opening
 
 CONFIG = (
     SOURCES
@@ -27,9 +25,6 @@ def root(tmp_path: Path) -> Path:
     return made(tmp_path, CONFIG)
 
 
-Opened = Callable[..., recoup.Stack]
-
-
 @pytest.fixture
 def news() -> list[Any]:
     return []
@@ -37,9 +32,7 @@ def news() -> list[Any]:
 
 @pytest.fixture
 def opened(root: Path, news: list[Any]) -> Opened:
-    def make(repository: str | None = None) -> recoup.Stack:
-        return recoup.open(root / "recoup.yaml", environ={}, cwd=root, repository=repository, emit=news.append)
-
+    make = opening(root, news)
     make().create_repositories()
     return make
 

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 
 from recoup.repository.dedup.index_files import PACK, FileFacts, IndexFile
 from recoup.repository.dedup.packs import HEADER_BYTES
-from recoup.repository.dedup.rows import ID_BYTES, U16, U32, U64, Bytes, Row, Rows, gathered, joined_starts, split_ids
+from recoup.repository.dedup.rows import (
+    ID_BYTES,
+    U16,
+    U32,
+    U64,
+    Bytes,
+    Row,
+    Rows,
+    gathered,
+    joined_starts,
+    row_at,
+    taken,
+)
 
 PLACED_PACK = np.dtype([*((name, PACK[name]) for name in PACK.names or ()), ("file", "<u4")])
 """A pack, and which file names it."""
@@ -19,14 +31,14 @@ _KEYED = 8  # first bytes of an id, by which ids are sorted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """Rows sorted by address, of which each lies in a pack that a file names.
+class Columns:
+    """Rows, of which each lies in a pack that a file names.
 
     Attributes:
         files: the index files.
         runs: the runs that occur in addresses.
         packs: of `PLACED_PACK`.
-        address: place in `runs` · 2^32 + number, ascending.
+        address: place in `runs` · 2^32 + number.
         id: chunk ids, a row of 32 bytes each.
         length: plain bytes.
         stored: sealed bytes.
@@ -38,8 +50,6 @@ class Table:
         bases: ids of bases.
         anchors_from: where each row's anchors begin.
         anchors: anchors.
-        order: places of rows, sorted by the first bytes of their ids.
-        buckets: where in `order` each bucket of ids begins.
     """
 
     files: tuple[FileFacts, ...]
@@ -57,11 +67,22 @@ class Table:
     bases: Bytes
     anchors_from: U32
     anchors: U32
-    order: U32
-    buckets: U32
 
     def __len__(self) -> int:
         return len(self.address)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table(Columns):
+    """The same sorted by address, and found by id.
+
+    Attributes:
+        order: places of rows, sorted by the first bytes of their ids.
+        buckets: where in `order` each bucket of ids begins.
+    """
+
+    order: U32
+    buckets: U32
 
     @property
     def memory(self) -> int:
@@ -70,16 +91,8 @@ class Table:
 
     def row(self, i: int) -> Row:
         """One row."""
-        return Row(
-            self.runs[int(self.address[i]) >> 32],
-            int(self.address[i]) & 0xFFFFFFFF,
-            self.id[i].tobytes(),
-            int(self.length[i]),
-            int(self.stored[i]),
-            int(self.encoding[i]),
-            split_ids(self.bases[self.bases_from[i] : self.bases_from[i + 1]]),
-            tuple(self.anchors[self.anchors_from[i] : self.anchors_from[i + 1]].tolist()),
-        )
+        address = int(self.address[i])
+        return row_at(self, i, self.runs[address >> 32], address & 0xFFFFFFFF)
 
     def rows(self, places: NDArray[Any]) -> Rows:
         """Some rows, in that order."""
@@ -89,12 +102,7 @@ class Table:
             tuple(self.runs[i] for i in run),
             kept.astype(np.uint16),
             address.astype(np.uint32),  # keeps the lower half, which is the number
-            self.id[places],
-            self.length[places],
-            self.stored[places],
-            self.encoding[places],
-            *gathered(self.bases_from, self.bases, places),
-            *gathered(self.anchors_from, self.anchors, places),
+            *taken(self, places),
         )
 
     def at(self, run: int, first: int, count: int) -> tuple[int, int]:
@@ -152,7 +160,7 @@ def columns_of(file: IndexFile) -> "Unsorted":
     )  # fmt: skip
 
 
-def joined(tables: "Sequence[Table | Unsorted]") -> Table:
+def joined(tables: Sequence[Columns]) -> Table:
     """One table of several."""
     runs = {run: i for i, run in enumerate(dict.fromkeys(run for table in tables for run in table.runs))}
     packs, first_file, first_pack, pack, address = [], 0, 0, [], []
@@ -226,28 +234,9 @@ def anchors_of_files(table: Table) -> NDArray[Any]:
     return np.bincount(file, np.diff(table.anchors_from), len(table.files)).astype(np.int64)
 
 
-@dataclass(slots=True, eq=False)
-class Unsorted:
+@dataclass(frozen=True, slots=True, eq=False)
+class Unsorted(Columns):
     """The columns of a table before they are sorted."""
-
-    files: tuple[FileFacts, ...]
-    runs: tuple[bytes, ...]
-    packs: NDArray[Any]
-    address: U64
-    id: Bytes
-    length: U32
-    stored: U32
-    encoding: Bytes
-    pack: U32
-    offset: U32
-    position: U16
-    bases_from: U32
-    bases: Bytes
-    anchors_from: U32
-    anchors: U32
-
-    def __len__(self) -> int:
-        return len(self.address)
 
     def sorted(self) -> Table:
         """The table; leaves nothing here."""
@@ -269,11 +258,11 @@ class Unsorted:
     def _given_up(self, name: str) -> NDArray[Any]:
         """A column, which is let go, so that no more than one lies in memory twice."""
         column: NDArray[Any] = getattr(self, name)
-        setattr(self, name, None)
+        object.__setattr__(self, name, None)  # only here is it not frozen
         return column
 
 
-def _chained(tables: "Sequence[Table | Unsorted]", name: str) -> NDArray[Any]:
+def _chained(tables: Sequence[Columns], name: str) -> NDArray[Any]:
     return np.concatenate([getattr(table, name) for table in tables])
 
 

@@ -11,7 +11,7 @@ from recoup.errors import DamagedError, RecoupError, RefusedError
 from recoup.repository.dedup.cache import Cache
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef
-from recoup.repository.dedup.remembered import remembered
+from recoup.repository.dedup.remembered import read_all
 from recoup.repository.dedup.rows import ID_BYTES, RUN_BYTES, TAG_BYTES
 from recoup.storage._base import Storage
 
@@ -62,13 +62,11 @@ def read_damaged(
         problems: hears of records that cannot be read.
         cache: keeps what was read.
     """
-    records = []
-    for name, data in remembered(storage, FOLDER, _NAME, cache, problems):
-        try:
-            records.append(DamageRecord(name, decode_damaged(keys, data, f"{FOLDER}/{name}")))
-        except RecoupError as error:
-            problems.append(error)
-    return records
+
+    def decode(data: bytes, name: str) -> DamageRecord:
+        return DamageRecord(name, decode_damaged(keys, data, f"{FOLDER}/{name}"))
+
+    return read_all(storage, FOLDER, _NAME, decode, cache, problems)
 
 
 def encode_damaged(keys: Keys, chunks: Iterable[Damaged]) -> bytes:

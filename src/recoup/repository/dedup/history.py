@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
@@ -15,7 +16,7 @@ from recoup.repository.dedup.cache import Cache
 from recoup.repository.dedup.keys import Keys, record_verified
 from recoup.repository.dedup.options import GRACE
 from recoup.repository.dedup.packs import PackRef
-from recoup.repository.dedup.remembered import LARGEST, remembered
+from recoup.repository.dedup.remembered import LARGEST, read_all
 from recoup.storage._base import Storage
 
 FOLDER = "history"
@@ -90,12 +91,7 @@ def read_records(storage: Storage, keys: Keys, problems: list[RecoupError], cach
         problems: hears of records that cannot be believed.
         cache: keeps what was read.
     """
-    records = []
-    for name, data in remembered(storage, FOLDER, _NAME, cache, problems):
-        try:
-            records.append(decode_record(keys, data, name))
-        except RecoupError as error:
-            problems.append(error)
+    records = read_all(storage, FOLDER, _NAME, partial(decode_record, keys), cache, problems)
     return sorted(records, key=lambda record: (record.time, record.name))
 
 

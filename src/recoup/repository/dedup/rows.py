@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,16 +114,7 @@ class Rows(Sequence[Row]):
         if isinstance(place, slice):
             return self.take(np.arange(*place.indices(len(self))))
         i = range(len(self))[place]
-        return Row(
-            self.runs[self.run[i]],
-            int(self.number[i]),
-            self.id[i].tobytes(),
-            int(self.length[i]),
-            int(self.stored[i]),
-            int(self.encoding[i]),
-            split_ids(self.bases[self.bases_from[i] : self.bases_from[i + 1]]),
-            tuple(self.anchors[self.anchors_from[i] : self.anchors_from[i + 1]].tolist()),
-        )
+        return row_at(self, i, self.runs[self.run[i]], int(self.number[i]))
 
     def __iter__(self) -> Iterator[Row]:
         return (self[i] for i in range(len(self)))
@@ -134,12 +125,7 @@ class Rows(Sequence[Row]):
             self.runs,
             self.run[places],
             self.number[places],
-            self.id[places],
-            self.length[places],
-            self.stored[places],
-            self.encoding[places],
-            *gathered(self.bases_from, self.bases, places),
-            *gathered(self.anchors_from, self.anchors, places),
+            *taken(self, places),
         )
 
     @classmethod
@@ -181,6 +167,62 @@ class Rows(Sequence[Row]):
             joined_starts([rows.anchors_from for rows in several]),
             _joined([rows.anchors for rows in several], np.uint32),
         )
+
+
+class _ChunkColumns(Protocol):
+    """The columns of chunks, but for their addresses; attributes as of `Rows`."""
+
+    @property
+    def id(self) -> Bytes: ...
+    @property
+    def length(self) -> U32: ...
+    @property
+    def stored(self) -> U32: ...
+    @property
+    def encoding(self) -> Bytes: ...
+    @property
+    def bases_from(self) -> U32: ...
+    @property
+    def bases(self) -> Bytes: ...
+    @property
+    def anchors_from(self) -> U32: ...
+    @property
+    def anchors(self) -> U32: ...
+
+
+def row_at(columns: _ChunkColumns, i: int, run: bytes, number: int) -> Row:
+    """One row of some columns.
+
+    Args:
+        columns: of chunks.
+        i: which.
+        run: with `number`, its address.
+        number: see `run`.
+    """
+    return Row(
+        run,
+        number,
+        columns.id[i].tobytes(),
+        int(columns.length[i]),
+        int(columns.stored[i]),
+        int(columns.encoding[i]),
+        split_ids(columns.bases[columns.bases_from[i] : columns.bases_from[i + 1]]),
+        tuple(columns.anchors[columns.anchors_from[i] : columns.anchors_from[i + 1]].tolist()),
+    )
+
+
+def taken(
+    columns: _ChunkColumns, places: NDArray[np.integer[Any]]
+) -> tuple[Bytes, U32, U32, Bytes, U32, Bytes, U32, U32]:
+    """The rows at some places, in that order, as the last columns of `Rows`: from `id` to `anchors`."""
+    return (
+        columns.id[places],
+        columns.length[places],
+        columns.stored[places],
+        columns.encoding[places],
+        *gathered(columns.bases_from, columns.bases, places),
+        *gathered(columns.anchors_from, columns.anchors, places),
+    )
 
 
 def encode_rows(rows: Rows) -> bytes:

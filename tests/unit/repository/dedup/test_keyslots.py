@@ -47,21 +47,6 @@ def _quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openers, "SCRYPT", {"n": 16, "r": 8, "p": 1})
 
 
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return new_keys(REPOSITORY)
-
-
-@pytest.fixture
-def record(keys: Keys) -> Record:
-    return Record.of(keys)
-
-
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage()
-
-
 @pytest.fixture
 def password(tmp_path: Path) -> Path:
     return private(tmp_path / "password", f"{SECRET}\n")

@@ -25,21 +25,6 @@ REPOSITORY = "00112233445566778899aabbccddeeff"
 MOMENT = datetime(2026, 11, 21, 2, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return new_keys(REPOSITORY)
-
-
-@pytest.fixture
-def record(keys: Keys) -> Record:
-    return Record.of(keys)
-
-
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage()
-
-
 @pytest.fixture
 def file(storage: MemoryStorage, keys: Keys, tmp_path: Path) -> Path:
     let_in(storage, keys, tmp_path / "writer", "web server", MOMENT)
