@@ -1,5 +1,6 @@
 """What would stop a restore, looked for before anything is made: roles and extensions, rights, versions, sessions in the way."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ _EXTENSION = """
     FROM pg_catalog.pg_available_extensions AS e WHERE e.name = %s
 """
 _PREPARED = "SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = %s"
+
+_LOOKS = 20  # a tenth of a second apart
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,21 @@ def require_alone(server: Server, name: str, *, terminate: bool) -> None:
         )
     if not terminate and (found := server.sessions(name)):
         raise busy(server, name, found)
+
+
+def require_left(server: Server, name: str, *, terminate: bool) -> None:
+    """Looks the same before a restore begins, with a little patience.
+
+    A session whose client has just left is listed until its process has ended, such as that of a backup a moment ago.
+
+    Raises:
+        BusyError: somebody stays.
+    """
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BusyError):
+            return require_alone(server, name, terminate=terminate)
+        server.value("SELECT pg_catalog.pg_sleep(0.1)")
+    return require_alone(server, name, terminate=terminate)
 
 
 def busy(server: Server, name: str, found: Sequence[object]) -> BusyError:

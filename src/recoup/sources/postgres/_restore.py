@@ -116,7 +116,7 @@ def undertake(
     present = server.has(name)
     _preflight.require(server, name, needs, replaces=present)
     if present:
-        _preflight.require_alone(server, name, terminate=options.terminate)
+        _preflight.require_left(server, name, terminate=options.terminate)
         belongings = Belongings.of_present(server, name)
         _preflight.require_settable(server, name, sorted({role for role, _ in belongings.settings if role}))
     belongings = belongings or Belongings()

@@ -172,6 +172,18 @@ def test_sessions_in_the_way_are_listed_before_anything_is_made(
         assert session.execute("SELECT count(*) FROM notes").fetchone() == (500,)
 
 
+def test_a_session_that_is_just_leaving_is_not_in_the_way(
+    filled: Database, source_of: Make, keep: Keep, put: Put
+) -> None:
+    source = source_of(filled)
+    taken = keep(source)
+    session = filled.connect()
+    leaving = threading.Timer(0.3, session.close)
+    leaving.start()
+    assert put(source, taken)
+    leaving.join()
+
+
 def test_sessions_that_come_in_the_middle_stop_the_swap_or_are_ended(
     filled: Database, source_of: Make, keep: Keep, put: Put, leftovers: Left
 ) -> None:
