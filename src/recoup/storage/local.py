@@ -15,7 +15,7 @@ from recoup.errors import UnsafePathError
 from recoup.model.names import checked_relative, shown
 from recoup.storage._base import ByteReader, Object, Properties
 from recoup.system.atomicfile import PRIVATE_FILE, create_private, make_private_folder, sync_folder
-from recoup.system.filesystem import clone, free_bytes, sync_filesystem
+from recoup.system.filesystem import WriteBehind, clone, free_bytes, sync_filesystem
 from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
 
@@ -35,24 +35,28 @@ class LocalWriter:
     def __init__(self, path: Path, written: Path) -> None:
         self._path, self._written = path, written
         self._descriptor = create_private(self._written)
+        self._behind = WriteBehind(self._descriptor)
+        self._end = 0
         self._trailing_hole = False
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Appends."""
         view = memoryview(data)
+        self._end += view.nbytes
         while view:
             view = view[os.write(self._descriptor, view) :]
+        self._behind.written(self._end)
         self._trailing_hole = False
 
     def hole(self, length: int, /) -> None:
         """Appends zero bytes that take no space."""
-        os.lseek(self._descriptor, length, os.SEEK_CUR)
+        self._end = os.lseek(self._descriptor, length, os.SEEK_CUR)
         self._trailing_hole = True
 
     def commit(self) -> None:
         """Makes the file appear, whole."""
         if self._trailing_hole:
-            os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_CUR))
+            os.ftruncate(self._descriptor, self._end)
         self._close()
         if self._written is not self._path:
             self._written.rename(self._path)

@@ -17,7 +17,7 @@ from recoup.errors import DamagedError, NoSpaceError, RefusedError, RestoreError
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import Attributes, Content, Member, Part, StreamPart, TreePart
 from recoup.system.atomicfile import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, sync_folder
-from recoup.system.filesystem import sync_filesystem
+from recoup.system.filesystem import WriteBehind, sync_filesystem
 from recoup.system.host import holder_token, token_is_dead
 from recoup.system.tempdirs import remove_tree
 
@@ -443,12 +443,14 @@ def _write_file(
 
 def _copy(content: Content, descriptor: int, advance: Advance) -> int:
     position = end = 0
+    behind = WriteBehind(descriptor)
     with content.open() as reader:
         while block := reader.read(_BLOCK):
             for start, stop in _data_runs(block):
                 _write_at(descriptor, memoryview(block)[start:stop], position + start)
                 end = position + stop
             position += len(block)
+            behind.written(position)
             advance(len(block))
     if end != position:
         os.ftruncate(descriptor, position)
