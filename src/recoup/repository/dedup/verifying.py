@@ -90,6 +90,7 @@ class DedupVerification:
         self._repository, self._storage, self._name, self._subset = repository, storage, name, subset
         self._checked, self._advance = checked, advance
         self._lost = frozenset[PackRef]()  # packs that are not there
+        self._nowhere = set[bytes]()  # bases that no index file names
         self._readable: dict[bytes, bool] = {}  # chunks that were tried, by id
         self.files = self.bytes = self.total_bytes = 0
         self.unseen = ""
@@ -170,7 +171,11 @@ class DedupVerification:
                 packs.add(found.pack)
                 bases.update(found.row.bases)
         for identity in bases:
-            packs.update(found.pack for found in index.by_id(identity)[:1])
+            base = next(_bases(index, identity), None)
+            if base is None:
+                self._nowhere.add(identity)
+            else:
+                packs.add(base.pack)
         return packs
 
     # --- packs --------------------------------------------------------------------------------------------------------
@@ -227,6 +232,7 @@ class DedupVerification:
         """Ids of the chunks that cannot be read in some place."""
         found = {identity for ids in self._checked.damaged.values() for identity in ids}
         found |= {identity for _, identity in index.damaged}
+        found |= self._nowhere
         return found | {one.row.id for pack in self._lost for one in index.of_pack(pack)}
 
     def _is_readable(self, chunks: Chunks, found: ChunkPlace) -> bool:

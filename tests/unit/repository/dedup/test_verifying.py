@@ -77,6 +77,22 @@ def test_a_pack_that_is_gone_is_stored_again_by_the_next_backup_of_the_same_data
         assert found(small, first, subset) == []
 
 
+@pytest.mark.requirement("SR-9")
+@pytest.mark.parametrize(
+    "subset", [Subset(), Subset(structure=True), Subset(share=0.0)], ids=["all", "structure", "some"]
+)
+def test_a_chunk_is_named_whose_base_no_index_file_names(subset: Subset, tmp_path: Path) -> None:
+    small = Small(tmp_path, delta="on")
+    base = noise(1, 64_000)
+    small.add(a=base)
+    second = small.add(a=base[:30_000] + ONE + base[30_000:])
+    assert [bool(row.bases) for row in small.rows] == [False, True]
+    small.storage.delete(small.keys_below("index")[0])
+    assert [one.item for one in found(small, second, subset)] == ["db/a"]
+    small.again().healing().rebuild_index()
+    assert found(small, second, subset) == []
+
+
 def test_what_was_harmed_on_the_way_is_read_again_before_it_is_believed(small: Small) -> None:
     first, storage = small.add(a=ONE), small.storage
     reader, harmed = storage.reader, list[str]()
