@@ -65,7 +65,7 @@ class Branch:
         self.refused: dict[str, RefusedError] = {}
         self._stored: dict[tuple[str, str], StoredPart] = {}
         self._open: list[_Abortable] = []
-        self._context = contextlib.ExitStack()
+        self._context, self._writing = contextlib.ExitStack(), contextlib.ExitStack()
         self._writer: SetWriter | None = None
 
     @property
@@ -85,7 +85,8 @@ class Branch:
             self._context.enter_context(self.repository.lock("backup", "backup", stack, self._wait))
             demand(self.repository)
             self._gate = self._gates(self.repository) if self._gates else None
-            self._writer = self._context.enter_context(self.repository.begin(moment, stack))
+            self._context.enter_context(self._writing)
+            self._writer = self._writing.enter_context(self.repository.begin(moment, stack))
         except (RecoupError, OSError) as error:
             self.fail(error)
 
@@ -128,13 +129,14 @@ class Branch:
         return []
 
     def commit(self, manifest: Manifest) -> None:
-        """Lets the set appear, as it is stored here."""
+        """Lets the set appear, as it is stored here, and ends the writing of it, by which it may be taken back at last."""
         sources = {name: self._record(name, record) for name, record in manifest.sources.items()}
         if self.refused and not any(record.parts for record in sources.values()):
             raise next(iter(self.refused.values()))
         sources = self._gate.judge(sources) if self._gate else sources
         own = replace(manifest, name=str(self.writer.name), sources=sources, outcome=outcome_of(sources))
         self.writer.commit(own)
+        self._writing.close()
         self.manifest = replace(own, name=str(self.writer.name))
 
     def _record(self, name: str, record: SourceRecord) -> SourceRecord:

@@ -28,6 +28,7 @@ from recoup.system.clock import SystemClock
 from recoup.testing.repository_contract import Given, members, stream_bytes, tree_contents
 from sealing_keys import sealing as sealing_of
 from unit.operations.scripted import Reading, ScriptedCapture, ScriptedSource, a_run, content, file, good, tree
+from unit.repository.dedup.small_sets import DAY, Small, noise
 
 LARGE = bytes(range(256)) * 20_000
 
@@ -190,6 +191,35 @@ def test_a_repository_that_fills_up_in_the_middle_leaves_the_others_whole(
     assert [n.fields["path"] for n in news if isinstance(n, Event) and n.name == "backup_created"] == [
         f"{copy.location}/{copy.set}" for copy in report.repositories if copy.set
     ]
+
+
+def test_a_set_that_is_taken_back_after_it_appeared_is_no_success(
+    place: Callable[..., PlainRepository], tmp_path: Path
+) -> None:
+    class Sleeping(MemoryStorage):
+        """The machine sleeps before the set appears; meanwhile another one prunes."""
+
+        def move(self, source: str, target: str) -> None:
+            if earlier:
+                small.delete(earlier.pop())
+                small.prune(2 * DAY)
+            super().move(source, target)
+
+    earlier: list[SetName] = []
+    first, small = place("first"), Small(tmp_path, Sleeping())
+    small.add(other=noise(2))
+    earlier.append(small.add(a=noise(1)))
+    source = ScriptedSource([ScriptedCapture(lambda: iter([StreamPart("a", content(noise(1)), len(noise(1)))]))])
+    events: list[Any] = []
+    report = back_up_into([first, small.repository], {"db": source}, events.append)
+    stored, failed = report.repositories
+    assert (stored.outcome, failed.outcome) == ("complete", "")
+    assert "the set refers to it" in failed.error
+    assert failed.code == ExitCode.FAILED
+    assert report.exit_code != ExitCode.OK
+    assert "nothing is stored in r" in " ".join(e.message for e in events if isinstance(e, Event))
+    intact(first)
+    small.check()
 
 
 def test_when_all_repositories_fail_nothing_is_stored_and_each_reason_is_told(tmp_path: Path) -> None:
