@@ -107,7 +107,7 @@ class View:
             self.usage.add(self._ranges[one])
         self.since = condemned_since(self.index.records)
         self.bad = _rows_of(self.stock, self.index)
-        self._require_all_rows()
+        self._require_all_rows(self.usage.missing, "chunks are in use that no index names")
 
     def _require_whole_index(self, keys: Keys) -> None:
         if names := unread(self.index, keys):
@@ -117,12 +117,11 @@ class View:
                 "What they name may be in use. `recoup repair` makes them anew; then prune again.",
             )
 
-    def _require_all_rows(self) -> None:
+    def _require_all_rows(self, missing: int, what: str) -> None:
         """Chunks that no index names may lie in packs that no index names."""
-        if self.usage.missing and (strange := self.found.keys() - set(self.stock.packs)):
+        if missing and (strange := self.found.keys() - set(self.stock.packs)):
             raise RefusedError(
-                f"no chunk is removed: {self.usage.missing:,} chunks are in use that no index names, and "
-                f"{len(strange)} packs are there that no index names, either",
+                f"no chunk is removed: {missing:,} {what}, and {len(strange)} packs are there that no index names, either",
                 "They may be the same. `recoup repair` makes an index of these packs; then prune again.",
             )
 
@@ -172,8 +171,13 @@ class View:
         return self.usage.missing + len(wanted.orphaned)
 
     def planned(self, rules: Rules, most_copied: int | None = None) -> tuple[Sweep, Needs]:
-        """What a prune by these rules is to do."""
+        """What a prune by these rules is to do.
+
+        Raises:
+            RefusedError: packs are there that no index names, and may have what is missing.
+        """
         wanted = self.needs(self._ranks())
+        self._require_all_rows(len(wanted.orphaned), "chunks are in use whose bases no index names")
         states = list(self._states(wanted))
         return planned(states, self.now, rules.grace, rules.max_unused, most_copied=most_copied), wanted
 
