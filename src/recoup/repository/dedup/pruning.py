@@ -130,7 +130,8 @@ class Pruning:
     def _remove(self, view: View, removed: Sequence[PackState], reindexing: Reindexing) -> None:
         """Removes packs: first the index that does without them, then the word about it, then the old index, then they."""
         refs = [pack.ref for pack in removed]
-        old = [*replaced(view.index, self._keys), *reindexing.replace(view.stock, set(refs))]
+        left = replaced(view.index, self._keys)
+        old = [*left, *reindexing.replace(view.stock, set(refs), left)]
         if refs or old:
             record = Record(self._clock.now(), removed_packs=tuple(refs), removed_index=tuple(old))
             self._tell(record)

@@ -90,13 +90,21 @@ class Reindexing:
         write_index(self._storage, self._keys, moment, self._run, self._written, tuple(packs), tuple(replaces), made_by)
         self._written += 1
 
-    def replace(self, stock: Stock, going: Collection[PackRef]) -> list[str]:
-        """Writes what is to stand for old ones; returns the names of these, which then may go."""
+    def replace(self, stock: Stock, going: Collection[PackRef], left: Collection[str] = ()) -> list[str]:
+        """Writes what is to stand for old ones; returns the names of these, which then may go.
+
+        Args:
+            stock: of all index files.
+            going: packs that go.
+            left: files that are still there, though others stand for them: where one of these goes, the new one stands for them.
+        """
         old = list[str]()
         for rewrite in rewrites(stock, going):
-            names = [stock.files[file].name for file in rewrite.files]
+            files = [stock.files[file] for file in rewrite.files]
+            names = [file.name for file in files]
             if rewrite.packs:
-                self.write(rewrite.packs, rewrite.made_by, names)
+                behind = {name for file in files for name in file.replaces}.intersection(left)
+                self.write(rewrite.packs, rewrite.made_by, [*names, *sorted(behind)])
             old += names
         return old
 
