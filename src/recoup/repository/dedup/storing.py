@@ -18,7 +18,7 @@ from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root
-from recoup.repository.dedup.rows import DELTA, RUN_BYTES
+from recoup.repository.dedup.rows import DELTA, RUN_BYTES, Row
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 
@@ -144,19 +144,28 @@ class Run:
         with self._lock:
             self._fresh[chunk.identity] = number
         if writer.size >= _PACK or writer.full:
-            self._end_pack()
+            self.end_pack()
         return Address(self.id, number)
 
-    def _end_pack(self) -> None:
+    def store_encoded(self, row: Row, data: bytes) -> Address:
+        """Puts a chunk of another repository, which is encoded and was compared with its id, into the pack."""
+        return self.store(_Chunk(row.id, row.length, None, row.encoding, data, row.bases, row.anchors))
+
+    def end_pack(self) -> None:
+        """Ends the pack that is being written: from here on, its chunks can be bases."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        packed = writer.finish()
+        self.take_in(writer.finish())
+        with self._lock:
+            self._fresh.clear()
+
+    def take_in(self, packed: "Packed") -> None:
+        """Notes a pack that lies in the storage: it gets an index when it is durable."""
         self._syncing.append(self._syncer.submit(self.storage.sync, packed.ref.key))
         self._unindexed.append(packed)
         with self._lock:
             self.index.add(packed)
-            self._fresh.clear()
             if self.matcher is not None:
                 self.matcher.add(packed.rows)
         rows = sum(len(one.rows) for one in self._unindexed)
@@ -179,7 +188,7 @@ class Run:
 
     def flush(self) -> None:
         """Makes all that was stored durable, and an index of it."""
-        self._end_pack()
+        self.end_pack()
         self._write_index()
 
     def close(self) -> None:

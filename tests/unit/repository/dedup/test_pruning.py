@@ -246,7 +246,7 @@ def test_what_a_killed_run_left_without_an_index_goes_by_its_age(tmp_path: Path)
     small.add(a=A)
     with pytest.raises(ZeroDivisionError), small.begun(b=B) as slow:
         run = slow.run  # type: ignore[attr-defined]
-        run._end_pack()
+        run.end_pack()
         run._unindexed.clear()
         raise ZeroDivisionError
     assert len(small.packs) == 2
@@ -331,6 +331,24 @@ def test_space_can_be_asked_for_at_once(small: Small) -> None:
     first = small.add(a=A, b=B)
     small.add(b=B, c=C)
     assert small.delete(first, at_once=True).freed_bytes > 6000
+    small.check()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_prune_ends_and_counts_although_the_clock_went_back(small: Small, at_once: bool) -> None:
+    small.add(other=D)
+    first = small.add(a=A)
+    small.clock.time += 10 * DAY
+    with small.begun(a=A) as slow:
+        small.delete(first)
+        commit(slow, {"a": A})
+    small.held[slow.name] = {"a": A}
+    small.prune(DAY)  # a record of that day says that the pack is in use again
+    small.clock.time -= 11 * DAY
+    freed = small.delete(slow.name, at_once=at_once).freed_bytes
+    assert (freed > 0, len(small.packs)) == ((True, 1) if at_once else (False, 2))
+    assert small.prune(13 * DAY).freed_bytes > 0 or at_once
+    assert len(small.packs) == 1
     small.check()
 
 

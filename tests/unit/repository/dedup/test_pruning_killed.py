@@ -88,7 +88,7 @@ def everything_to_do(folder: Path) -> Small:
     """A repository whose next prune removes, rescues, rewrites and condemns."""
     small = Small(folder, Mortal())
     with small.begun(a=A) as writer:  # two packs in one index file: the first one is condemned, so removed below
-        writer.run._end_pack()  # type: ignore[attr-defined]
+        writer.run.end_pack()  # type: ignore[attr-defined]
         content = {"a": A, "b": B}
         writer.parts += [store(writer, "db", StreamPart("b", Given(B), len(B)))]  # type: ignore[attr-defined]
         commit(writer, content)
