@@ -5,6 +5,7 @@ What this promises is in `docs/format.md`, Damage and removal; what it decides b
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Pruning:
     def __init__(self, storage: Storage, keys: Keys, clock: Clock, look: Callable[[], View]) -> None:
         self._storage, self._keys, self._clock, self._look = storage, keys, clock, look
         self._freed = self._copied = self._later = self._lost = self._harmed = 0
+        self._last = datetime.min.replace(tzinfo=UTC)  # time of the last history record
 
     def run(self, rules: Rules) -> Reclaim:
         """Does it.
@@ -67,6 +69,7 @@ class Pruning:
     def _pass(self, rules: Rules, most_copied: int | None) -> bool:
         """Goes through all packs once, and returns whether it condemned some that can go now."""
         view = self._look()
+        self._last = max([self._last, *(record.time for record in view.index.records)])
         sweep, wanted = view.planned(rules, most_copied)
         run = secrets.token_bytes(RUN_BYTES)
         checking = Checking(Chunks(self._storage, self._keys, view.index))
@@ -74,7 +77,7 @@ class Pruning:
         needed = self._refuted(view, sweep, wanted, checking)
         rescued = [pack.ref for pack in sweep.rescued] + [pack.ref for pack in sweep.removed if pack.ref in needed]
         if rescued:
-            self._tell(Record(self._clock.now(), rescued=tuple(rescued)))
+            self._tell(Record(self._moment(), rescued=tuple(rescued)))
         removed = [pack for pack in sweep.removed if pack.ref not in needed and not self._is_locked(pack.ref.key)]
         self._remove(view, removed, reindexing)
         self._condemn(sweep.condemned, rules)
@@ -102,7 +105,7 @@ class Pruning:
 
     def _condemn(self, packs: Sequence[PackState], rules: Rules) -> None:
         if packs:
-            self._tell(Record(self._clock.now(), condemned=tuple(pack.ref for pack in packs), grace=rules.grace))
+            self._tell(Record(self._moment(), condemned=tuple(pack.ref for pack in packs), grace=rules.grace))
 
     def _is_locked(self, key: str) -> bool:
         """Whether the storage keeps an object by force."""
@@ -110,6 +113,12 @@ class Pruning:
             return self._storage.locked_until(key) is not None
         except FileNotFoundError:
             return False
+
+    def _moment(self) -> datetime:
+        """Now, but never before a record that is there: the order of their times counts, and clocks go back."""
+        now = self._clock.now()
+        self._last = now if now >= self._last else self._last + timedelta(microseconds=1)
+        return self._last
 
     def _tell(self, record: Record) -> None:
         write_record(self._storage, self._keys, record)
@@ -133,7 +142,7 @@ class Pruning:
         left = replaced(view.index, self._keys)
         old = [*left, *reindexing.replace(view.stock, set(refs), left)]
         if refs or old:
-            record = Record(self._clock.now(), removed_packs=tuple(refs), removed_index=tuple(old))
+            record = Record(self._moment(), removed_packs=tuple(refs), removed_index=tuple(old))
             self._tell(record)
         reindexing.remove(name for name in old if not self._is_locked(f"{INDEX}/{name}"))
         for ref in refs:

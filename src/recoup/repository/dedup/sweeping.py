@@ -91,7 +91,7 @@ def planned(
     for pack in sorted(packs, key=lambda pack: pack.ref):
         if pack.needed:
             needed.append(pack)
-        elif pack.condemned is not None and now - pack.condemned.since >= (grace and max(grace, pack.condemned.grace)):
+        elif pack.condemned is not None and _may_go(pack.condemned, now, grace):
             removed.append(pack)
         elif pack.condemned is None and _is_old(pack, now, grace):
             condemned.append(pack)
@@ -102,6 +102,11 @@ def planned(
     moved = {pack.ref for pack in rewritten}
     rescued = tuple(pack for pack in needed if pack.condemned is not None and pack.ref not in moved)
     return Sweep(grace, tuple(removed), rescued, tuple(rewritten), tuple(condemned), tuple(waiting))
+
+
+def _may_go(condemned: Condemned, now: datetime, grace: timedelta) -> bool:
+    """Without a grace time at once, whatever time it is: clocks go back, too."""
+    return not grace or now - condemned.since >= max(grace, condemned.grace)
 
 
 def _is_old(pack: PackState, now: datetime, grace: timedelta) -> bool:
