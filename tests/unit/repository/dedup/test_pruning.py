@@ -6,7 +6,7 @@ import blake3
 import pytest
 
 from recoup.errors import RefusedError, StorageError
-from recoup.repository.dedup.history import read_records
+from recoup.repository.dedup.history import Record, read_records, write_record
 from recoup.repository.dedup.index import write_index
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
@@ -110,6 +110,45 @@ def test_a_writer_whose_chunks_are_gone_gives_up_its_set(small: Small) -> None:
     with pytest.raises(StorageError, match="was removed"), small.begun(a=A) as slow:
         small.delete(first)
         small.prune(DAY)
+        commit(slow, {"a": A})
+    small.check()
+
+
+@pytest.mark.parametrize(("count", "own"), [(1, False), (1, True), (9, False)])
+def test_a_writer_whose_packs_are_not_there_while_somebody_prunes_gives_up_its_set(
+    small: Small, count: int, own: bool
+) -> None:
+    content = {f"a{n}": noise(n) for n in range(count)}
+    for name, data in content.items():
+        small.add(**{name: data})
+    content |= {"b": B} if own else {}
+    before = small.packs
+    with pytest.raises(StorageError, match="is gone"), small.begun(**content) as slow:
+        slow.run.flush()  # type: ignore[attr-defined]
+        small.storage.delete(max(small.packs - before if own else before).key)
+        write_record(small.storage, small.keys, Record(small.clock.now()))
+        commit(slow, content)
+    assert slow.name not in small.again().names()
+
+
+@pytest.mark.parametrize("grace", [DAY, 10 * DAY], ids=["as others", "longer than of others"])
+def test_a_writer_that_sleeps_for_less_than_the_grace_time_looks_again(tmp_path: Path, grace: timedelta) -> None:
+    class Sleeping(MemoryStorage):
+        def move(self, source: str, target: str) -> None:
+            if asleep:
+                small.clock.time += asleep.pop()
+            super().move(source, target)
+
+    asleep: list[timedelta] = []
+    small = Small(tmp_path, Sleeping())
+    small.add(other=D)
+    small.delete(small.add(c=C))
+    first = small.add(a=A)
+    usual, small.options = small.options, replace(small.options, grace=grace)
+    with pytest.raises(StorageError, match="is about to be removed"), small.begun(a=A) as slow:
+        small.options = usual
+        small.delete(first)
+        asleep.append(0.6 * DAY)
         commit(slow, {"a": A})
     small.check()
 
