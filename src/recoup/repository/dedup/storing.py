@@ -1,16 +1,17 @@
 """Storing chunks: the packs of one run, and streams that are cut, compared with what is there, and packed."""
 
+import contextlib
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import blake3
 
-from recoup.errors import RecoupError
+from recoup.errors import NoSpaceError, RecoupError, StorageError
 from recoup.repository.dedup.cutting import SHORTEST, Cutter, Piece, Slabs
 from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
@@ -55,6 +56,17 @@ class _Chunk:
     data: bytes | None = None
     bases: tuple[bytes, ...] = ()
     anchors: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def _of_all_sources() -> Iterator[None]:
+    """What befalls a pack befalls every source: it has chunks of those before, so none goes on as if only this one had failed."""
+    try:
+        yield
+    except (NoSpaceError, StorageError):
+        raise
+    except RecoupError as error:
+        raise StorageError(error.message, error.hint) from error
 
 
 class Run:
@@ -129,6 +141,7 @@ class Run:
         """Packs that this run has begun."""
         return frozenset(PackRef(self.id, number) for number in range(self._packs))
 
+    @_of_all_sources()
     def store(self, chunk: _Chunk) -> Address:
         """Puts a new chunk into the pack."""
         if self._writer is None:
@@ -151,12 +164,14 @@ class Run:
         """Puts a chunk of another repository, which is encoded and was compared with its id, into the pack."""
         return self.store(_Chunk(row.id, row.length, None, row.encoding, data, row.bases, row.anchors))
 
+    @_of_all_sources()
     def end_pack(self) -> None:
         """Ends the pack that is being written: from here on, its chunks can be bases."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        if self._writer is None:
             return
-        self.take_in(writer.finish())
+        packed = self._writer.finish()
+        self._writer = None
+        self.take_in(packed)
         with self._lock:
             self._fresh.clear()
 
@@ -172,6 +187,7 @@ class Run:
         if rows >= _ROWS or self._clock.monotonic() - self._indexed_at >= _CHECKPOINT:
             self._write_index()
 
+    @_of_all_sources()
     def _write_index(self) -> None:
         try:
             while self._syncing:
