@@ -852,6 +852,12 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         factor = self._settings_of(to).free_space_factor
         return copy.plan(infos, left.repository, right.repository, factor, self._clock)
 
+    def measured_copy(self, plan: "CopyPlan") -> "CopyPlan":
+        """The plan of a copy with what goes over as it is stored, where both repositories have the same keys; changes nothing."""
+        from recoup.operations import copy
+
+        return copy.measured(plan, self._open(plan.origin), self._open(plan.target))
+
     @remembers("copy")
     def copy(
         self,
@@ -1050,15 +1056,26 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
 
     def create_repositories(self) -> dict[str, str]:
         """Creates the configured repositories that are not there yet; returns name to location of those created."""
+        from recoup.config._keys_of import in_order
+
         created = {}
-        for name in self._repository_names:
+        for name in in_order(self._repository_names, self.settings.repositories):
             repository = self._open(name)
             try:
                 repository.check()
             except NoRepositoryError:
-                repository.create()
+                self._create(name, repository)
                 created[name] = repository.location
         return created
+
+    def _create(self, name: str, repository: "PlainRepository") -> None:
+        from recoup.repository._base import Replica
+
+        other = self._settings_of(name).keys_of
+        if other is None:
+            repository.create()
+        elif isinstance(repository, Replica):  # which the configuration was checked for
+            repository.create_like(self._open(other))
 
     def locks(self) -> "Sequence[Lock]":
         """All locks on the repository."""

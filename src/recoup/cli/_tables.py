@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RestoreReport,
         VerifyReport,
     )
+    from recoup.model.sharing import Sent
     from recoup.operations import backup, copy, doctor, repair, restore
     from recoup.operations.prune import PrunePlan
 
@@ -123,6 +124,15 @@ def copy_plan(plan: "copy.Plan") -> Table:
     return table
 
 
+def sent(found: "Sent") -> str:
+    """What goes over as it is stored."""
+    packs = f"{counted(found.files, 'pack')} of {size(found.file_bytes)} as they are"
+    chunks = (
+        f", and {counted(found.chunks, 'chunk')} of {size(found.chunk_bytes)} by themselves" if found.chunks else ""
+    )
+    return f"Both have the same keys: {packs}{chunks}."
+
+
 def copy_report(report: "CopyReport") -> Iterator[str]:
     """`copy`."""
     for one in report.sets:
@@ -130,7 +140,8 @@ def copy_report(report: "CopyReport") -> Iterator[str]:
             yield f"{one.set} was NOT copied: {shown(one.error)}"
         elif not one.there:
             called = "" if one.copy == one.set else f" as {one.copy}"
-            yield f"{one.set}: {size(one.bytes)} copied{called} in {duration(one.seconds)}"
+            how = "" if one.sent is None else f" by sending {size(one.sent.bytes)}"
+            yield f"{one.set}: {size(one.bytes)} copied{called}{how} in {duration(one.seconds)}"
     copied = counted(sum(bool(one.copy) and not one.there for one in report.sets), "set")
     there = counted(sum(one.there for one in report.sets), "set")
     yield f"{copied} copied from {report.origin} to {report.target}; {there} there already."

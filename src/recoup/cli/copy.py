@@ -22,7 +22,8 @@ def copy(
     """Copy sets into another repository, with their pins, proofs and notes.
 
     Every byte is checked on the way. What the other repository has already is skipped, so a copy that was interrupted goes on
-    where it stopped. Compression, packing and encryption are those of the other repository.
+    where it stopped. Compression, packing and encryption are those of the other repository. Between dedup repositories with the
+    same keys (`keys_of`) nothing is opened: what the other one lacks is sent as it is stored.
     """
     from recoup.cli import _figures, _tables
     from recoup.cli._running import running
@@ -32,6 +33,7 @@ def copy(
     with running(now, "copy", repositories=[to]) as run:
         plan = now.stack.plan_copy(to, sets or (), origin=origin)
         if now.dry_run:
+            plan = now.stack.measured_copy(plan)
             for row in plan.rows:
                 now.result("plan", row)
             now.show(_tables.copy_plan(plan))
@@ -40,6 +42,9 @@ def copy(
                 f"Would copy {missing} to {plan.target}: about {_figures.size(plan.needed_bytes)}; "
                 f"{_figures.size(plan.free_bytes)} are free."
             )
+            if plan.sent is not None:
+                now.result("sent", plan.sent)
+                now.show(_tables.sent(plan.sent))
             return ExitCode.OK
         with now.news():
             report = now.stack.copy(plan, wait_lock=now.wait_lock)

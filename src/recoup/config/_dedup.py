@@ -14,7 +14,7 @@ OPENING = ("password_file", "key_file", "identity_file", "writer_key_file")
 USUAL = {"grace": GRACE, "max_unused": MAX_UNUSED}
 """The values of keys whose defaults are written as texts."""
 
-_OWN = (*OPENING, "recipients", "grace", "cache", "delta", "max_unused")
+_OWN = (*OPENING, "recipients", "keys_of", "grace", "cache", "delta", "max_unused")
 _STRANGE = ("pack", "compression", "compression_level", "encrypt", "encrypt_manifest")
 _SHORTEST_GRACE = timedelta(hours=1)
 

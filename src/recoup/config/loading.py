@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from recoup.config import _building, _faults, _keyed, _notify, _schedule, _search, _secrets, _variables, _watch, _yaml
+from recoup.config import (
+    _building,
+    _faults,
+    _keyed,
+    _keys_of,
+    _notify,
+    _schedule,
+    _search,
+    _secrets,
+    _variables,
+    _watch,
+    _yaml,
+)
 from recoup.config._faults import Fault
 from recoup.config._tree import DEFAULT, KeyPath, Node, Origin, child, merge, plain, put, walk
 from recoup.config.settings import Settings
@@ -179,6 +191,7 @@ class _Loading:
             faults += _watch.faults(settings.watch, child(tree, "watch"), named)
             faults += _notify.strangers(notified, named)
             faults += _building.faults(sources, settings.repositories, found)
+            faults += _keys_of.faults(settings.repositories, child(tree, "repositories"))
         faults.sort(key=lambda fault: (fault.origin.name, fault.origin.line, fault.origin.column))
         _faults.raise_all(faults, Masker(secrets))
         if settings is None:

@@ -177,6 +177,11 @@ class RepositorySettings(Group):
         description="With `layout: dedup`: public keys (`age1...`, `ssh-ed25519 ...`, `ssh-rsa ...`), or files of such lines, "
         "for which a new repository gets a keyslot, too.",
     )
+    keys_of: str | None = Field(
+        None,
+        description="With `layout: dedup`: name of another repository whose keys a new one gets, beside a keyslot of its own. "
+        "Then `copy` between the two takes over what is stored as it is.",
+    )
     grace: Duration = Field(
         "1d",
         validate_default=True,

@@ -10,7 +10,7 @@ from recoup.model.facts import Comparison
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Standing
 from recoup.model.names import SetName
-from recoup.model.sharing import Reclaim
+from recoup.model.sharing import Reclaim, Sent
 
 
 @dataclass(frozen=True)
@@ -397,6 +397,7 @@ class CopiedSet:
         there: True when the other repository had it already.
         error: why it was not copied; empty otherwise.
         code: that error's exit code.
+        sent: what went over as it was stored, between repositories with the same keys; None where it was stored anew.
     """
 
     set: str
@@ -406,6 +407,7 @@ class CopiedSet:
     there: bool = False
     error: str = ""
     code: ExitCode = ExitCode.OK
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True)

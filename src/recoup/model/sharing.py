@@ -1,4 +1,4 @@
-"""What a prune frees where sets share their content."""
+"""What a prune frees, and what a copy sends, where sets share their content."""
 
 from dataclasses import dataclass
 
@@ -22,3 +22,25 @@ class Reclaim:
     grace_seconds: float
     lost: int = 0
     harmed: int = 0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What goes from one repository into another one without being taken apart.
+
+    Attributes:
+        files: stored files that are taken over as they lie there.
+        file_bytes: bytes of these.
+        chunks: chunks that are taken over one by one, since only few of their file are wanted, or the file cannot be.
+        chunk_bytes: what these take.
+    """
+
+    files: int = 0
+    file_bytes: int = 0
+    chunks: int = 0
+    chunk_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """What it takes."""
+        return self.file_bytes + self.chunk_bytes

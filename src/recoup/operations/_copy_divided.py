@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +10,11 @@ from recoup.errors import RecoupError, RefusedError
 from recoup.model.manifest import Manifest
 from recoup.model.names import SetName
 from recoup.model.reports import CopiedSet, CopyReport
+from recoup.model.sharing import Sent
 from recoup.operations import copy
 from recoup.operations._pump import storage_error
 from recoup.operations._working import Crew, Hearing, answer_of
-from recoup.operations.copy import Plan, Row, Way
+from recoup.operations.copy import Copied, Plan, Row, Way
 from recoup.system.executing import Outcome
 
 _AT_ONCE = 2  # sets for each worker: so many may be on their way when the target turns out to be full
@@ -59,7 +60,7 @@ def _second(row: Row) -> datetime:
     return copy.parsed(row.set).time
 
 
-def _nothing() -> SetName:
+def _nothing() -> Copied:
     raise RefusedError("it is not to be copied")
 
 
@@ -98,24 +99,26 @@ def _sent_off(
     try:
         for outcome in batch:
             row = going[outcome.job]
-            result, error = copy.copied(row, way, lambda outcome=outcome: _name_in(outcome))  # type: ignore[misc]
+            result, error = copy.copied(row, way, lambda outcome=outcome: _done_in(outcome))  # type: ignore[misc]
             seconds = 0.0 if result.error else float(answer_of(outcome)["seconds"])
             yield row, replace(result, seconds=seconds), error
     finally:
         batch.cancel()
 
 
-def _raise(error: Exception) -> SetName:
+def _raise(error: Exception) -> Copied:
     raise error
 
 
-def _name_in(outcome: Outcome) -> SetName:
-    return copy.parsed(answer_of(outcome)["set"])
+def _done_in(outcome: Outcome) -> Copied:
+    answer = answer_of(outcome)
+    sent = answer.get("sent")
+    return Copied(copy.parsed(answer["set"]), None if sent is None else Sent(**sent))
 
 
 def take(row: Row, factor: float, way: Way, hearing: Hearing) -> dict[str, Any]:
-    """A worker's side: copies a set; returns JSON values: `set`, `seconds`. What a worker that died has copied already, and could
-    not tell any more, is not copied again.
+    """A worker's side: copies a set; returns JSON values: `set`, `seconds`, `sent`. What a worker that died has copied already,
+    and could not tell any more, is not copied again.
 
     Args:
         row: of the set.
@@ -132,12 +135,14 @@ def take(row: Row, factor: float, way: Way, hearing: Hearing) -> dict[str, Any]:
         there = _there(way.origin.manifest(name), way)
         if there is None:
             hearing.require_awaited()
-            there = copy.copy_one(row, factor, way)
+            done = copy.copy_one(row, factor, way)
         else:
             copy.carry_marks(name, there, way)
+            done = Copied(there)
     except OSError as error:
         raise storage_error(error) from None
-    return {"set": str(there), "seconds": way.clock.monotonic() - begun}
+    sent = None if done.sent is None else asdict(done.sent)
+    return {"set": str(done.name), "seconds": way.clock.monotonic() - begun, "sent": sent}
 
 
 def _there(manifest: Manifest, way: Way) -> SetName | None:

@@ -6,15 +6,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError
-from recoup.model.events import Emit, Event, Level
-from recoup.model.manifest import SourceRecord, StoredPart
+from recoup.model.events import Emit, Event, Level, Progress
+from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import CopiedSet, CopyReport, SetInfo
+from recoup.model.sharing import Sent
 from recoup.operations._cutting import sentence
 from recoup.operations._pump import Pump, storage_error
 from recoup.operations.selection import listing
-from recoup.repository._base import Repository, SetWriter
+from recoup.repository._base import Replica, Replication, Repository, SetWriter
 from recoup.system.clock import Clock
 
 
@@ -45,6 +46,7 @@ class Plan:
         rows: one for each set, oldest first.
         factor: free space that each set asks for, as a multiple of what it holds.
         free_bytes: what the target has; None when unknown.
+        sent: about what goes over as it is stored, where both have the same keys and somebody looked; None elsewhere.
     """
 
     origin: str
@@ -52,6 +54,7 @@ class Plan:
     rows: tuple[Row, ...]
     factor: float
     free_bytes: int | None
+    sent: Sent | None = None
 
     @property
     def missing(self) -> tuple[Row, ...]:
@@ -60,7 +63,9 @@ class Plan:
 
     @property
     def needed_bytes(self) -> int:
-        """What they will take in the target, the safety factor included."""
+        """What they will take in the target; where they are stored anew, by what they hold, with the safety factor."""
+        if self.sent is not None:
+            return self.sent.bytes
         return int(sum(row.bytes for row in self.missing) * self.factor)
 
 
@@ -79,10 +84,38 @@ def plan(infos: Iterable[SetInfo], origin: Repository, target: Repository, facto
     return Plan(origin.name, target.name, rows, factor, target.free_bytes())
 
 
+def measured(plan: Plan, origin: Repository, target: Repository) -> Plan:
+    """The plan with what goes over as it is stored; the same where the two do not have the same keys. Reads both indexes.
+
+    Raises:
+        RecoupError: a set cannot be read.
+    """
+    names = [parsed(row.set) for row in plan.missing]
+    replication = _replication(origin, target) if names else None
+    return plan if replication is None else replace(plan, sent=replication.amount(names))
+
+
+def _replication(origin: Repository, target: Repository) -> Replication | None:
+    return target.replication(origin) if isinstance(target, Replica) else None
+
+
 def _row(info: SetInfo, there: dict[str, str]) -> Row:
     if info.manifest is None:
         return Row(info.name, "", 0, f"its manifest cannot be read: {info.problem}")
     return Row(info.name, there.get(info.manifest.id, ""), info.manifest.bytes)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A set that was copied.
+
+    Attributes:
+        name: in the target.
+        sent: what went over as it was stored; None where all was stored anew.
+    """
+
+    name: SetName
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True)
@@ -126,13 +159,13 @@ def not_tried(row: Row, stopped: RecoupError) -> CopiedSet:
     return CopiedSet(row.set, error=f"not tried: {stopped.message}", code=stopped.exit_code)
 
 
-def copied(row: Row, way: Way, copying: Callable[[], SetName]) -> tuple[CopiedSet, RecoupError | None]:
+def copied(row: Row, way: Way, copying: Callable[[], Copied]) -> tuple[CopiedSet, RecoupError | None]:
     """What became of a set, and the error after which no other needs to be tried.
 
     Args:
         row: of the set.
         way: from where to where.
-        copying: copies it where it is missing; returns its new name.
+        copying: copies it where it is missing.
     """
     begun = way.clock.monotonic()
     if row.problem:
@@ -142,7 +175,7 @@ def copied(row: Row, way: Way, copying: Callable[[], SetName]) -> tuple[CopiedSe
         if row.there:
             carry_marks(parsed(row.set), parsed(row.there), way)
             return CopiedSet(row.set, row.there, there=True), None
-        name = copying()
+        done = copying()
     except (NoSpaceError, StorageError) as error:
         return _failed(row, error, way), error
     except OSError as error:
@@ -150,10 +183,14 @@ def copied(row: Row, way: Way, copying: Callable[[], SetName]) -> tuple[CopiedSe
     except RecoupError as error:
         return _failed(row, error, way), None
     seconds = way.clock.monotonic() - begun
+    name, sent = str(done.name), done.sent
     fields = {"from": way.origin.name, "to": way.target.name, "bytes": row.bytes}
     text = f"{row.set} of {way.origin.name} is now in {way.target.name} as {name}"
-    way.emit(Event("set_copied", way.clock.now(), text, set=str(name), fields=fields))
-    return CopiedSet(row.set, str(name), row.bytes, seconds), None
+    if sent is not None:
+        fields |= {"sent": sent.bytes, "packs": sent.files}
+        text += f", {sent.files} packs as they were"
+    way.emit(Event("set_copied", way.clock.now(), text, set=name, fields=fields))
+    return CopiedSet(row.set, name, row.bytes, seconds, sent=sent), None
 
 
 def _failed(row: Row, error: RecoupError, way: Way) -> CopiedSet:
@@ -168,8 +205,8 @@ def lock_for(stack: str, way: Way) -> AbstractContextManager[None]:
     return way.target.lock("backup", "copy", f"copy of {stack}", way.wait_lock)
 
 
-def copy_one(row: Row, factor: float, way: Way) -> SetName:
-    """Copies a set; returns its name in the target.
+def copy_one(row: Row, factor: float, way: Way) -> Copied:
+    """Copies a set.
 
     Raises:
         DamagedError: what is stored of it is damaged; nothing of it was kept.
@@ -178,21 +215,39 @@ def copy_one(row: Row, factor: float, way: Way) -> SetName:
     """
     name = parsed(row.set)
     manifest = way.origin.whole(way.origin.manifest(name))
+    replication = _replication(way.origin, way.target)
     with contextlib.nullcontext() if way.locked else lock_for(manifest.stack, way):
-        _require_room(row, factor, way.target)
-        with way.target.begin(manifest.started, manifest.stack) as writer:
-            sources = {
-                source: replace(record, parts=tuple(_parts(name, source, record, writer, way)))
-                for source, record in manifest.sources.items()
-            }
-            writer.commit(replace(manifest, name=str(writer.name), sources=sources, sealing=None))
-            given = writer.name
-        carry_marks(name, given, way)
-    return given
+        if replication is None:
+            _require_room(row, int(row.bytes * factor), way.target)
+            done = Copied(_stored_anew(name, manifest, way))
+        else:
+            done = _taken_over(row, replication, way)
+        carry_marks(name, done.name, way)
+    return done
 
 
-def _require_room(row: Row, factor: float, target: Repository) -> None:
-    needed, free = int(row.bytes * factor), target.free_bytes()
+def _stored_anew(name: SetName, manifest: Manifest, way: Way) -> SetName:
+    """Reads all of a set, and stores it in the form of the target."""
+    with way.target.begin(manifest.started, manifest.stack) as writer:
+        sources = {
+            source: replace(record, parts=tuple(_parts(name, source, record, writer, way)))
+            for source, record in manifest.sources.items()
+        }
+        writer.commit(replace(manifest, name=str(writer.name), sources=sources, sealing=None))
+        return writer.name
+
+
+def _taken_over(row: Row, replication: Replication, way: Way) -> Copied:
+    """Sends what the target lacks as it is stored."""
+
+    def advance(done: int, total: int) -> None:
+        way.emit(Progress(f"copy {row.set}", done, total, done == total))
+
+    return Copied(*replication.copy(parsed(row.set), lambda needed: _require_room(row, needed, way.target), advance))
+
+
+def _require_room(row: Row, needed: int, target: Repository) -> None:
+    free = target.free_bytes()
     if free is not None and needed > free:
         raise NoSpaceError(
             f"insufficient disk space at {target.location} for {row.set}: {needed:,} bytes are needed, {free:,} are free",

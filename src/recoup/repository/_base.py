@@ -15,7 +15,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Attributes, Content, Member, Part
 from recoup.model.reports import Damage
-from recoup.model.sharing import Reclaim
+from recoup.model.sharing import Reclaim, Sent
 
 LockMode = Literal["backup", "shared", "exclusive", "claim"]
 """`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: a name is given
@@ -322,6 +322,56 @@ class Chunked(Protocol):
 
     def all_bytes(self) -> int:
         """Bytes of everything that lies in the repository."""
+        ...
+
+
+class Replication(Protocol):
+    """Copies sets between two repositories with the same keys: what is stored is taken over as it lies there."""
+
+    def amount(self, names: Sequence[SetName]) -> Sent:
+        """About what would be sent for sets of the one that the other lacks.
+
+        Raises:
+            RecoupError: a set cannot be read.
+        """
+        ...
+
+    def copy(
+        self, name: SetName, room: Callable[[int], None], advance: Callable[[int, int], None]
+    ) -> tuple[SetName, Sent]:
+        """Copies a set; returns its name in the other repository, and what was sent.
+
+        Args:
+            name: of the set. The caller holds locks of both repositories.
+            room: is called once with the bytes that it will take, before anything is stored; raises when they do not fit.
+            advance: is told, now and then, how many bytes were sent, and of how many.
+
+        Raises:
+            DamagedError: what is stored of it is damaged; it does not appear.
+            StorageError: the other repository cannot be written.
+        """
+        ...
+
+
+@runtime_checkable
+class Replica(Protocol):
+    """A repository that can have the keys of another one."""
+
+    def create_like(self, other: "Repository") -> None:
+        """Makes an empty repository with the keys of another one.
+
+        Raises:
+            RefusedError: there is one, or something else lies there, or the other one has no keys that it could have.
+            WrongKeyError: this host cannot read the other one.
+        """
+        ...
+
+    def replication(self, origin: "Repository") -> Replication | None:
+        """What copies sets of another repository; None where the two do not have the same keys, and sets are stored anew.
+
+        Raises:
+            WrongKeyError: one of the two cannot be opened.
+        """
         ...
 
 

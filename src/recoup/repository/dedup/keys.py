@@ -127,6 +127,10 @@ class Keys:
         """Whether this host can open what is stored."""
         return self.private is not None
 
+    def are_those_of(self, other: "Keys") -> bool:
+        """Whether two repositories have the same keys: what is stored in the one can be read in the other."""
+        return (self.public, self.dedup, self.owner) == (other.public, other.dedup, other.owner)
+
     @cached_property
     def chunk_key(self) -> bytes:
         """Key of the BLAKE3 that gives chunks their ids."""

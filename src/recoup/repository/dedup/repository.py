@@ -23,6 +23,7 @@ from recoup.repository._base import (
     Listed,
     LockMode,
     Overview,
+    Repository,
     SetWriter,
     Subset,
     Ticket,
@@ -33,7 +34,7 @@ from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.going_back import gone_back, saw
 from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
-from recoup.repository.dedup.keys import Keys, new_keys
+from recoup.repository.dedup.keys import Keys, new_keys, owner_keys
 from recoup.repository.dedup.measuring import measured
 from recoup.repository.dedup.near import NearPacks
 from recoup.repository.dedup.options import DedupOptions
@@ -61,9 +62,11 @@ if TYPE_CHECKING:
     from recoup.repository.dedup.caching import Kept
     from recoup.repository.dedup.healing import DedupHealing
     from recoup.repository.dedup.reclaiming import Reclaiming
+    from recoup.repository.dedup.replicating import DedupReplication
     from recoup.repository.dedup.viewing import View
 
 _NAMED = 3  # names in a sentence
+_TAKE = "Take `keys_of` away, or name a repository of `layout: dedup`."
 
 
 class DedupRepository(PlainRepository):
@@ -106,11 +109,26 @@ class DedupRepository(PlainRepository):
 
     def create(self) -> None:
         """Makes an empty repository, with a keyslot for each secret that is configured."""
+        self._create(new_keys(secrets.token_hex(16)))
+
+    def create_like(self, other: Repository) -> None:
+        """Makes an empty repository with the keys of another one, and an id and keyslots of its own."""
+        if not isinstance(other, DedupRepository):
+            raise RefusedError(
+                f"{other.name} has no keys that {self.name} could have: its layout is another one", _TAKE
+            )
+        if (private := other.keys.private) is None:
+            raise WrongKeyError(
+                f"{self.name} is to have the keys of {other.name}, and this host cannot read {other.name}",
+                "Make it on a host with a passphrase, key file or identity of that one.",
+            )
+        self._create(owner_keys(secrets.token_hex(16), private, other.keys.dedup))
+
+    def _create(self, keys: Keys) -> None:
         self._storage.check_access(slots.FOLDER)
         if self._exists():
             raise RefusedError(f"{self.location} is a repository already", "Nothing was changed.")
         self._require_empty(besides=slots.FOLDER)
-        keys = new_keys(secrets.token_hex(16))
         made = keyslots.create(self._storage, keys, self.options, this_host().name, self._clock.now())
         try:
             self._put_record({**self._new_record(keys.repository), **Record.of(keys).shape})
@@ -235,11 +253,22 @@ class DedupRepository(PlainRepository):
     @contextlib.contextmanager
     def begin(self, moment: datetime, stack: str = "") -> Iterator[SetWriter]:  # noqa: ARG002 - all stacks share chunks
         """Begins a set."""
+        with self.begun(moment, deltas=True) as writer:
+            yield writer
+
+    @contextlib.contextmanager
+    def begun(self, moment: datetime, *, deltas: bool) -> Iterator[DedupSetWriter]:
+        """Begins a set.
+
+        Args:
+            moment: of the backup.
+            deltas: whether new chunks may be stored against others, where that is possible.
+        """
         self.check()
         for tidy in (self._storage.tidy, self._sets.remove_abandoned):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
                 tidy()
-        run = self._run()
+        run = self._run(deltas=deltas and self._uses_deltas())
         guard = Guard(run, self._clock, self.options.grace)
         writer = partial(DedupSetWriter, run, guard.look)
         try:
@@ -286,17 +315,33 @@ class DedupRepository(PlainRepository):
         if (kept := self.kept()) is not None:
             saw(kept.cache, names)
 
-    def _run(self) -> Run:
+    def index_for_writing(self) -> Index:
+        """What index files say now, without the packs that are not there.
+
+        Raises:
+            RefusedError: the storage shows an older state than this host saw.
+        """
         index = self.index()
         self._require_not_back(index)
         if lost := lost_packs(self._storage, index):
             index.lose(lost)
-        matcher = None
-        if self._uses_deltas():
+        return index
+
+    def _run(self, *, deltas: bool) -> Run:
+        index, matcher = self.index_for_writing(), None
+        if deltas:
             from recoup.repository.dedup.bases import Matcher
 
             matcher = Matcher(self.keys.anchor_key, index)
         return Run(self._storage, self.keys, index, self._clock, matcher, self._near)
+
+    def replication(self, origin: Repository) -> "DedupReplication | None":
+        """What copies sets of a repository with the same keys; None for another one."""
+        from recoup.repository.dedup.replicating import DedupReplication
+
+        if not isinstance(origin, DedupRepository) or not self.keys.are_those_of(origin.keys):
+            return None
+        return DedupReplication(origin, origin._storage, self)  # noqa: SLF001 - another one of us
 
     def _uses_deltas(self) -> bool:
         """Deltas read the chunks that they build on: not on a host that cannot, nor over a network, unless copies of packs are

@@ -39,10 +39,15 @@ class Standing:
 
 
 class Small:
-    """A repository and what its sets should hold."""
+    """A repository, with the keys of another one where one is given, and what its sets should hold."""
 
     def __init__(
-        self, folder: Path, storage: Storage | None = None, clock: Standing | None = None, **options: object
+        self,
+        folder: Path,
+        storage: Storage | None = None,
+        clock: Standing | None = None,
+        like: "Small | None" = None,
+        **options: object,
     ) -> None:
         key = folder / "key"
         if not key.exists():
@@ -51,7 +56,10 @@ class Small:
         self.options = DedupOptions(key_file=key, **options)  # type: ignore[arg-type]
         self.held: dict[SetName, Content] = {}
         self.again()
-        self.repository.create()
+        if like is None:
+            self.repository.create()
+        else:
+            self.repository.create_like(like.repository)
         self.keys = self.repository.keys
 
     def again(self) -> DedupRepository:
@@ -120,7 +128,8 @@ class Small:
 
 def commit(writer: SetWriter, content: Content) -> None:
     assert [part.name for part in getattr(writer, "parts", ())] == list(content)
-    writer.commit(manifest_of(writer.name, {"db": record_of(*getattr(writer, "parts", ()))}))
+    made = manifest_of(writer.name, {"db": record_of(*getattr(writer, "parts", ()))})
+    writer.commit(replace(made, id=secrets.token_hex(16), started=writer.name.time))
 
 
 def noise(seed: int, size: int = 3000) -> bytes:
