@@ -18,7 +18,6 @@ from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.rebuilding import rebuilt
 from recoup.repository.dedup.repository import DedupRepository
-from recoup.repository.dedup.rows import Row
 from recoup.repository.dedup.writers import let_in
 from recoup.storage.local import LocalStorage
 from recoup.testing.repository_contract import NOW
@@ -56,12 +55,10 @@ def poison(root: Path, *, ids: bool) -> None:
     for number, run in enumerate((bytes(12), b"\x55" * 12, b"\xff" * 12)):
         writer = PackWriter(storage, PackRef(run, 0), thief.new_run())
         for row in rows:
-            writer.add(row.run, row.number, row.id if ids else false_id(row), row.length, 0, bytes(row.length))
+            data = bytes(row.length)
+            identity = row.id if ids else blake3.blake3(data, key=thief.chunk_key).digest()
+            writer.add(row.run, row.number, identity, row.length, 0, data)
         write_index(storage, thief, NOW + timedelta(days=400 * (number - 1)), run, 0, [writer.finish()])
-
-
-def false_id(row: Row) -> bytes:
-    return bytes(byte ^ 1 for byte in row.id)
 
 
 def require_untouched(repository: DedupRepository) -> None:
@@ -74,6 +71,22 @@ def require_untouched(repository: DedupRepository) -> None:
 def test_false_claims_on_all_chunks_take_no_set_from_anybody(root: Path, tmp_path: Path, ids: bool) -> None:
     poison(root, ids=ids)
     require_untouched(opened(root, tmp_path))
+
+
+@pytest.mark.parametrize("ids", [False, True], ids=["addresses", "ids"])
+def test_where_nobody_but_a_thief_names_the_chunks_no_other_bytes_come_out(
+    root: Path, tmp_path: Path, ids: bool
+) -> None:
+    true = list((root / "index").iterdir())
+    poison(root, ids=ids)
+    for file in true:
+        file.unlink()
+    repository = opened(root, tmp_path)
+    for name in repository.names():
+        with pytest.raises(DamagedError):
+            restored(repository, name)
+        assert list(repository.verify(name, Subset()))
+        assert ids or list(repository.verify(name, Subset(structure=True)))
 
 
 @pytest.mark.parametrize("writer", [False, True], ids=["owner", "another writer"])
