@@ -31,6 +31,7 @@ class Guard:
 
     def __init__(self, run: Run, clock: Clock, grace: timedelta) -> None:
         self._run, self._clock, self._grace = run, clock, grace
+        self._began, self._tick = clock.now(), clock.monotonic()
         self._looked: datetime | None = None
 
     def look(self) -> None:
@@ -39,7 +40,7 @@ class Guard:
         Raises:
             StorageError: a pack was condemned too long ago, is gone, or the storage does not lock it as long as the set.
         """
-        run, self._looked = self._run, self._clock.now()
+        run, self._looked = self._run, self._now()
         _keep(run.storage, run.used)
         fresh = newer_records(run.storage, run.keys, run.index.records)
         if not fresh:  # a pack goes only after a record about it
@@ -55,8 +56,12 @@ class Guard:
             StorageError: as `look` does; then the set has to be taken back.
         """
         shortest = min([self._grace, *(record.grace for record in self._run.index.records)])
-        if self._looked is not None and self._clock.now() - self._looked >= shortest / 4:
+        if self._looked is not None and self._now() - self._looked >= shortest / 4:
             self.look()
+
+    def _now(self) -> datetime:
+        """The time; where the clock was set back meanwhile, that which it would show otherwise."""
+        return max(self._clock.now(), self._began + timedelta(seconds=self._clock.monotonic() - self._tick))
 
     def _require_to_stay(self, since: Mapping[PackRef, Condemned], removed: Collection[PackRef], now: datetime) -> None:
         used = self._run.used | self._run.own

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import blake3
@@ -101,6 +101,25 @@ def test_a_writer_that_is_slower_than_half_the_grace_time_gives_up_its_set(small
     assert "back up again" in told.value.hint
     small.check()
     small.add(a=A)
+    small.check()
+
+
+def test_a_writer_whose_clock_was_set_back_notices_how_slow_it_is(tmp_path: Path) -> None:
+    class SetBack(Standing):
+        back = timedelta()
+
+        def now(self) -> datetime:
+            return self.time - self.back
+
+    clock = SetBack()
+    small = Small(tmp_path, clock=clock)
+    small.add(other=D)
+    first = small.add(a=A)
+    with pytest.raises(StorageError, match="is about to be removed"), small.begun(a=A) as slow:
+        small.delete(first)
+        clock.time += DAY * 0.6
+        clock.back = DAY
+        commit(slow, {"a": A})
     small.check()
 
 
