@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "dask_cluster.fixtures",
     "postgres_server.fixtures",
+    "preloaded.fixtures",
     "qdrant_server.fixtures",
     "s3_server.fixtures",
     "services.standing",

@@ -10,7 +10,7 @@ from s3_server.buckets import Bucket
 
 @pytest.mark.slow
 @pytest.mark.requirement("CO-8", "CO-13")
-def test_the_page_on_object_storage_runs_as_it_stands(bucket: Bucket, tmp_path: Path) -> None:
+def test_the_page_on_object_storage_runs_as_it_stands(bucket: Bucket, preloaded: Path, tmp_path: Path) -> None:
     running, folder = loaded(Path(__file__).with_name("test_pages.py")), tmp_path / "page"
     folder.mkdir()
     settings = {
@@ -21,7 +21,7 @@ def test_the_page_on_object_storage_runs_as_it_stands(bucket: Bucket, tmp_path: 
     }
     text = (running.ROOT / "docs/howto/object-storage.md").read_text(encoding="utf-8")
     for block in running.blocks(text):
-        running.run(block, folder, **settings)
+        running.run(block, folder, preloaded, **settings)
     assert (folder / "restored").is_dir()
     manifests = [key for key in bucket.keys("library/") if key.endswith("manifest.json")]
     assert len(manifests) == 1

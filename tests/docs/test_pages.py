@@ -23,6 +23,7 @@ from qdrant_server.running import Qdrant
 from s3_server.buckets import Bucket
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = str(Path(sys.executable).parent)
 PAGES = [
     "docs/tutorial/first-backup.md",
     "docs/howto/restore.md",
@@ -41,6 +42,9 @@ PAGES = [
     "docs/howto/notices.md",
     "README.md",
 ]
+
+STARTED_SLOWLY = ("docs/tutorial/first-backup.md", "README.md")
+"""Pages whose commands are the installed ones."""
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<order>file|exit|not run|setup): (?P<value>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
@@ -131,17 +135,22 @@ SETUPS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def run(block: Block, folder: Path, **settings: str) -> None:
+def run(block: Block, folder: Path, programs: Path, **settings: str) -> None:
+    """Does what a block says.
+
+    Args:
+        programs: where `python` and `recoup` are.
+    """
     if block.order == "setup":
         SETUPS[block.value](folder)
     elif block.order == "file":
         (folder / block.value).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.value).write_text(block.code)
     elif block.order != "not run" and block.language in ("sh", "python"):
-        command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+        command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [str(programs / "python"), "-c"]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("RECOUP")}
         environ |= {"XDG_STATE_HOME": str(folder.with_name("state")), **settings}
-        environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+        environ["PATH"] = os.pathsep.join((str(programs), INSTALLED, environ["PATH"]))
         done = subprocess.run(
             [*command, block.code], cwd=folder, env=environ, capture_output=True, text=True, check=False
         )
@@ -150,13 +159,14 @@ def run(block: Block, folder: Path, **settings: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
+def test_the_page_runs_as_it_stands(page: str, preloaded: Path, tmp_path: Path) -> None:
     found = list(blocks((ROOT / page).read_text(encoding="utf-8")))
     assert any(block.language in ("sh", "python") for block in found)
     folder = tmp_path / "page"  # beside it lies what the machine remembers of its stacks
     folder.mkdir()
+    programs = Path(INSTALLED) if page in STARTED_SLOWLY else preloaded
     for block in found:
-        run(block, folder)
+        run(block, folder, programs)
 
 
 @pytest.fixture
@@ -179,17 +189,17 @@ def documents(qdrant: Qdrant) -> Qdrant:
 @pytest.mark.slow
 @pytest.mark.requirement("DM-14")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-def test_the_page_of_the_document_assistant_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
+def test_the_page_of_the_document_assistant_runs_as_it_stands(qdrant: Qdrant, preloaded: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     for block in blocks((ROOT / "examples/docmind/README.md").read_text(encoding="utf-8")):
-        run(block, folder, DOCMIND_QDRANT__URL=qdrant.url)
+        run(block, folder, preloaded, DOCMIND_QDRANT__URL=qdrant.url)
 
 
 @pytest.mark.slow
 @pytest.mark.requirement("CI-4", "CI-7", "CI-14")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-def test_the_page_of_the_vector_server_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
+def test_the_page_of_the_vector_server_runs_as_it_stands(qdrant: Qdrant, preloaded: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     settings = {
@@ -199,12 +209,14 @@ def test_the_page_of_the_vector_server_runs_as_it_stands(qdrant: Qdrant, tmp_pat
         "QDRANT_BACKUP_LOG": str(folder / "logs/backup.log"),
     }
     for block in blocks((ROOT / "examples/citadel/README.md").read_text(encoding="utf-8")):
-        run(block, folder, **settings)
+        run(block, folder, preloaded, **settings)
 
 
 @pytest.mark.slow
 @pytest.mark.requirement("CO-4", "CO-11", "CO-19")
-def test_the_page_of_the_service_runs_as_it_stands(qdrant: Qdrant, bucket: Bucket, tmp_path: Path) -> None:
+def test_the_page_of_the_service_runs_as_it_stands(
+    qdrant: Qdrant, bucket: Bucket, preloaded: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     settings = {
@@ -216,13 +228,15 @@ def test_the_page_of_the_service_runs_as_it_stands(qdrant: Qdrant, bucket: Bucke
         "AWS_SECRET_ACCESS_KEY": bucket.account.secret_key,
     }
     for block in blocks((ROOT / "examples/cloudops/README.md").read_text(encoding="utf-8")):
-        run(block, folder, **settings)
+        run(block, folder, preloaded, **settings)
 
 
 @pytest.mark.slow
 @pytest.mark.requirement("SR-8", "SR-13", "SR-15", "SR-17", "SR-19")
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="the page uses gpg")
-def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(qdrant: Qdrant, tmp_path: Path) -> None:
+def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(
+    qdrant: Qdrant, preloaded: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     with running(embedded_programs()) as server:
@@ -230,18 +244,18 @@ def test_the_page_of_the_example_with_postgresql_runs_as_it_stands(qdrant: Qdran
         path = os.pathsep.join((str(server.programs), os.environ["PATH"]))
         settings = {"DATABASE_URL": server.url("selfrag_db"), "QDRANT_URL": qdrant.url, "PATH": path}
         for block in blocks((ROOT / "examples/selfrag/README.md").read_text(encoding="utf-8")):
-            run(block, folder, **settings)
+            run(block, folder, preloaded, **settings)
         assert {"selfrag_db", "selfrag_before", "selfrag_emergency"} <= server.databases()
 
 
 @pytest.mark.slow
 @pytest.mark.requirement("DM-14")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-def test_the_page_on_qdrant_runs_as_it_stands(documents: Qdrant, tmp_path: Path) -> None:
+def test_the_page_on_qdrant_runs_as_it_stands(documents: Qdrant, preloaded: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
     for block in blocks((ROOT / "docs/howto/qdrant.md").read_text(encoding="utf-8")):
-        run(block, folder, QDRANT_URL=documents.url)
+        run(block, folder, preloaded, QDRANT_URL=documents.url)
 
 
 ALL_PAGES = sorted(path for place in (".", "docs/**", "examples/*") for path in ROOT.glob(f"{place}/*.md"))
