@@ -77,6 +77,22 @@ def test_an_older_state_is_noticed_also_after_clearing_and_until_it_is_accepted(
     assert opened().backup().exit_code == ExitCode.OK
 
 
+def test_after_a_repair_of_a_lost_index_backups_go_on_here_and_on_another_host(
+    opened: Opened, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    opened().caches()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.rmtree(root / "kept/index")
+    with pytest.raises(RefusedError, match="older state"):
+        opened().backup()
+    stack = opened()
+    assert [report.exit_code for report in stack.repair(stack.plan_repair())] == [ExitCode.OK]
+    for cache in ("cache", "other"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        assert opened().backup().exit_code == ExitCode.OK
+
+
 def test_where_no_repository_keeps_anything_that_is_said(tmp_path: Path) -> None:
     made(tmp_path, f"{SOURCES}  main: {{path: kept}}\n")
     with pytest.raises(UsageError, match="none of main is a dedup repository"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from recoup.repository.dedup.cache import SEEN, Cache
 from recoup.repository.dedup.going_back import accept, gone_back
 from recoup.repository.dedup.index import Index
+from recoup.repository.dedup.index_files import FOLDER
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.near import NearPacks
 from recoup.storage._base import Storage
@@ -86,6 +87,16 @@ class Kept:
             gone=gone,
             problems=tuple(error.message for error in index.problems),
         )
+
+    def gone_index_files(self, index: Index) -> tuple[str, ...]:
+        """Names of index files that this host saw, and that are gone though nobody removed them.
+
+        Args:
+            index: as it is now.
+        """
+        folder = f"{FOLDER}/"
+        gone = gone_back(self.storage, self.cache, index, self.sets())
+        return tuple(name.removeprefix(folder) for name in gone if name.startswith(folder))
 
     def _sizes(self) -> list[int]:
         """Bytes of the files, those in folders too."""

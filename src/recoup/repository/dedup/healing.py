@@ -18,6 +18,7 @@ from recoup.model.manifest import StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import Content, Part, StreamPart, TreePart
 from recoup.repository.dedup import rebuilding, sets
+from recoup.repository.dedup.caching import Kept
 from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
 from recoup.repository.dedup.index import Place as ChunkPlace
@@ -66,6 +67,10 @@ class Sets(Protocol):
         """All that index files say, read after a set appeared."""
         ...
 
+    def kept(self) -> Kept | None:
+        """What this host keeps of it; None where it keeps nothing."""
+        ...
+
     def forget(self) -> None:
         """Reads all anew from now on."""
         ...
@@ -90,7 +95,9 @@ class DedupHealing:
         Raises:
             WrongKeyError: this host can only add sets.
         """
-        done = rebuilding.rebuilt(self._storage, self._keys, self._repository.index(), self._clock.now())
+        index, kept = self._repository.index(), self._repository.kept()
+        gone = kept.gone_index_files(index) if kept is not None else ()  # else each backup would go on to miss them
+        done = rebuilding.rebuilt(self._storage, self._keys, index, self._clock.now(), gone=gone)
         if done.names:
             self._repository.forget()
         return [f"index/{name}" for name in done.names], [problem.message for problem in done.problems]

@@ -1,7 +1,7 @@
 """Making index files anew from packs, when index files were lost (`docs/format.md`, Damage and removal)."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,9 +45,15 @@ def unnamed_packs(storage: Storage, index: Index) -> list[PackRef]:
 
 
 def rebuilt(
-    storage: Storage, keys: Keys, index: Index, moment: datetime, advance: Callable[[int], None] = lambda _bytes: None
+    storage: Storage,
+    keys: Keys,
+    index: Index,
+    moment: datetime,
+    advance: Callable[[int], None] = lambda _bytes: None,
+    gone: Collection[str] = (),
 ) -> Rebuilt:
-    """Makes index files of all packs that none names. They stand for the damaged ones, too, if every pack could be read.
+    """Makes index files of all packs that none names. They stand for those that are damaged or gone, too, if every pack could be
+    read.
 
     Each chunk is decoded and compared with its id before the owner signs for it: otherwise whoever can put a pack into
     the storage could have others refer to chunks that they never stored.
@@ -58,6 +64,7 @@ def rebuilt(
         index: what could be read; takes in what is found.
         moment: for the names of what is written.
         advance: is told of bytes read.
+        gone: names of index files that were there once, and are no longer.
 
     Raises:
         WrongKeyError: this host can only add sets.
@@ -67,7 +74,8 @@ def rebuilt(
     packed, problems = _directories(storage, keys, index)
     damaged = frozenset(_damaged(Chunks(storage, keys, index), packed, advance))
     write_damaged(storage, keys, moment, damaged)  # first: nobody may take these for stored
-    names = _written(storage, keys, moment, packed, () if problems else _lost_files(index))
+    lost = () if problems else sorted({*_lost_files(index), *gone})
+    names = _written(storage, keys, moment, packed, lost)
     return Rebuilt(tuple(names), tuple(one.ref for one in packed), damaged, tuple(problems))
 
 
