@@ -94,7 +94,28 @@ class StackWithKeys(OpenedStack):
                     f"Keep {what} on another machine or on paper: without it nobody, you included, can open what is "
                     f"stored in {name}. `recoup key check` proves that the keys fit."
                 )
+        return (*found, *self.keys_apart)
+
+    @property
+    def keys_apart(self) -> tuple[str, ...]:
+        """A sentence for each repository that is to have the keys of another one, by `keys_of`, and has others."""
+        found = []
+        for name in self._repository_names:
+            other = self._settings_of(name).keys_of
+            if other is not None and not self._has_keys_of(name, other):
+                found.append(
+                    f"{name} does not have the keys of {other}, which `keys_of` names: it was made without. `recoup copy` opens "
+                    "and seals everything anew between the two. To change that, make it once more at an empty place."
+                )
         return tuple(found)
+
+    def _has_keys_of(self, name: str, other: str) -> bool:
+        """Whether two repositories have the same keys, by what stands open of them; True where one cannot be asked."""
+        try:
+            here, there = self._place_of(name).record, self._place_of(other).record
+        except (RecoupError, OSError):
+            return True  # which is told elsewhere
+        return here.has_keys_of(there)
 
     def _to_keep(self, name: str) -> str:
         """What opens a repository; empty where it is open."""

@@ -149,3 +149,46 @@ def prune(folder: str) -> None:
         assert leftovers(root) == []
     assert kills > 8
     assert len(packs) > 1
+
+
+def copy_all(origin: Path, root: Path) -> None:
+    """What another repository with the same keys lacks, as `operations.copy` copies it."""
+    left, right = opened(origin), opened(root)
+    with right.lock("backup", "copy", "copy of stack"):
+        replication = right.replication(left)
+        assert replication is not None
+        for name in left.names():
+            if name not in right.names():
+                replication.copy(name, lambda _needed: None, lambda _done, _total: None)
+
+
+def copy(folder: str) -> None:
+    """A copy to a repository with the same keys, killed at every ninth place."""
+    root = Path(folder) / "repository"
+    storing._PACK = _PACK
+    (root.parent / "key").write_bytes(bytes(range(32)))
+    main, first = root.parent / "main", root.parent / "first"
+    opened(main).create()
+    opened(first).create_like(opened(main))
+    sets = [str(add_set(main, 0, "kept", "fresh")), str(add_set(main, 1, *_STREAMS))]
+    packs = {path.name: path.read_bytes() for path in main.rglob("*.pack")}
+
+    def prepare() -> Callable[[], object]:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root.parent / "cache", ignore_errors=True)
+        shutil.copytree(first, root)
+        return lambda: copy_all(main, root)
+
+    kills, states = 0, set[tuple[int, int]]()
+    for _ in kill_points(prepare, step=9):
+        kills += 1
+        before = require_sound(root)
+        assert before == sets[: len(before)]
+        states.add((len(before), len(list(root.rglob("*.pack")))))
+        copy_all(main, root)
+        assert require_sound(root) == sets
+        require_no_chunk_twice(root)
+        assert {path.name: path.read_bytes() for path in root.rglob("*.pack")} == packs
+        assert leftovers(root) == []
+    assert kills > 4
+    assert len(states) > 2

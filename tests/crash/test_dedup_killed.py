@@ -16,3 +16,7 @@ def test_a_dedup_backup_killed_anywhere_leaves_no_false_set_and_the_next_one_goe
 @pytest.mark.requirement("DM-12")
 def test_a_prune_of_chunks_killed_anywhere_loses_nothing_and_is_finished_by_the_next(tmp_path: Path) -> None:
     run_light(cases.prune, tmp_path)
+
+
+def test_a_copy_killed_anywhere_leaves_no_false_set_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    run_light(cases.copy, tmp_path)

@@ -49,7 +49,7 @@ def check(context: typer.Context) -> ExitCode:
         now.show(_sentence(proof))
     if not proofs:
         now.show("No repository is encrypted: there is nothing to check.")
-    for problem in now.stack.damaged_keyslots():
+    for problem in (*now.stack.damaged_keyslots(), *now.stack.keys_apart):
         now.say(f"Warning: {problem}")
     return ExitCode.OK
 

@@ -1,5 +1,6 @@
 """What a stack says and does about the keys of its dedup repositories."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import recoup
 from recoup._keys import NewKey
 from recoup.errors import LockedError, RecoupError, UsageError, WrongKeyError
+from recoup.repository._base import Replica
 from recoup.repository.locking import held
 from recoup.storage.local import connect
 from recoup.system.clock import SystemClock
@@ -102,3 +104,22 @@ def test_a_writer_key_that_was_shut_out_opens_nothing(folder: Path) -> None:
     assert (row.method, row.label, row.removed is not None) == ("writer", "web server", True)
     with pytest.raises(UsageError, match="none begins with"):
         stack.remove_key(writer)
+
+
+def test_a_repository_is_made_with_the_keys_of_another_one_and_told_when_it_was_not(folder: Path) -> None:
+    text = (
+        CONFIG.format(opening="key_file: key") + "  copy: {path: copy, layout: dedup, key_file: other, keys_of: main}\n"
+    )
+    (folder / "recoup.yaml").write_text(text)
+    stack = recoup.open(folder / "recoup.yaml", environ={}, cwd=folder)
+    assert list(stack.create_repositories()) == ["main", "copy"]
+    assert stack.keys_apart == ()
+    main, copy = stack.only("main").repository, stack.only("copy").repository
+    assert isinstance(copy, Replica)
+    assert copy.replication(main) is not None
+    shutil.rmtree(folder / "copy")
+    (folder / "recoup.yaml").write_text(text.replace(", keys_of: main", ""))
+    recoup.open(folder / "recoup.yaml", environ={}, cwd=folder).create_repositories()
+    (folder / "recoup.yaml").write_text(text)
+    [told] = recoup.open(folder / "recoup.yaml", environ={}, cwd=folder).keys_apart
+    assert "copy does not have the keys of main" in told

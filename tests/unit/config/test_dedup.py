@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recoup.config._dedup_options import dedup_options
+from recoup.config._keys_of import in_order
 from recoup.config.loading import Loaded
 from recoup.errors import ConfigError
 from recoup.repository.dedup.options import DedupOptions
@@ -75,3 +76,27 @@ def test_what_means_nothing_without_dedup_is_refused(load_text: Load, own: str) 
 def test_a_share_is_a_percentage(load_text: Load, share: str) -> None:
     with pytest.raises(ConfigError, match="is no share"):
         options(load_text, f"layout: dedup, key_file: /a, max_unused: {share}")
+
+
+@pytest.mark.parametrize(
+    ("repositories", "told"),
+    [
+        ("main: {path: x, KEYS}\n  copy: {path: y, KEYS, keys_of: mian}", "names 'mian', which is no repository"),
+        ("main: {path: x}\n  copy: {path: y, KEYS, keys_of: main}", "names 'main', which has no keys to share"),
+        ("main: {path: x, KEYS, keys_of: main}", "leads back to itself"),
+        ("main: {path: x, KEYS, keys_of: copy}\n  copy: {path: y, KEYS, keys_of: main}", "leads back to itself"),
+        ("main: {path: x, keys_of: main}", "no meaning without `layout: dedup`"),
+    ],
+)
+def test_keys_come_from_another_repository_that_has_some(load_text: Load, repositories: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"repositories:\n  {repositories}\n".replace("KEYS", "layout: dedup, key_file: /k"))
+    assert told in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_repository_is_made_before_those_that_have_its_keys(load_text: Load) -> None:
+    made = "layout: dedup, key_file: /k"
+    loaded = load_text(
+        f"repositories:\n  c: {{path: c, {made}, keys_of: b}}\n  b: {{path: b, {made}, keys_of: a}}\n  a: {{path: a, {made}}}\n"
+    )
+    assert in_order(loaded.settings.repositories, loaded.settings.repositories) == ["a", "b", "c"]

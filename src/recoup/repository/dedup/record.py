@@ -42,6 +42,10 @@ class Record:
         """What the dedup layout adds to the file."""
         return {"critical": [], "public": self.public.hex(), "owner": self.owner.hex()}
 
+    def has_keys_of(self, other: "Record") -> bool:
+        """Whether another repository has the same keys."""
+        return (self.public, self.owner) == (other.public, other.owner)
+
     def fits(self, keys: Keys) -> bool:
         """Whether keys are those of this repository."""
         return Record.of(keys) == self

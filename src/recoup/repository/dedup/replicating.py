@@ -345,21 +345,17 @@ class Taking:
         found, size = blake3.blake3(), 0
         try:
             with self._storage.reader(ref.key, 0, facts.size + 1) as reader:
-                while data := self._block(reader.read, ref):
+                while data := reader.read(_BLOCK):
                     found.update(data)
                     size += len(data)
                     yield data
                     self._go_on(len(data))
         except FileNotFoundError:
             raise self._damaged(ref, "is missing") from None
+        except OSError as error:  # of this repository; what the other one says is told apart
+            raise self._damaged(ref, f"cannot be read: {error.strerror or error}") from None
         if size != facts.size or found.digest() != facts.digest:
             raise self._damaged(ref, "is not what was stored")
-
-    def _block(self, read: Callable[[int], bytes], ref: PackRef) -> bytes:
-        try:
-            return read(_BLOCK)
-        except OSError as error:  # of this repository; what the other one says has to stay told apart
-            raise self._damaged(ref, f"cannot be read: {error.strerror or error}") from None
 
     def _damaged(self, ref: PackRef, why: str) -> DamagedError:
         return DamagedError(f"{ref.key} of {self._name} {why}", _HINT)

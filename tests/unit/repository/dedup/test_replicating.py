@@ -421,7 +421,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_two_repositories_stay_whole_whatever_is_added_copied_and_pruned(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool, int]]
