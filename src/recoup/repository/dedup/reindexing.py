@@ -56,18 +56,18 @@ def _touched(stock: Stock, going: Collection[PackRef]) -> set[int]:
 
 
 def _filled(stock: Stock, maker: bytes, chosen: Iterable[int], going: Collection[PackRef]) -> Iterator[Rewrite]:
-    files, packs, rows = list[int](), list[Packed](), 0
+    files, packs, rows = list[int](), dict[tuple[PackRef, bytes], Packed](), 0
     for file in chosen:
-        kept = [pack for pack in stock.packed(file) if pack.ref not in going]
-        count = sum(len(pack.rows) for pack in kept)
+        kept = {(pack.ref, pack.digest): pack for pack in stock.packed(file) if pack.ref not in going}
+        count = sum(len(pack.rows) for pack in kept.values())
         if files and rows + count > LARGEST:
-            yield Rewrite(maker, tuple(files), tuple(packs))
-            files, packs, rows = [], [], 0
+            yield Rewrite(maker, tuple(files), tuple(packs.values()))
+            files, packs, rows = [], {}, 0
         files.append(file)
-        packs += kept
+        packs |= kept  # which two files may name
         rows += count
     if files:
-        yield Rewrite(maker, tuple(files), tuple(packs))
+        yield Rewrite(maker, tuple(files), tuple(packs.values()))
 
 
 class Reindexing:

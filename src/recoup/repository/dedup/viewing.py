@@ -208,7 +208,7 @@ class View:
                 ref,
                 there.size if there else 0,
                 used[i],
-                total[i] - used[i],
+                max(0, min(total[i], int(self.stock.sizes[i])) - used[i]),  # two index files may name a pack
                 there.modified if there else None,
                 self.since.get(ref),
                 needed=used[i] > 0,

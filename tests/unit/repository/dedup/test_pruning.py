@@ -544,3 +544,32 @@ def test_many_small_index_files_are_joined(small: Small) -> None:
     small.prune()
     assert len(small.keys_below("index")) == 1
     small.check()
+
+
+def test_packs_that_two_index_files_name_are_not_taken_for_half_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(MemoryStorage):
+        """Somebody presses Ctrl-C while an index file is on its way, and it arrives."""
+
+        interrupt = False
+
+        def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+            super().put(key, data, if_absent=if_absent)
+            if self.interrupt and key.startswith("index/"):
+                self.interrupt = False
+                clock.time += timedelta(seconds=1)
+                raise KeyboardInterrupt
+
+    storage, clock = Interrupted(), Standing()
+    small = Small(tmp_path, storage, clock)
+    storage.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        small.add(a=A, b=B)
+    small.add(a=A, b=B)
+    assert (len(small.packs), len(small.rows)) == (1, 4)
+    assert small.prune(2 * DAY).copied_bytes == 0
+    monkeypatch.setattr("recoup.repository.dedup.reindexing._MANY", 1)
+    small.prune(DAY)
+    assert (len(small.packs), len(small.rows)) == (1, 2)
+    small.check()
