@@ -1,5 +1,6 @@
 """What `verify` says of damage, what it notes, and how the next backup mends it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from recoup.errors import WrongKeyError
+from recoup.errors import DamagedError, WrongKeyError
 from recoup.model.names import SetName
 from recoup.model.reports import Damage, VerifyReport
 from recoup.operations import repair, verify
 from recoup.repository._base import Subset
+from recoup.repository.dedup.keys import new_keys
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.writers import let_in
@@ -83,10 +85,12 @@ def test_a_pack_that_is_gone_is_stored_again_by_the_next_backup_of_the_same_data
 )
 def test_a_chunk_is_named_whose_base_no_index_file_names(subset: Subset, tmp_path: Path) -> None:
     small = Small(tmp_path, delta="on")
-    base = noise(1, 64_000)
+    base = noise(1, 400_000)
     small.add(a=base)
-    second = small.add(a=base[:30_000] + ONE + base[30_000:])
-    assert [bool(row.bases) for row in small.rows] == [False, True]
+    second = small.add(
+        a=b"+".join(base[at : at + 30_000] for at in range(0, len(base), 30_000))
+    )  # no chunk is the same
+    assert any(row.bases for row in small.rows)
     small.storage.delete(small.keys_below("index")[0])
     assert [one.item for one in found(small, second, subset)] == ["db/a"]
     small.again().healing().rebuild_index()
@@ -201,3 +205,25 @@ def test_a_host_that_only_adds_sets_compares_what_it_can_and_never_says_intact(s
     assert [(one.item, one.kind) for one in looked().damage] == [(pack.key, "missing")]
     small.storage.put(f"{first}/recipes", b"other ones")
     assert [one.kind for one in looked().damage] == ["manifest"]
+
+
+def test_a_host_that_only_adds_sets_names_a_set_that_a_stranger_signed(small: Small, tmp_path: Path) -> None:
+    first, file, stranger = small.add(a=ONE), tmp_path / "writer.json", new_keys("0" * 32)
+    let_in(small.storage, small.keys, file, "host", small.clock.now())
+    key = f"{first}/manifest.json"
+    document = {**json.loads(small.storage.get(key)), "made_by": stranger.maker.hex()}
+    del document["signature"]
+    small.storage.put(key, json.dumps(stranger.signed(document)).encode())
+    options = replace(small.options, key_file=None, writer_key_file=file)
+    blind = DedupRepository("r", small.storage, options, small.clock, None)
+    [damage] = list(blind.verify(first, Subset()))
+    assert "was made by a host that was never let in" in damage.message
+
+
+def test_a_recipe_that_says_another_length_is_refused(small: Small) -> None:
+    place = small.again().place(small.add(a=ONE))
+    recipe = place.recipes["db/a"]
+    for size in (len(ONE) - 1, len(ONE) + 1):
+        changed = replace(place, recipes={"db/a": replace(recipe, size=size)})
+        with pytest.raises(DamagedError), changed.stream("db/a", recipe.root.hex()).open():
+            pass
