@@ -61,6 +61,11 @@ class KeyRow:
     removed: datetime | None = None
     problem: str = ""
 
+    @property
+    def is_keyslot(self) -> bool:
+        """Whether it is one that opens the repository, readable or not, and no writer."""
+        return self.method != "writer"
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -157,8 +162,8 @@ class StackWithKeys(OpenedStack):
             *(KeyRow("", "writer", problem=error.message) for error in strange),
         )
 
-    def key_named(self, text: str) -> str:
-        """The id of the keyslot or writer that a text names.
+    def key_named(self, text: str) -> KeyRow:
+        """The keyslot or writer that a text names; of writers, only those that were not shut out.
 
         Args:
             text: id, or the begin of one.
@@ -168,7 +173,23 @@ class StackWithKeys(OpenedStack):
         """
         from recoup.repository.dedup.keyslots import chosen
 
-        return chosen(text, [row.id for row in self.key_rows() if row.id])
+        rows = {row.id: row for row in self.key_rows() if row.id and row.removed is None}
+        return rows[chosen(text, list(rows))]
+
+    def try_key(self, new: NewKey) -> None:
+        """Looks whether a keyslot could be made; changes nothing.
+
+        Args:
+            new: what is to open it.
+
+        Raises:
+            WrongKeyError: what is configured does not open the repository, or `new` cannot be read.
+            UsageError: `new` is several things.
+        """
+        place = self._place_of_keys()
+        self._owner(place)
+        if new != NewKey():  # else somebody would be asked
+            self._opener_of(new).lock(place.record.repository, "", b"")
 
     def add_key(self, new: NewKey, label: str = "") -> str:
         """Makes a keyslot; returns its id.

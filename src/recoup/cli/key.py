@@ -63,10 +63,12 @@ def list_(context: typer.Context) -> ExitCode:
     for row in rows:
         now.result("key", row)
     now.show(_table(rows))
-    for row in rows:
-        if row.problem:
-            now.say(f"Warning: {row.problem}")
-    return ExitCode.DAMAGED if any(row.problem for row in rows) else ExitCode.OK
+    problems = [row.problem for row in rows if row.problem]
+    if not any(row.is_keyslot and not row.problem for row in rows):
+        problems.append("there is no keyslot that can be read: bring `keys/` back from a copy of the repository")
+    for problem in problems:
+        now.say(f"Warning: {problem}")
+    return ExitCode.DAMAGED if problems else ExitCode.OK
 
 
 @app.command()
@@ -82,6 +84,7 @@ def add(
     now = session(context)
     new = _new(now, new_password_file, new_key_file, recipient)
     if now.dry_run:
+        now.stack.try_key(new)
         return _would(now, "add a keyslot")
     slot = now.stack.add_key(new, label)
     now.result("key", {"verb": "add", "id": slot})
@@ -108,12 +111,15 @@ def rotate(
     now = session(context)
     new = _new(now, new_password_file, new_key_file, recipient)
     if now.dry_run:
-        which = now.stack.key_named(slot) if slot else "that opens the repository here"
+        now.stack.try_key(new)
+        which = now.stack.key_named(slot).id if slot else "that opens the repository here"
         return _would(now, f"replace the keyslot {which}")
     old, made = now.stack.rotate_key(slot, new, label, wait_lock=now.wait_lock)
     now.result("key", {"verb": "rotate", "id": made, "removed": old})
     now.show(f"Keyslot {made} takes the place of {old}.{_untried(new)}")
-    now.show("Change the configuration where it names the old secret: `recoup key check` proves that it fits.")
+    now.show(
+        "Have the configuration name the new one where it named the old one; `recoup key check` proves that it fits."
+    )
     return ExitCode.OK
 
 
@@ -128,10 +134,11 @@ def remove(
     Stored data stay as they are: whoever opened the keyslot before may have kept what it holds.
     """
     now = session(context)
+    row = now.stack.key_named(slot)
     if now.dry_run:
-        return _would(now, f"remove {now.stack.key_named(slot)}")
-    now.confirm(f"Remove {slot}? Whoever has nothing else cannot open the repository any more.")
-    removed = now.stack.remove_key(slot, wait_lock=now.wait_lock)
+        return _would(now, f"remove {row.id}")
+    now.confirm(_whether_to_remove(row))
+    removed = now.stack.remove_key(row.id, wait_lock=now.wait_lock)
     now.result("key", {"verb": "remove", "id": removed})
     now.show(f"Removed {removed}.")
     return ExitCode.OK
@@ -157,21 +164,32 @@ def export(
     now = session(context)
     file = write_only or recovery
     if file is None or (write_only and recovery):
-        raise UsageError("nothing says what to write", "Give either --write-only FILE or --recovery FILE.")
+        given = "nothing says what to write" if file is None else "--write-only and --recovery are two different keys"
+        raise UsageError(given, "Give either --write-only FILE or --recovery FILE.")
     if now.dry_run:
         return _would(now, f"write {file}")
     if write_only:
         made = now.stack.export_writer(file, label)
         now.show(
-            f"{file} lets a host add sets to the repository and read none: `writer_key_file` there. It is writer {made}."
+            f"{file} lets a host add sets to the repository and read none. Bring it there, name it there as "
+            f"`writer_key_file`, and remove it here. It is writer {made}."
         )
     else:
         made = now.stack.export_recovery(file, label)
         now.show(
-            f"{file} opens the repository: `key_file`. Keep it elsewhere, and not on this machine. It is keyslot {made}."
+            f"{file} opens the repository, named as `key_file`. Keep it in a safe place, and remove it here. "
+            f"It is keyslot {made}."
         )
     now.result("key", {"verb": "export", "id": made, "file": file, "reads": write_only is None})
     return ExitCode.OK
+
+
+def _whether_to_remove(row: "KeyRow") -> str:
+    name = f'{row.id} "{row.label}"' if row.label else row.id
+    if row.method == "writer":
+        return f"Shut out the writer {name}? That host can add no more sets."
+    here = " It is what opens the repository here." if row.opens else ""
+    return f"Remove the keyslot {name}?{here} Whoever has nothing else cannot open the repository any more."
 
 
 def _new(now: Session, password: Path | None, key_file: Path | None, recipients: list[str] | None) -> "NewKey":

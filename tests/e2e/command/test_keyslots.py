@@ -92,6 +92,7 @@ def test_rotating_replaces_the_secret_that_is_configured(folder: Path, inside: R
     done = inside(folder, "key", "rotate", "--new-password-file", "new")
     assert done.returncode == 0, done.stderr
     assert f"takes the place of {old}" in done.stdout
+    assert "`recoup key check` proves that it fits" in done.stdout
     assert old not in slots(folder)
     refused = inside(folder, "key", "rotate", "--new-password-file", "new")
     assert refused.returncode == 12
@@ -125,7 +126,8 @@ def test_without_a_terminal_nothing_is_removed_or_asked_for(folder: Path, recoup
 @pytest.mark.parametrize(
     "verb",
     [
-        ("add", "--new-key-file", "x"),
+        ("add",),
+        ("add", "--new-password-file", "password"),
         ("rotate",),
         ("remove",),
         ("export", "--recovery", "x"),
@@ -140,6 +142,21 @@ def test_a_dry_run_changes_nothing(folder: Path, inside: Recoup, verb: tuple[str
     assert done.stdout.startswith("Would ")
     assert slots(folder) == before
     assert not (folder / "x").exists()
+
+
+@pytest.mark.parametrize("verb", ["add", "rotate"])
+def test_a_dry_run_says_when_the_new_key_cannot_be_read(folder: Path, inside: Recoup, verb: str) -> None:
+    done = inside(folder, "key", verb, "-n", "--new-password-file", "nowhere")
+    assert done.returncode == 12
+    assert "nowhere cannot be read" in done.stderr
+
+
+def test_a_repository_without_any_keyslot_is_not_called_well(folder: Path, inside: Recoup) -> None:
+    for slot in (folder / "backups" / "keys").iterdir():
+        slot.unlink()
+    done = inside(folder, "key", "list")
+    assert done.returncode == 4
+    assert "there is no keyslot that can be read" in done.stderr
 
 
 def test_a_host_with_a_writer_key_adds_and_reads_nothing_and_changes_no_key(folder: Path, inside: Recoup) -> None:
