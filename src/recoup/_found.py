@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class StackWithSets(WatchedStack):
     """A configured stack that knows its sets."""
 
+    _whole: "dict[tuple[str, str], Manifest]"
+
     def sets(
         self,
         tags: Mapping[str, str] | None = None,
@@ -49,6 +51,7 @@ class StackWithSets(WatchedStack):
             since=None if since is None else selection.begin_of(since, now, zone),
             until=None if until is None else selection.end_of(until, now, zone),
         )
+        self._whole = {}
         infos, failures = nearest.looked_into({name: self._reader(name) for name in self._nearest}, now)
         self.unread = tuple(nearest.left_out(failures))
         return selection.matching(infos, filters)
@@ -125,8 +128,11 @@ class StackWithSets(WatchedStack):
         return self._at(info.repository).manifest(name)
 
     def _whole_manifest(self, info: "SetInfo") -> "Manifest":
-        """With what is encrypted of it: so a wrong key is told before anything begins."""
-        return self._at(info.repository).whole(self._manifest(info))
+        """With what is encrypted of it: so a wrong key is told before anything begins. Read once for each look at the sets."""
+        key = info.repository, info.name
+        if key not in self._whole:
+            self._whole[key] = self._at(info.repository).whole(self._manifest(info))
+        return self._whole[key]
 
     def _whole_copy(self, copies: "Sequence[SetInfo]") -> "tuple[Manifest, SetInfo, list[SetInfo]]":
         """The nearest copy that can be opened: its manifest, where it is, and the copies behind it.

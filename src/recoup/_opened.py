@@ -45,6 +45,8 @@ def is_place(repository: str | None, cwd: Path) -> bool:
 
 def _staging_of(repository: "PlainRepository") -> str | None:
     """Where copies can be staged beside a repository that is there: nothing is made where its disk is not mounted."""
+    if repository.staging is None:
+        return None
     try:
         repository.check()
     except RecoupError:
@@ -205,7 +207,7 @@ class OpenedStack:
         if dedup is not None and name not in self._unlocking:
             from recoup.repository.dedup.unlocking import Unlocking
 
-            self._unlocking[name] = Unlocking(storage, dedup)
+            self._unlocking[name] = Unlocking(storage, dedup, self._clock)
 
         from recoup.repository.opening import Shape, open_repository
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from recoup.errors import LockedError, RecoupError
+from recoup.errors import LockedError, RecoupError, StorageError
 from recoup.model.owner import Owner
 from recoup.repository._base import Lock, LockMode
 from recoup.storage._base import Storage
@@ -26,11 +26,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TIE_TRIES = 3  # two runs that began in the same instant see each other and both step back; one of them gets in then
 
 
-def read_all(storage: Storage, now: datetime) -> list[Lock]:
-    """All locks, those first that were taken first. One that cannot be read counts as held: nobody knows by whom."""
+def read_all(storage: Storage, now: datetime, but: str = "") -> list[Lock]:
+    """All locks, those first that were taken first. One that cannot be read counts as held: nobody knows by whom.
+
+    Args:
+        storage: where.
+        now: the present moment.
+        but: key of one that is known already.
+    """
     locks = []
     for found in list(storage.list(PREFIX)):
-        if not found.key.endswith(".json") or found.link is not None:
+        if not found.key.endswith(".json") or found.link is not None or found.key == but:
             continue
         with contextlib.suppress(FileNotFoundError):
             locks.append(_decode(found.key, storage.get(found.key), found.modified, now, here=is_here(storage)))
@@ -100,13 +106,31 @@ def in_the_way(mode: LockMode, stack: str, other: Lock) -> bool:
 
 
 @contextlib.contextmanager
-def held(storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float) -> Iterator[None]:
+def held(
+    storage: Storage,
+    clock: Clock,
+    mode: LockMode,
+    verb: str,
+    stack: str,
+    wait: float,
+    look: Callable[[], Storage] | None = None,
+) -> Iterator[None]:
     """Holds a lock and refreshes it meanwhile.
+
+    Args:
+        storage: where.
+        clock: time.
+        mode: see `LockMode`.
+        verb: what for.
+        stack: whose.
+        wait: seconds to wait for one that is in the way.
+        look: looks anew, once a lock was put, and gives what then has the listing of all others; None lists these alone.
 
     Raises:
         LockedError: another one is in the way, also after `wait` seconds.
+        StorageError: who is to write may not, or the storage keeps no conditions; the message names all that is missing.
     """
-    key, record = _take(storage, clock, mode, verb, stack, wait)
+    key, record = _take(storage, clock, mode, verb, stack, wait, look or (lambda: storage))
     try:
         with refreshed(lambda: _write(storage, key, {**record, "refreshed": clock.now().isoformat()})):
             yield
@@ -135,14 +159,14 @@ def refreshed(put: Callable[[], None]) -> Iterator[None]:
 
 
 def _take(
-    storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float
+    storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, wait: float, look: Callable[[], Storage]
 ) -> tuple[str, Mapping[str, object]]:
     """The key of a lock that nothing is in the way of, and what it says."""
     deadline = clock.monotonic() + wait
     pause = 0.5
     for attempt in range(1_000_000):
-        key, record = _announce(storage, clock, mode, verb, stack)
-        others = [lock for lock in read_all(storage, clock.now()) if f"{PREFIX}/{lock.id}.json" != key]
+        key, record = _announced(storage, clock, mode, verb, stack, tries=attempt == 1 and mode != "shared")
+        others = read_all(look(), clock.now(), but=key)
         blocking = [lock for lock in others if in_the_way(mode, stack, lock)]
         if not blocking:
             _remove_stale(storage, others)
@@ -157,6 +181,25 @@ def _take(
         clock.sleep(min(pause, left))
         pause = min(pause * 2, 30.0)
     raise AssertionError("a lock was waited for a million times")
+
+
+def _announced(
+    storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, *, tries: bool
+) -> tuple[str, Mapping[str, object]]:
+    """Puts a lock; where it `tries`, whatever else a run needs that writes is tried by means of it."""
+    if not tries:
+        return _announce(storage, clock, mode, verb, stack)
+    key = ""
+    try:
+        key, record = _announce(storage, clock, mode, verb, stack)
+        storage.check_access(PREFIX, key)
+    except StorageError:
+        if key:
+            with contextlib.suppress(OSError, RecoupError):
+                storage.delete(key)
+        storage.check_access(PREFIX)  # names all that is missing
+        raise
+    return key, record
 
 
 def _announce(

@@ -203,11 +203,13 @@ class Storage(Protocol):
         """
         ...
 
-    def check_access(self, folder: str) -> None:
+    def check_access(self, folder: str, stored: str = "") -> None:
         """Tries what a run needs that writes, before it begins; leaves nothing behind.
 
         Args:
             folder: where a few bytes may be stored, read, listed and deleted.
+            stored: key of an object there that was stored a moment ago, by somebody who has read others and lists this one next:
+                only the rest is tried, and the object stays as it is.
 
         Raises:
             StorageError: something is missing (the place itself, a right, the network); the message names all of it.

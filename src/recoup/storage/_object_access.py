@@ -25,7 +25,7 @@ def check(storage: Storage, folder: str, place: Place, look: Callable[[], None],
         RightError: rights are missing; the message names each.
         StorageError: the bucket is missing, nobody answers, the keys are wrong, the store overwrites what it must not.
     """
-    key = f"{folder}/{secrets.token_hex(8)}.probe"
+    key = _probe(folder)
     missing: list[str] = []
 
     def tried(act: Callable[[], object]) -> bool:
@@ -53,6 +53,28 @@ def check(storage: Storage, folder: str, place: Place, look: Callable[[], None],
             f"{place.where}: these keys lack the right{'s' if missing[1:] else ''} {', '.join(missing)}",
             "Grant what is missing; nothing was changed.",
         )
+
+
+def check_rest(storage: Storage, folder: str, stored: str, place: Place, *, conditions: bool) -> None:
+    """Tries what is left when an object was stored and others were read: that it is not overwritten, and the right to delete.
+
+    Args:
+        storage: what is tried.
+        folder: where.
+        stored: key of the object.
+        place: for messages.
+        conditions: as of `check`.
+
+    Raises:
+        RightError, StorageError: as `check`.
+    """
+    if conditions:
+        _demand_condition(storage, place, stored)
+    storage.delete(_probe(folder))  # nothing is there: the right is asked for first
+
+
+def _probe(folder: str) -> str:
+    return f"{folder}/{secrets.token_hex(8)}.probe"
 
 
 def _demand_condition(storage: Storage, place: Place, key: str) -> None:

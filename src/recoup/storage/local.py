@@ -254,7 +254,7 @@ class LocalStorage:
         """Nothing: a folder keeps nothing by force."""
         self.size(key)
 
-    def check_access(self, folder: str) -> None:
+    def check_access(self, folder: str, stored: str = "") -> None:
         """A folder says what is wrong when it is used."""
 
     def features(self, key: str) -> tuple[()]:  # noqa: ARG002 - a folder has nothing of its own

@@ -149,7 +149,7 @@ class MemoryStorage:
         """Nothing: a dictionary keeps nothing by force."""
         self.size(key)
 
-    def check_access(self, folder: str) -> None:
+    def check_access(self, folder: str, stored: str = "") -> None:
         """Everything is allowed."""
 
     def features(self, key: str) -> tuple[()]:  # noqa: ARG002 - a dictionary has nothing of its own

@@ -312,9 +312,13 @@ class ObjectStorage:
             until = now + timedelta(days=days * 1.25)
             self._run(lambda _: client.retain(name, until))
 
-    def check_access(self, folder: str) -> None:
+    def check_access(self, folder: str, stored: str = "") -> None:
         """Looks at the bucket, then stores, reads, lists and deletes an object of a few bytes."""
-        _object_access.check(self, folder, self._opened.place, self._look, conditions=self._options.conditional_put)
+        place, conditions = self._opened.place, self._options.conditional_put
+        if stored:
+            _object_access.check_rest(self, folder, stored, place, conditions=conditions)
+        else:
+            _object_access.check(self, folder, place, self._look, conditions=conditions)
 
     def _look(self) -> None:
         client = self._s3

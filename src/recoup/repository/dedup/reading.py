@@ -1,11 +1,13 @@
 """Reading chunks and streams back: what comes out was compared with the chunk's id, and a stream's chunks with its root."""
 
 import contextlib
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import blake3
@@ -21,6 +23,7 @@ from recoup.repository.dedup.recipes import Recipe, Root
 from recoup.storage._base import Storage
 
 if TYPE_CHECKING:
+    from recoup.repository.dedup.fetching import Fetching, Work
     from recoup.repository.dedup.near import NearPacks
 
 _HINT = "Run `recoup verify`, then restore from another set or repository."
@@ -54,6 +57,39 @@ class Chunks:
         self._bases: OrderedDict[bytes, bytes] = OrderedDict()
         self._held = 0
 
+        self._is_far = storage.properties.local_root is None
+
+    @cached_property
+    def _fetching(self) -> "Fetching":
+        from recoup.repository.dedup.fetching import Fetching
+
+        return Fetching(self.stored, self.index.packs, self._bases_of)
+
+    def ahead(self, work: "Iterator[Work]") -> "AbstractContextManager[Iterator[Work]]":
+        """The same work; over a network, what it needs is asked for before it is handed out, in few requests."""
+        return self._fetching.ahead(work) if self._is_far and self._near is None else contextlib.nullcontext(work)
+
+    def _bases_of(self, place: Place) -> Iterator[Place]:
+        """Where the bases of a chunk lie, as far as they are not at hand."""
+        for identity in place.row.bases:
+            if identity not in self._bases:
+                yield from itertools.islice(self._full(identity), 1)
+
+    def _full(self, identity: bytes) -> Iterator[Place]:
+        # never one that has bases itself: two that were stored against each other would be looked up for ever
+        return (place for place in self.index.by_id(identity) if not place.row.bases)
+
+    def _at_hand(self, pack: PackRef, offset: int, length: int) -> bytes | memoryview:
+        """A range of a pack, as it came ahead or comes now. Raises as `stored` does."""
+        found = self._fetching.take(pack, offset, length) if self._is_far and self._near is None else None
+        return self.stored(pack, offset, length) if found is None else found
+
+    def _let_go(self, pack: PackRef) -> bool:
+        """Forgets what is at hand of a pack: it may be what is damaged. Returns whether there was any."""
+        if self._near is not None and self._near.has(pack):
+            self._near.forget(pack)
+            return True
+        return self._is_far and self._near is None and self._fetching.forget(pack)
     def use(self, run: bytes, key: RunKey) -> None:
         """Tells a run's key: that of a run under way need not be opened."""
         self._run_keys[run] = key
@@ -70,7 +106,7 @@ class Chunks:
         return self._run_keys[pack.run]
 
     def _key_in(self, pack: PackRef) -> RunKey:
-        return opened_header(self.stored(pack, 0, HEADER_BYTES), pack, self._keys)
+        return opened_header(bytes(self._at_hand(pack, 0, HEADER_BYTES)), pack, self._keys)
 
     def stored(self, pack: PackRef, offset: int, length: int) -> bytes:
         """A range of a pack as it lies there.
@@ -141,11 +177,10 @@ class Chunks:
 
     def _read(self, place: Place) -> bytes:
         try:
-            return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
+            return self.opened(place, self._at_hand(place.pack, place.offset, place.row.stored))
         except DamagedError:
-            if self._near is None or not self._near.has(place.pack):
+            if not self._let_go(place.pack):
                 raise
-            self._near.forget(place.pack)  # the copy may be what is damaged
             return self.opened(place, self.stored(place.pack, place.offset, place.row.stored))
 
     def _any_of(self, places: Iterable[Place], error: DamagedError) -> bytes:
@@ -162,9 +197,7 @@ class Chunks:
             if identity in self._bases:
                 self._bases.move_to_end(identity)
                 return self._bases[identity]
-        # never one that has bases itself: two that were stored against each other would be looked up for ever
-        full = (place for place in self.index.by_id(identity) if not place.row.bases)
-        data = self._any_of(full, DamagedError("a chunk that others are stored against is missing", _HINT))
+        data = self._any_of(self._full(identity), DamagedError("a chunk that others are stored against is missing", _HINT))
         with self._lock:
             if identity not in self._bases:
                 self._bases[identity] = data
@@ -178,7 +211,7 @@ class Chunks:
         first, last = places[0], places[-1]
         length = last.offset + last.row.stored - first.offset
         try:
-            sealed = memoryview(self.stored(first.pack, first.offset, length))
+            sealed = memoryview(self._at_hand(first.pack, first.offset, length))
         except DamagedError:
             return [self.one(place) for place in places]
         found = []
@@ -281,9 +314,9 @@ class Stream:
     def _data(self, start: int, end: int) -> Generator[bytes, None, None]:
         """The bytes from a place on, decoded ahead, and no chunk that begins at `end` or behind it."""
         waiting: deque[tuple[int, Future[list[bytes]] | int]] = deque()
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with self.chunks.ahead(self._work(start, end)) as work, ThreadPoolExecutor(_THREADS) as pool:
             try:
-                for skip, task in self._work(start, end):
+                for skip, task in work:
                     waiting.append((skip, task if isinstance(task, int) else pool.submit(self.chunks.group, task)))
                     if len(waiting) > _AHEAD:
                         yield from _out(*waiting.popleft())

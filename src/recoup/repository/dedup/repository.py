@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from recoup.repository._base import (
     JoinedWriter,
     KeyProof,
     Listed,
-    LockMode,
     Overview,
     Repository,
     SetWriter,
@@ -31,6 +29,7 @@ from recoup.repository._base import (
 )
 from recoup.repository.dedup import index_files, keyslots, sets, slots
 from recoup.repository.dedup.damaged import Damaged, write_damaged
+from recoup.repository.dedup.far import FarRepository
 from recoup.repository.dedup.going_back import gone_back, saw
 from recoup.repository.dedup.guarding import Guard
 from recoup.repository.dedup.index import Index
@@ -53,7 +52,7 @@ from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.once import nothing_earlier
-from recoup.repository.plain.repository import PlainRepository
+from recoup.repository.plain.repository import MOMENT
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
 from recoup.system.host import this_host
@@ -69,7 +68,7 @@ _NAMED = 3  # names in a sentence
 _TAKE = "Take `keys_of` away, or name a repository of `layout: dedup`."
 
 
-class DedupRepository(PlainRepository):
+class DedupRepository(FarRepository):
     """Sets whose content is cut into chunks; a chunk that is there is not stored again, and all is encrypted.
 
     Args:
@@ -99,6 +98,7 @@ class DedupRepository(PlainRepository):
         self._shared: tuple[frozenset[SetName], Index] | None = None
         self._record: Record | None = None
         self._unlocking = unlocking
+        self.forget()
 
     @property
     def shares(self) -> bool:
@@ -150,7 +150,9 @@ class DedupRepository(PlainRepository):
 
     def check(self) -> None:
         """Looks whether it is there and of a known format."""
-        self._record = decode_record(self._stored_record(), self.location)
+        lately = self._unlocking.record(MOMENT) if self._unlocking is not None else None
+        self._record = lately or decode_record(self._stored_record(), self.location)
+        self._checked_at = self._clock.monotonic()
 
     @cached_property
     def keys(self) -> Keys:
@@ -179,7 +181,7 @@ class DedupRepository(PlainRepository):
         if self._cache is None:
             return None
         return Kept(
-            self.name, self._storage, self.keys, self._cache, lambda: map(str, (*self.names(), *self.trashed()))
+            self.name, self._storage, self.keys, self._cache, self.all_names
         )
 
     def overview(self, *, copies: bool = True) -> Overview:
@@ -193,7 +195,7 @@ class DedupRepository(PlainRepository):
         """A manifest, from copies of its objects where there are some."""
         key = f"{name}/{layout.MANIFEST}"
         try:
-            data = copies.get(key) or sets.fetched(self._storage, key, RefusedError)
+            data = copies.get(key) or self.manifest_file(name)
         except FileNotFoundError:
             if name in self.names():
                 raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
@@ -223,8 +225,7 @@ class DedupRepository(PlainRepository):
         """
         key = f"{name}/{layout.MANIFEST}"
         try:
-            data = sets.fetched(self._storage, key, RefusedError)
-            return sets.decode_header(data, self.keys.repository, key)
+            return sets.decode_header(self.manifest_file(name), self.keys.repository, key)
         except FileNotFoundError:
             raise self._no_such(name) from None
 
@@ -264,8 +265,8 @@ class DedupRepository(PlainRepository):
             moment: of the backup.
             deltas: whether new chunks may be stored against others, where that is possible.
         """
-        self.check()
-        for tidy in (self._storage.tidy, self._sets.remove_abandoned):
+        self._check_lately()
+        for tidy in (self._storage.tidy, self.remove_abandoned):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
                 tidy()
         run = self._run(deltas=deltas and self._uses_deltas())
@@ -321,10 +322,12 @@ class DedupRepository(PlainRepository):
         Raises:
             RefusedError: the storage shows an older state than this host saw.
         """
-        index = self.index()
+        there = self.there()
+        index = Index.load(there, self.keys, self._cache)
         self._require_not_back(index)
-        if lost := lost_packs(self._storage, index):
+        if lost := lost_packs(there, index):
             index.lose(lost)
+        self._look = None  # the next run has to see what this one stores
         return index
 
     def _run(self, *, deltas: bool) -> Run:
@@ -377,8 +380,8 @@ class DedupRepository(PlainRepository):
     def index_for(self, name: SetName) -> Index:
         """An index that was read after a set appeared; one serves all sets that were there by then."""
         if self._shared is None or name not in self._shared[0]:
-            names = frozenset((*self.names(), name))
-            self._shared = names, self.index()
+            names, there = self.seen_with(name)
+            self._shared = frozenset((*names, name)), Index.load(there, self.keys, self._cache)
         return self._shared[1]
 
     def recipes(self, name: SetName) -> dict[str, Recipe]:
@@ -445,25 +448,21 @@ class DedupRepository(PlainRepository):
             raise WrongKeyError(f"{self.name} cannot be mended on this host", "Use a host that can read sets.")
         return DedupHealing(self, self._storage, self.keys, self._clock)
 
-    def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
-        """Holds a lock. What was learned before it is forgotten: others may have changed it since."""
-        self.forget()
-        return super().lock(mode, verb, stack, wait)
-
     def forget(self) -> None:
         """Reads all anew from now on: sets and packs have changed."""
+        super().forget()
         self._checked, self._place, self._shared = Checked(), None, None
 
     def size_of(self, name: SetName, path: str) -> int:
         """Bytes of a file of a set; 0 when it is not there."""
         try:
-            return self._storage.size(f"{name}/{path}")
+            return self.at_lock().size(f"{name}/{path}")
         except FileNotFoundError:
             return 0
 
     def paths_of(self, name: SetName) -> Iterator[str]:
         """The files in a set's folder."""
-        return (found.key.removeprefix(f"{name}/") for found in self._storage.list(str(name)))
+        return (found.key.removeprefix(f"{name}/") for found in self.at_lock().list(str(name)))
 
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim:
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""

@@ -51,6 +51,10 @@ class Sets(Protocol):
         """The files in a set's folder."""
         ...
 
+    def at_lock(self) -> Storage:
+        """The storage as it was when the lock was taken that is held."""
+        ...
+
     def note_damaged(self, chunks: Iterable[Damaged]) -> None:
         """Has the next backup store these chunks again."""
         ...
@@ -183,7 +187,7 @@ class DedupVerification:
     def _packs(self, index: Index, chunks: Chunks | None, needed: Sequence[PackRef]) -> Iterator[Damage]:
         checked = self._checked
         if checked.sizes is None:
-            checked.sizes = listed_sizes(self._storage)
+            checked.sizes = listed_sizes(self._repository.at_lock())
         facts = index.packs
         self._lost = lost_packs(self._storage, index, checked.sizes) & set(needed)
         self.total_bytes += sum(facts[pack].size for pack in needed)

@@ -228,9 +228,9 @@ class KeyedStorage:
         """Has the storage keep an object at least as long as a new one."""
         self.inner.extend_lock(self._place(key))
 
-    def check_access(self, folder: str) -> None:
+    def check_access(self, folder: str, stored: str = "") -> None:
         """Tries what a run needs."""
-        self.inner.check_access(self._at_home(folder))
+        self.inner.check_access(self._at_home(folder), self._at_home(stored) if stored else "")
 
     def features(self, key: str) -> Sequence[Feature]:
         """What the storage below has or lacks."""

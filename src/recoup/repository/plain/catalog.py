@@ -55,19 +55,38 @@ class Catalog:
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage, self._clock = storage, clock
+        self._archived = 0  # sets that it has copies of, when these were last asked for
+        self._seen: int | None = None  # sets that were there then
 
-    def archives(self) -> list[Archive]:
-        """What there is of it, found with one listing."""
-        found = list(self._storage.list(layout.CATALOG))
+    def archives(self, listed: Storage | None = None) -> list[Archive]:
+        """What there is of it, found with one listing.
+
+        Args:
+            listed: whose listing will do.
+        """
+        found = list((listed or self._storage).list(layout.CATALOG))
         return [Archive(o.key, o.size, sets) for o in found if (sets := _sets_in(o.key)) is not None]
 
     def copies(self, archives: Sequence[Archive] | None = None) -> Copies:
         """All copies there are, by the key of their objects."""
         found: Copies = {}
-        for archive in self.archives() if archives is None else archives:
+        archives = self.archives() if archives is None else archives
+        self._archived = sum(archive.sets for archive in archives)
+        for archive in archives:
             with contextlib.suppress(FileNotFoundError, RecoupError):
                 found.update(_unpacked(self._storage.get(archive.key)))
         return found
+
+    def note(self, sets: int) -> None:
+        """Is told how many sets were there, when copies were last asked for."""
+        self._seen = sets
+
+    def _lacks_few(self) -> bool:
+        """Whether it lacks too few for an archive, by what was seen, and one set more. The next run sees what others added."""
+        if self._seen is None:
+            return False
+        self._seen += 1
+        return 0 <= self._seen - self._archived < _MISSING
 
     def grow(self, names: Callable[[], Sequence[SetName]]) -> None:
         """Adds copies of what it lacks, once that is worth an archive, or drops what somebody else has removed.
@@ -75,6 +94,8 @@ class Catalog:
         Args:
             names: tells the sets there are, those in the trash, too; asked when it is known what archives there are.
         """
+        if self._lacks_few():
+            return
         archives = self.archives()
         present = names()
         missing = len(present) - sum(archive.sets for archive in archives)

@@ -40,10 +40,14 @@ class ClaimedSets:
 
     def names(self) -> list[SetName]:
         """The prefixes that are sets, oldest first. They are listed first: what is not complete by then has a claim."""
+        return self._names_and_trash()[0]
+
+    def _names_and_trash(self) -> tuple[list[SetName], Sequence[Trashed]]:
         found = {name for folder in self._storage.folders() if (name := SetName.parse(folder))}
         claimed = claims.claimed(self._storage) & found
-        hidden = {trashed.name for trashed in self.trashed()}
-        return sorted(found - hidden - {name for name in claimed if not self._has_manifest(name)})
+        trash = self.trashed()
+        hidden = {trashed.name for trashed in trash}
+        return sorted(found - hidden - {name for name in claimed if not self._has_manifest(name)}), trash
 
     def hides(self, name: SetName) -> bool:
         """Whether a set is deleted; one that is not complete has no manifest that could be read."""
@@ -88,7 +92,8 @@ class ClaimedSets:
                 self.catalog.grow(self._with_trash)
 
     def _with_trash(self) -> list[SetName]:
-        return [*self.names(), *(found.name for found in self.trashed() if found.state == "kept")]
+        names, trash = self._names_and_trash()
+        return [*names, *(found.name for found in trash if found.state == "kept")]
 
     def _claimed(self, name: SetName) -> Lease:
         """A claim to a name that nothing has: neither a set, nor what is left of one, nor a marker."""

@@ -50,6 +50,9 @@ from recoup.system.clock import Clock
 from recoup.system.host import this_host
 
 VERSION = 1
+MOMENT = 10.0
+"""Seconds that what was seen of a storage stands for what is there, when a verb begins."""
+
 _CHANGED = (
     "A repository has one passphrase. Put the old one back; if it was changed on purpose, configure another repository for "
     "new sets, or use recipients, which can be changed at any time."
@@ -95,6 +98,7 @@ class PlainRepository:
         self._sets: Sets = RenamedSets(storage) if storage.properties.moves else ClaimedSets(storage, clock)
         self._opened: dict[tuple[SetName, bytes, bool], Manifest] = {}
         self._last_keys: SetKeys | None = None
+        self._checked_at: float | None = None
 
     @property
     def location(self) -> str:
@@ -183,6 +187,12 @@ class PlainRepository:
                 f"this Recoup reads layout {self.LAYOUT!r}, version {VERSION}, there",
                 _as_made(record),
             )
+        self._checked_at = self._clock.monotonic()
+
+    def _check_lately(self) -> None:
+        """Checks, unless that was done a moment ago: a verb looks first and acts then."""
+        if self._checked_at is None or self._clock.monotonic() - self._checked_at > MOMENT:
+            self.check()
 
     def names(self) -> Sequence[SetName]:
         """Names of all sets, oldest first."""
@@ -192,8 +202,18 @@ class PlainRepository:
         """All sets at once, by the catalogue where there is one."""
         if not isinstance(self._sets, ClaimedSets):
             return OneByOne(self)
-        found = self._sets.catalog.copies() if copies else {}
-        return Copied(self.names, self._storage, found, self._read, _mark)
+        return self._copied(self._storage, self.names, copies=copies)
+
+    def _copied(self, listed: Storage, names: Callable[[], Sequence[SetName]], *, copies: bool) -> Overview:
+        """An overview by means of the catalogue, as far as a listing has it."""
+        found: Copies = {}
+        catalog = self._sets.catalog if isinstance(self._sets, ClaimedSets) else None
+        if copies and catalog is not None:
+            found = catalog.copies(catalog.archives(listed))
+        overview = Copied(names, listed, found, self._read, _mark)
+        if copies and catalog is not None:
+            catalog.note(len(overview.names))
+        return overview
 
     def manifest(self, name: SetName) -> Manifest:
         """What a set claims."""
@@ -294,7 +314,7 @@ class PlainRepository:
     @contextlib.contextmanager
     def begin(self, moment: datetime, stack: str = "") -> Iterator[SetWriter]:
         """Begins a set of a stack."""
-        self.check()
+        self._check_lately()
         self._require_keys()
         for tidy in (self._storage.tidy, self._sets.remove_abandoned):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
@@ -418,10 +438,12 @@ class PlainRepository:
 
     def lock(self, mode: LockMode, verb: str, stack: str, wait: float = 0.0) -> AbstractContextManager[None]:
         """Holds a lock; who will write learns first what is not allowed."""
-        if mode != "shared":
-            self._storage.check_access(locking.PREFIX)
-        self.check()
-        return locking.held(self._storage, self._clock, mode, verb, stack, wait)
+        self._check_lately()
+        return locking.held(self._storage, self._clock, mode, verb, stack, wait, self._look_anew)
+
+    def _look_anew(self) -> Storage:
+        """The storage as a verb finds it that begins now."""
+        return self._storage
 
     def locks(self) -> Sequence[Lock]:
         """All locks there are."""
