@@ -10,7 +10,7 @@ from recoup.repository.dedup.damaged import Damaged
 from recoup.repository.dedup.index import Place
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import Packed, PackRef, PackWriter
-from recoup.repository.dedup.reading import Chunks, groups
+from recoup.repository.dedup.reading import Chunks, UnreadError, groups
 from recoup.repository.dedup.reindexing import LARGEST, Reindexing
 from recoup.repository.dedup.stock import Places, Stock
 from recoup.storage._base import Storage
@@ -28,11 +28,13 @@ class Checking:
     Attributes:
         chunks: reads.
         harmed: those that are not what was stored.
+        unread: those of them that the storage did not give: nothing is known of them.
         read: stored bytes of those that are.
     """
 
     chunks: Chunks
     harmed: set[Damaged] = field(default_factory=set)
+    unread: set[Damaged] = field(default_factory=set)
     read: int = 0
 
     def sound(self, places: Iterable[Place]) -> Iterator[tuple[Place, bytes]]:
@@ -42,8 +44,10 @@ class Checking:
             try:
                 length = last.offset + last.row.stored - first.offset
                 sealed = memoryview(self.chunks.stored(first.pack, first.offset, length))
-            except DamagedError:
-                self.harmed.update((place.pack, place.row.id) for place in group)
+            except DamagedError as error:
+                chunks = {(place.pack, place.row.id) for place in group}
+                self.harmed |= chunks
+                self.unread |= chunks if isinstance(error, UnreadError) else set()
                 continue
             for place in group:
                 begin = place.offset - first.offset
@@ -56,8 +60,10 @@ class Checking:
         try:
             self.chunks.opened(place, sealed)
             return self.chunks.unsealed(place, sealed)
-        except DamagedError:
-            self.harmed.add((place.pack, place.row.id))
+        except DamagedError as error:
+            chunk = place.pack, place.row.id
+            self.harmed.add(chunk)
+            self.unread |= {chunk} if isinstance(error, UnreadError) else set()
             return None
 
 

@@ -85,7 +85,7 @@ class Pruning:
         moved = self._move(view, sweep.rewritten, wanted, copying)
         self._condemn([pack for pack in moved if pack.condemned is None], rules)
         if checking.harmed:
-            write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed)
+            write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed - checking.unread)
             self._harmed += len(checking.harmed)
         self._condense(view)
         self._lost = view.lost(wanted)

@@ -1,3 +1,6 @@
+import contextlib
+import errno
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +14,7 @@ from recoup.repository.dedup.index import write_index
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.writers import let_in, writer_keys
+from recoup.storage._base import ByteReader
 from recoup.storage.memory import MemoryStorage
 from unit.repository.dedup.small_sets import DAY, Small, Standing, aged, commit, noise
 
@@ -574,4 +578,31 @@ def test_packs_that_two_index_files_name_are_not_taken_for_half_empty(
     monkeypatch.setattr("recoup.repository.dedup.reindexing._MANY", 1)
     small.prune(DAY)
     assert (len(small.packs), len(small.rows)) == (1, 2)
+    small.check()
+
+
+def test_what_the_storage_did_not_give_once_is_told_and_not_taken_for_damaged(tmp_path: Path) -> None:
+    class Shaky(MemoryStorage):
+        """Its disk does not answer."""
+
+        silent: PackRef | None = None
+
+        @contextlib.contextmanager
+        def reader(self, key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
+            if self.silent is not None and key == self.silent.key:
+                raise OSError(errno.EIO, "Input/output error")
+            with super().reader(key, start, length) as found:
+                yield found
+
+    storage = Shaky()
+    small = Small(tmp_path, storage)
+    first = small.add(a=A, b=B)
+    (storage.silent,) = small.packs
+    small.add(b=B)
+    small.clock.time += 2 * DAY
+    found = small.delete(first)
+    assert (found.harmed, found.copied_bytes) == (1, 0)
+    assert small.keys_below("damaged") == []
+    storage.silent = None
+    assert small.prune().copied_bytes > 3000
     small.check()
