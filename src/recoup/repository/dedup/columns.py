@@ -1,7 +1,7 @@
-"""Many index files as one table in memory: about 75 bytes for a chunk, and what its bases and anchors take."""
+"""Many index files as one table: about 75 bytes for a chunk, and what its bases and anchors take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,11 +84,6 @@ class Table(Columns):
     order: U32
     buckets: U32
 
-    @property
-    def memory(self) -> int:
-        """Bytes of all columns."""
-        return sum(getattr(self, column.name).nbytes for column in fields(self)[2:])
-
     def row(self, i: int) -> Row:
         """One row."""
         address = int(self.address[i])
@@ -136,10 +131,6 @@ class Finder:
         bucket = int.from_bytes(identity[:_KEYED], "big") >> self._unused
         begin, end = self._buckets[bucket], self._buckets[bucket + 1]
         return [i for i in self._order[begin:end] if self._ids[i * ID_BYTES : (i + 1) * ID_BYTES] == identity]
-
-
-COLUMNS = tuple(column.name for column in fields(Table)[2:])
-"""The names of the columns, in the order in which a cache keeps them."""
 
 
 def columns_of(file: IndexFile) -> "Unsorted":
@@ -211,27 +202,6 @@ def chosen(table: Table, keep: NDArray[np.bool_]) -> Table:
         table.encoding[rows], fresh_pack[table.pack[rows]], table.offset[rows], table.position[rows],
         *gathered(table.bases_from, table.bases, rows), *gathered(table.anchors_from, table.anchors, rows),
     ).sorted()  # fmt: skip
-
-
-def with_anchors(table: Table, keep: NDArray[np.bool_]) -> Table:
-    """The table with the anchors of some of its files alone.
-
-    Args:
-        table: the table.
-        keep: for each file, whether its anchors stay.
-    """
-    stays = keep[table.packs["file"]][table.pack]
-    counts = np.diff(table.anchors_from)
-    anchors = table.anchors[np.repeat(stays, counts)]
-    starts = np.zeros_like(table.anchors_from)
-    np.cumsum(counts * stays, out=starts[1:])
-    return replace(table, anchors_from=starts, anchors=anchors)
-
-
-def anchors_of_files(table: Table) -> NDArray[Any]:
-    """How many anchors the rows of each file have."""
-    file = table.packs["file"][table.pack]
-    return np.bincount(file, np.diff(table.anchors_from), len(table.files)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

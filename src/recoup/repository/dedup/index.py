@@ -17,7 +17,7 @@ from recoup.repository.dedup.damaged import Damaged, read_damaged
 from recoup.repository.dedup.history import Record, condemned_since, read_records
 from recoup.repository.dedup.index_files import FileFacts, IndexFile, pack_ref, pack_table, write_index
 from recoup.repository.dedup.keys import Keys
-from recoup.repository.dedup.loading import SEGMENT, Loading, append_joining, newest_first, replaced_by_owner
+from recoup.repository.dedup.loading import Loading, append_joining, newest_first, replaced_by_owner
 from recoup.repository.dedup.packs import Packed, PackRef
 from recoup.repository.dedup.rows import DELTA, Row, Rows, split_ids
 from recoup.storage._base import Storage
@@ -105,6 +105,17 @@ class _Part:
             Place(Row(table.runs[run], *row), packs[n][0], offset, packs[n][1], position)
             for run, *row, n, offset, position in columns
         ]
+
+    def full(self) -> NDArray[Any]:
+        """Its rows that others may be stored against."""
+        table = self.table
+        full = (table.encoding != DELTA) & (table.anchors_from[:-1] != table.anchors_from[1:])
+        return np.flatnonzero(full & self.usable[table.pack]).astype(np.uint32)
+
+    def files_of(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Places of the files that name some rows, among all."""
+        files: NDArray[Any] = self.first_file + self.table.packs["file"][self.table.pack[rows]]
+        return files
 
     def may_be_used(self, i: int) -> bool:
         """Whether a writer may refer to the pack of one of its rows."""
@@ -227,11 +238,6 @@ class Index:
         """Names of index files that one of the owner's stands for, whether they are there or not."""
         return frozenset(replaced_by_owner(iter(self.files), self._keys))
 
-    @property
-    def memory(self) -> int:
-        """Bytes that the columns take."""
-        return sum(part.table.memory for part in self._parts)
-
     # --- what lies where ----------------------------------------------------------------------------------------------
 
     def stored(self, id: bytes) -> Place | None:  # noqa: A002 - the format's name
@@ -315,16 +321,18 @@ class Index:
         Args:
             limit: how many at most; those of the newest index files come first.
         """
-        parts, part, rows = self._parts, list[NDArray[Any]](), list[NDArray[Any]]()
-        rank = _ranks(self.names)
-        ranks = list[NDArray[Any]]()
+        parts, rank = self._parts, _ranks(self.names)
+        counts = np.zeros(len(rank), np.int64)
+        for one in parts:
+            counts += np.bincount(rank[one.files_of(one.full())], minlength=len(rank))
+        last = np.searchsorted(np.cumsum(counts), limit)  # files behind it are not needed
+        part, rows, ranks = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
         for n, one in enumerate(parts):
-            table = one.table
-            full = (table.encoding != DELTA) & (table.anchors_from[:-1] != table.anchors_from[1:])
-            here = np.flatnonzero(full & one.usable[table.pack]).astype(np.uint32)
-            rows.append(here)
-            part.append(np.full(len(here), n, np.uint32))
-            ranks.append(rank[one.first_file + table.packs["file"][table.pack[here]]])
+            here = one.full()
+            file = rank[one.files_of(here)]
+            rows.append(here[file <= last])
+            part.append(np.full(len(rows[-1]), n, np.uint32))
+            ranks.append(file[file <= last])
         if rows:
             newest = np.argsort(np.concatenate(ranks), kind="stable")[:limit]
             chosen_part, chosen_rows = np.concatenate(part)[newest], np.concatenate(rows)[newest]
@@ -354,7 +362,7 @@ class Index:
         """Takes in a pack of the run under way."""
         facts = FileFacts("", self._keys.maker, self._keys.maker)
         self._added.append(joined([columns_of(IndexFile(facts, pack_table([packed]), packed.rows))]))
-        append_joining(self._added, SEGMENT)
+        append_joining(self._added)
         self._take_in((*self._fixed, *self._added))
 
     def lose(self, packs: Iterable[PackRef]) -> None:

@@ -174,9 +174,7 @@ def decode_index(data: bytes, keys: Keys, name: str) -> IndexFile:
     """
     item = f"{FOLDER}/{name}"
     made_by, signed_by = _signed(data, keys, item)
-    at = _HEAD.size + _SIGNATURE
-    body = _opened(keys, data[at : at + _NONCE], data[at + _NONCE :], data[: _HEAD.size], item)
-    cursor = Cursor(unpacked(body, MAX_ENCODED, item), item)
+    cursor = Cursor(unpacked(_opened(keys, memoryview(data), item), MAX_ENCODED, item), item)
     packs = cursor.take(PACK, cursor.unpack(_COUNT)[0])
     replaces = tuple(_names(cursor))
     rows = decode_rows(cursor.rest(), item)
@@ -209,12 +207,13 @@ def _unknown(magic: bytes, item: str) -> RecoupError:
     return DamagedError(f"{shown(item)} does not begin as an index file does", _LOST)
 
 
-def _opened(keys: Keys, nonce: bytes, sealed: bytes, head: bytes, item: str) -> bytes:
+def _opened(keys: Keys, data: memoryview, item: str) -> bytes:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    at = _HEAD.size + _SIGNATURE
     try:
-        return AESGCM(keys.index_key).decrypt(nonce, sealed, head)
+        return AESGCM(keys.index_key).decrypt(data[at : at + _NONCE], data[at + _NONCE :], data[: _HEAD.size])
     except InvalidTag:
         raise DamagedError(f"{shown(item)} was not sealed by this repository's index key", _LOST) from None
 

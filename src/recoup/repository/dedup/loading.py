@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from recoup.errors import DamagedError, RecoupError
 from recoup.model.names import shown
 from recoup.repository.dedup.cache import Cache
-from recoup.repository.dedup.columns import Table, Unsorted, anchors_of_files, chosen, columns_of, joined, with_anchors
+from recoup.repository.dedup.columns import Table, Unsorted, chosen, columns_of, joined
 from recoup.repository.dedup.index_files import FOLDER, MAX_FILE, FileFacts, decode_index, is_index_name
 from recoup.repository.dedup.keys import Keys
-from recoup.repository.dedup.segments import read_tables, write_tables
+from recoup.repository.dedup.segments import mapped, read_tables, write_tables
 from recoup.storage._base import Storage
 
 SEGMENT = 262_144
 """Rows that no table has more of, so that joining tables takes little memory."""
 
-ANCHORS = 2**21
-"""Anchors that are kept in memory, about: those of the newest quarter of a million chunks, in 8 MB."""
+HELD = 16_384
+"""Rows of a table that stays in memory."""
 
 _ROUNDS = 8  # listings, while others remove what was listed
 _THREADS = 8  # requests at once
@@ -43,7 +43,7 @@ class Loading:
     """
 
     def __init__(self, storage: Storage, keys: Keys, cache: Cache | None) -> None:
-        self._storage, self._keys = storage, keys
+        self._storage, self._keys, self._cache = storage, keys, cache
         self.tables = read_tables(cache) if cache else []
         self.present = frozenset[str]()
         self.unread = dict[str, RecoupError]()
@@ -56,7 +56,6 @@ class Loading:
             self.unread.pop(name, None)
         if cache is not None:
             write_tables(cache, self.tables)
-        self.tables = trimmed(self.tables, ANCHORS)
 
     def _files(self) -> Iterator[FileFacts]:
         return (file for table in self.tables for file in table.files)
@@ -137,7 +136,7 @@ class Loading:
         if self._pending:
             self.tables.append(joined(self._pending))
             self._pending = []
-            append_joining(self.tables, SEGMENT)
+            append_joining(self.tables, self._cache)
 
     def _drop(self) -> None:
         """Lets go of what is no more there, and of what another file stands for."""
@@ -151,7 +150,7 @@ class Loading:
         }
         kept = standing.keys() - dropped
         self.tables = [
-            table if keep.all() else chosen(table, keep)
+            table if keep.all() else _put_down(chosen(table, keep), self._cache)
             for table in self.tables
             if (keep := np.array([file.name in kept for file in table.files], np.bool_)).any()
         ]
@@ -168,30 +167,17 @@ def newest_first(names: Sequence[str]) -> NDArray[Any]:
     return np.array(order, np.int64)
 
 
-def trimmed(tables: Sequence[Table], most: int) -> list[Table]:
-    """The tables without the anchors of old files, which are of little use and take more memory than all else.
-
-    Args:
-        tables: of an index.
-        most: anchors that stay, about; those of the newest file do in any case.
-    """
-    if sum(len(table.anchors) for table in tables) <= most:
-        return list(tables)
-    counts = np.concatenate([anchors_of_files(table) for table in tables])
-    order = newest_first([file.name for table in tables for file in table.files])
-    keep = np.zeros(len(order), np.bool_)
-    keep[order] = np.cumsum(counts[order]) <= most
-    keep[order[0]] = True
-    ends = np.cumsum([len(table.files) for table in tables])
-    return [with_anchors(table, mine) for table, mine in zip(tables, np.split(keep, ends[:-1]), strict=True)]
-
-
-def append_joining(tables: list[Table], most: int) -> None:
+def append_joining(tables: list[Table], cache: Cache | None = None) -> None:
     """Joins the last tables while they are of like size, so that there are few of them and each row is moved seldom.
 
     Args:
         tables: of which the last one is new.
-        most: rows up to which tables are joined.
+        cache: keeps what is too large to stay in memory; None: a temporary file does.
     """
-    while len(tables) > 1 and len(tables[-2]) <= 2 * len(tables[-1]) and len(tables[-2]) + len(tables[-1]) <= most:
+    while len(tables) > 1 and len(tables[-2]) <= 2 * len(tables[-1]) and len(tables[-2]) + len(tables[-1]) <= SEGMENT:
         tables[-2:] = [joined(tables[-2:])]
+    tables[-1] = _put_down(tables[-1], cache)
+
+
+def _put_down(table: Table, cache: Cache | None) -> Table:
+    return mapped(table, cache) if len(table) > HELD else table
