@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError
+from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError, WrongKeyError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName
@@ -28,12 +28,14 @@ class Row:
         there: its name in the other repository, which has it already; empty when it is to be copied.
         bytes: what it holds, plain.
         problem: why it cannot be copied; empty when it can.
+        closed: whether that is since this host has nothing to open it with.
     """
 
     set: str
     there: str
     bytes: int
     problem: str = ""
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def plan(infos: Iterable[SetInfo], origin: Repository, target: Repository, facto
         clock: time.
     """
     there = {info.manifest.id: info.name for info in listing(target, clock.now()) if info.manifest}
-    rows = tuple(_row(info, there) for info in sorted(infos, key=lambda info: info.name_key))
+    rows = tuple(_row(info, there, origin) for info in sorted(infos, key=lambda info: info.name_key))
     return Plan(origin.name, target.name, rows, factor, target.free_bytes())
 
 
@@ -99,10 +101,19 @@ def _replication(origin: Repository, target: Repository) -> Replication | None:
     return target.replication(origin) if isinstance(target, Replica) else None
 
 
-def _row(info: SetInfo, there: dict[str, str]) -> Row:
+def _row(info: SetInfo, there: dict[str, str], origin: Repository) -> Row:
     if info.manifest is None:
-        return Row(info.name, "", 0, f"its manifest cannot be read: {info.problem}")
+        problem = f"its manifest cannot be read: {info.problem}"
+        return Row(info.name, "", 0, problem, _is_closed(parsed(info.name), origin))
     return Row(info.name, there.get(info.manifest.id, ""), info.manifest.bytes)
+
+
+def _is_closed(name: SetName, origin: Repository) -> bool:
+    """Whether a set that cannot be read is only closed to this host."""
+    try:
+        return not origin.can_open(name)
+    except (RecoupError, OSError):
+        return False  # it is damaged
 
 
 @dataclass(frozen=True)
@@ -169,8 +180,7 @@ def copied(row: Row, way: Way, copying: Callable[[], Copied]) -> tuple[CopiedSet
     """
     begun = way.clock.monotonic()
     if row.problem:
-        error = DamagedError(row.problem)
-        return _failed(row, error, way), None
+        return _failed(row, WrongKeyError(row.problem) if row.closed else DamagedError(row.problem), way), None
     try:
         if row.there:
             carry_marks(parsed(row.set), parsed(row.there), way)
@@ -188,9 +198,13 @@ def copied(row: Row, way: Way, copying: Callable[[], Copied]) -> tuple[CopiedSet
     text = f"{row.set} of {way.origin.name} is now in {way.target.name} as {name}"
     if sent is not None:
         fields |= {"sent": sent.bytes, "packs": sent.files}
-        text += f", {sent.files} packs as they were"
+        text += f"; {_packs(sent.files)} as they were" if sent.files else ""
     way.emit(Event("set_copied", way.clock.now(), text, set=name, fields=fields))
     return CopiedSet(row.set, name, row.bytes, seconds, sent=sent), None
+
+
+def _packs(count: int) -> str:
+    return f"{count} pack{'s'[count == 1 :]}"
 
 
 def _failed(row: Row, error: RecoupError, way: Way) -> CopiedSet:
@@ -241,9 +255,11 @@ def _taken_over(row: Row, replication: Replication, way: Way) -> Copied:
     """Sends what the target lacks as it is stored."""
 
     def advance(done: int, total: int) -> None:
-        way.emit(Progress(f"copy {row.set}", done, total, done == total))
+        way.emit(Progress(f"copy {row.set}", done, total))
 
-    return Copied(*replication.copy(parsed(row.set), lambda needed: _require_room(row, needed, way.target), advance))
+    name, sent = replication.copy(parsed(row.set), lambda needed: _require_room(row, needed, way.target), advance)
+    way.emit(Progress(f"copy {row.set}", sent.bytes, sent.bytes, finished=True))
+    return Copied(name, sent)
 
 
 def _require_room(row: Row, needed: int, target: Repository) -> None:

@@ -261,7 +261,6 @@ class Taking:
             for ref in rest:
                 self._seal_anew(ref, deltas=deltas)
             self._run.end_pack()
-        self._advance(self.sent.bytes, self.sent.bytes)
 
     def recipe(self, stream: Stream) -> Recipe:
         """The recipe of a stream here, when what it needs was taken over.

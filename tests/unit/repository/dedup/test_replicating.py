@@ -363,8 +363,9 @@ def test_a_host_that_can_only_add_sets_cannot_copy_them_and_is_told(
     main.repository = as_writer(main, tmp_path)
     main.again = lambda: main.repository  # type: ignore[method-assign]
     report = copied(main, replica)
-    assert report.exit_code != ExitCode.OK
-    assert "writer key" in report.sets[0].error or "cannot be read" in report.sets[0].error
+    assert report.exit_code == ExitCode.WRONG_KEY
+    assert "cannot be read on this host" in report.sets[0].error
+    assert list(replica.again().names()) == []
 
 
 def test_files_of_the_other_repository_are_refused(main: Small, replica: Small) -> None:
