@@ -1,12 +1,17 @@
 """Fewer history records: those whose packs are long gone become one (`docs/format.md`, Damage and removal). Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from recoup.repository.dedup.history import Record, condemned_since
 from recoup.repository.dedup.packs import PackRef
 
 MANY = 64
 """Records that are left as they are: without a cache each costs a request."""
+
+_FULL = (
+    50_000  # names that a record has at most which another one may stand for: it would become longer than any may be
+)
+_MOST = 100_000  # names of all of these
 
 
 def condensed(records: Sequence[Record], present: Collection[PackRef]) -> tuple[Record, Sequence[Record]] | None:
@@ -20,7 +25,7 @@ def condensed(records: Sequence[Record], present: Collection[PackRef]) -> tuple[
     """
     condemned = condemned_since(records)
     waiting = {ref for ref in condemned if ref in present}
-    settled = [record for record in records if waiting.isdisjoint(record.condemned)]
+    settled = list(_together(record for record in records if waiting.isdisjoint(record.condemned)))
     if len(settled) <= MANY:
         return None
     rescued = {ref for record in settled for ref in record.rescued}
@@ -34,6 +39,23 @@ def condensed(records: Sequence[Record], present: Collection[PackRef]) -> tuple[
         removed_history=_names((record.name, *record.removed_history) for record in settled),
     )
     return record, settled
+
+
+def _together(records: Iterable[Record]) -> Iterator[Record]:
+    """Those of which one record can tell."""
+    total = 0
+    for record in records:
+        lists = (
+            record.rescued,
+            record.removed_packs,
+            record.removed_index,
+            record.removed_sets,
+            record.removed_history,
+        )
+        count = sum(map(len, lists))
+        if count < _FULL and total + count < _MOST:
+            total += count
+            yield record
 
 
 def _names(several: Iterable[Iterable[str]]) -> tuple[str, ...]:

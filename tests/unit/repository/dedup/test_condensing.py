@@ -3,10 +3,11 @@ from pathlib import Path
 
 from recoup.repository.dedup.condensing import MANY, condensed
 from recoup.repository.dedup.going_back import went_back
-from recoup.repository.dedup.history import Record, condemned_since, read_records
+from recoup.repository.dedup.history import Record, condemned_since, encode_record, read_records
 from recoup.repository.dedup.packs import PackRef
+from recoup.repository.dedup.remembered import LARGEST
 from unit.repository.dedup.small_sets import DAY, Small, noise
-from unit.repository.dedup.stores import NOW
+from unit.repository.dedup.stores import KEYS, NOW
 
 GONE, WAITING, RESCUED, NAMED = (PackRef(bytes(12), n) for n in range(4))
 
@@ -37,6 +38,19 @@ def test_a_record_stands_for_those_whose_packs_are_gone_and_says_the_same() -> N
     names = {"i0", "s1", "older", *(f"s{n}" for n in range(5, 5 + MANY)), *(f"history/{r.name}" for r in settled)}
     assert went_back(names, (), left) == ()
     assert went_back({"history/record-3"}, (), left) == ("history/record-3",)
+
+
+def test_a_record_never_becomes_longer_than_any_may_be() -> None:
+    long = [record(n, removed_sets=tuple(f"backup_20261121_{n:06}_{i}" for i in range(60_000))) for n in range(2)]
+    some = [record(n, removed_index=tuple(f"{n}-{i}" + 50 * "x" for i in range(10_000))) for n in range(2, 22)]
+    few = [record(n, removed_sets=(f"s{n}",)) for n in range(22, 22 + MANY)]
+    found = condensed([*long, *some, *few], ())
+    assert found is not None
+    one, settled = found
+    assert not set(map(id, long)) & set(map(id, settled))
+    assert set(map(id, few)) <= set(map(id, settled))
+    assert len(settled) > MANY
+    assert len(encode_record(KEYS, one)) < LARGEST
 
 
 def test_few_records_stay_as_they_are() -> None:
