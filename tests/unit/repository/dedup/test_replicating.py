@@ -21,6 +21,7 @@ from recoup.repository.dedup.writers import let_in
 from recoup.storage._base import Storage
 from recoup.storage.local import LocalStorage
 from recoup.storage.memory import MemoryStorage, MemoryWriter
+from recoup.storage.object_store import Options, connect
 from unit.repository.dedup.small_sets import DAY, Small, aged, commit, noise
 
 A, B, C, D = (noise(i) for i in range(4))
@@ -65,9 +66,18 @@ def sent(report: CopyReport) -> list[tuple[int, int]]:
     return [(one.sent.files, one.sent.chunks) if one.sent else (-1, -1) for one in report.sets]
 
 
-@pytest.mark.parametrize("local", [False, True], ids=["in memory", "in a folder"])
-def test_packs_are_the_same_byte_for_byte_and_sets_restore_and_verify(main: Small, tmp_path: Path, local: bool) -> None:
-    replica = beside(main, tmp_path, LocalStorage(tmp_path / "replica") if local else None)
+@pytest.fixture(params=["in memory", "in a folder", "on S3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "on S3":
+        bucket = request.getfixturevalue("bucket")
+        return connect(f"{bucket.url}/replica", Options.model_validate(bucket.options))
+    return MemoryStorage() if request.param == "in memory" else LocalStorage(tmp_path / "replica")
+
+
+def test_packs_are_the_same_byte_for_byte_and_sets_restore_and_verify(
+    main: Small, tmp_path: Path, place: Storage
+) -> None:
+    replica = beside(main, tmp_path, place)
     main.add(x=A, y=B)
     main.add(x=A, y=C)
     assert sent(copied(main, replica)) == [(1, 0), (1, 0)]
