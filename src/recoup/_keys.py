@@ -88,6 +88,16 @@ class StackWithKeys(OpenedStack):
         proofs = (self._open(name).prove_keys() for name in self._repository_names)
         return [proof for proof in proofs if proof is not None]
 
+    def require_keys(self) -> None:
+        """Demands that what is configured opens each dedup repository; changes nothing.
+
+        Raises:
+            WrongKeyError: it does not.
+        """
+        for name in self._repository_names:
+            if self._settings_of(name).layout == "dedup":
+                self._open(name).prove_keys()
+
     @property
     def key_advice(self) -> tuple[str, ...]:
         """What has to be kept elsewhere so that backups can be opened when this machine is lost."""

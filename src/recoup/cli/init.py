@@ -57,6 +57,7 @@ def init(
         now.show("All configured repositories were there already.")
     others = list(found.others) if found else []
     now.result("init", {"config": [str(path) for path in now.config], "created": created, "not_backed_up": others})
+    now.stack.require_keys()
     for advice in now.stack.key_advice:
         now.show(advice)
     now.show("Next: recoup doctor, then recoup backup.")

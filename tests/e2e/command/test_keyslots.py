@@ -157,6 +157,9 @@ def test_a_repository_without_any_keyslot_is_not_called_well(folder: Path, insid
     done = inside(folder, "key", "list")
     assert done.returncode == 4
     assert "there is no keyslot that can be read" in done.stderr
+    made = inside(folder, "init")
+    assert made.returncode == 12
+    assert "Keep a copy" not in made.stdout, "of what opens nothing"
 
 
 def test_a_host_with_a_writer_key_adds_and_reads_nothing_and_changes_no_key(folder: Path, inside: Recoup) -> None:
