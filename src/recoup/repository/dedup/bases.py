@@ -9,6 +9,7 @@ times what `zstd -3 --long=30 --patch-from` makes of the whole shard. With one b
 its neighbours too, 2.8.
 """
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +18,10 @@ from typing import Protocol
 
 import numpy as np
 
+from recoup.repository.dedup import shuffled
 from recoup.repository.dedup.anchored import Base, Hit, Table
 from recoup.repository.dedup.anchors import Anchors, Place, chosen
-from recoup.repository.dedup.rows import DELTA, MAX_BASES, Row, Rows
+from recoup.repository.dedup.rows import DELTA, MAX_BASES, MAX_DICTIONARY, Row, Rows
 
 Buffer = bytes | memoryview
 
@@ -31,32 +33,18 @@ _SLACK = (
     32 * 1024
 )  # bytes that a further base has to cover, or an eighth of the chunk; twice as many: rewrites 20 % larger
 _SMALL = 4096  # bytes of a chunk of which a delta would save too little
+_MOST = 8  # bases that follow one another in the chunk
 _KEPT = 0.6  # of the encoded size; 0.3 makes rewrites 6 % larger, 0.7 makes a dump that is edited daily 13 % larger in a week
 _ID = 32  # bytes of a base's id in the index
+_LARGE = 2 * 1024 * 1024  # bytes of bases together; of more, one thread at a time makes its tables, which take as much
+_large = threading.Lock()
 
 
-class Known(Protocol):
+class Known(shuffled.Known, Protocol):
     """What is asked of the index."""
 
     def newest_full(self, limit: int) -> Iterator[Rows]:
         """Chunks that may be bases, the newest first."""
-        ...
-
-    def at(self, run: bytes, number: int) -> "Placed | None":
-        """Where the chunk of an address lies."""
-        ...
-
-    def base(self, id: bytes) -> "Placed | None":  # noqa: A002 - the format's name
-        """Where a chunk lies in full, so that a writer may store others against it."""
-        ...
-
-
-class Placed(Protocol):
-    """Where a chunk lies."""
-
-    @property
-    def row(self) -> Row:
-        """What is stored there."""
         ...
 
 
@@ -71,7 +59,7 @@ class Matcher:
 
     def __init__(self, anchor_key: bytes, index: Known, limit: int = LIMIT) -> None:
         self._anchors, self._index, self._limit = Anchors(anchor_key), index, limit
-        self._lock = threading.Lock()
+        self._surroundings, self._lock = shuffled.Surroundings(index), threading.Lock()
         self._tables: tuple[Table, ...] | None = None  # the newest first
         self._added: list[Rows] = []
         self._is_first = False  # whether nothing was stored before this run
@@ -90,21 +78,15 @@ class Matcher:
                 return chosen(places, length), ()
         places = self._anchors.places(chunk)
         hits = list(_hits(tables, places)) if length >= _SMALL else []
-        bases = Cover(length, self._index).bases(hits) if hits else []
-        return chosen(places, length), tuple(base.id for base in bases)
+        cover, around = Cover(length, self._index).bases(hits), self._surroundings.bases(hits)
+        return chosen(places, length), tuple(_fitting((*cover, *around)))
 
     @staticmethod
-    def delta(chunk: Buffer, base: bytes) -> bytes:
+    def delta(chunk: Buffer, bases: Sequence[bytes]) -> bytes:
         """The chunk as a zstd frame that has its bases, behind one another and 8 MiB at most, as the dictionary."""
-        import zstandard
-
-        # zstd takes only the last 8 << hash_log bytes of a dictionary into its table (ZSTD_loadDictionaryContent), and by its
-        # own choice for a chunk's size would forget most of them. Level 3 makes 1 % less of a chunk, in twice the time.
-        table = max(17, (len(base) - 1).bit_length() - 3)
-        parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=23, hash_log=table, chain_log=table)
-        dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        packed: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(chunk)
-        return packed
+        length = sum(map(len, bases))
+        with _large if length > _LARGE else contextlib.nullcontext():
+            return _delta(chunk, b"".join(bases))
 
     @staticmethod
     def saves(delta: int, bases: int, encoded: int) -> bool:
@@ -141,6 +123,28 @@ class Matcher:
             tables = _joined((Table.of(rows), *tables), self._limit)
         self._added.clear()
         return tables
+
+
+def _delta(chunk: Buffer, base: bytes) -> bytes:
+    import zstandard
+
+    # zstd takes only the last 8 << hash_log bytes of a dictionary into its table (ZSTD_loadDictionaryContent), and by its
+    # own choice for a chunk's size would forget most of them. Level 3 makes 1 % less of a chunk, in twice the time.
+    table = max(17, (len(base) - 1).bit_length() - 3)
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=23, hash_log=table, chain_log=table)
+    dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    packed: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(chunk)
+    return packed
+
+
+def _fitting(bases: Iterable[Base]) -> Iterator[bytes]:
+    """The ids of the first ones that may be the bases of one chunk."""
+    found, held = set[bytes](), 0
+    for base in bases:
+        if base.id not in found and len(found) < MAX_BASES and held + base.length <= MAX_DICTIONARY:
+            found.add(base.id)
+            held += base.length
+            yield base.id
 
 
 def _hits(tables: Sequence[Table], places: Sequence[Place]) -> Iterator[Hit]:
@@ -201,7 +205,7 @@ class Cover:
     def _take_best(self, hits: Sequence[Hit]) -> None:
         """The base with the most places first; then those with the most places that the former lack."""
         left = list(hits)
-        while left and len(self._spans) < MAX_BASES:
+        while left and len(self._spans) < _MOST:
             base = Counter(hit.base for hit in left).most_common(1)[0][0]
             own = [hit for hit in left if hit.base == base]
             explained = {hit.end for hit in own}
@@ -232,7 +236,7 @@ class Cover:
         """Bases for the stretches between, before and behind: what lay beside a base then likely lies beside it now."""
         for span in list(self._spans):
             for step in (-1, 1):
-                if len(self._spans) < MAX_BASES:
+                if len(self._spans) < _MOST:
                     self._take_neighbour(span, step)
 
     def _take_neighbour(self, span: _Span, step: int) -> None:

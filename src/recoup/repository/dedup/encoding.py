@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoup.errors import DamagedError, RefusedError
-from recoup.repository.dedup.rows import DELTA, MAX_CHUNK
+from recoup.repository.dedup.rows import DELTA, MAX_CHUNK, MAX_DICTIONARY
 
 if TYPE_CHECKING:
     import zstandard
@@ -30,9 +30,6 @@ _Way = Callable[[Buffer], Encoded]
 RAW, ZSTD = 0, 1
 PLANES = (4, 2)
 """The encodings in planes, each the count of its planes."""
-
-MAX_DICTIONARY = 8 * 1024 * 1024
-"""Bytes of a chunk's bases together."""
 
 _SAMPLE = 64 * 1024  # bytes on which encodings are tried
 _TRIAL_EVERY = 64  # chunks after which they are tried again

@@ -36,7 +36,12 @@ MAX_CHUNK = 1024 * 1024
 MAX_STORED = MAX_CHUNK + 64 * 1024
 """Sealed bytes of a chunk: no encoding makes one grow by more."""
 
-MAX_BASES = 8
+MAX_BASES = 64
+"""Of a chunk."""
+
+MAX_DICTIONARY = 8 * 1024 * 1024
+"""Bytes of a chunk's bases together."""
+
 MAX_ENCODED = 64 * 1024 * 1024
 """Bytes of rows, of a directory and of an index file, before compression."""
 

@@ -334,10 +334,10 @@ class StreamStorer:
         if not all(map(run.is_at_hand, chunk.bases)):
             return None
         try:
-            base = b"".join(map(run.chunks.base, chunk.bases))
+            bases = [run.chunks.base(identity) for identity in chunk.bases]
         except RecoupError:
             return None  # a base that cannot be read: `verify` tells
-        return run.matcher.delta(data, base) if base else None
+        return run.matcher.delta(data, bases) if bases else None
 
     def _drain(self) -> None:
         """Stores what was prepared first, or waits for it, so that its buffer is free again."""

@@ -82,7 +82,7 @@ def test_a_place_depends_on_its_own_bytes_alone() -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_every_key_finds_anchors(key: bytes) -> None:
-    assert len(Anchors(key).places(noise(1))) > 4
+    assert len(Anchors(key).places(noise(1, 1 << 20))) > 16  # of 64, by chance
 
 
 def test_another_key_finds_other_anchors() -> None:
@@ -149,7 +149,7 @@ def test_a_chunk_with_rows_deleted_here_and_there_becomes_small_against_the_chun
     chunk = b"".join(row for row in rows[300:1100] if kept.random() > 0.2)
     bases = matched(shelf, chunk)
     assert bases == tuple(stored[1:5])
-    packed = Matcher.delta(chunk, shelf.joined(bases))
+    packed = Matcher.delta(chunk, [shelf.joined(bases)])
     assert len(packed) < 0.02 * len(chunk)
     assert decode(DELTA, packed, len(chunk), shelf.joined(bases)) == chunk
 
@@ -282,7 +282,7 @@ def test_tables_lead_from_anchors_to_the_newest_chunks_that_have_them(
 
 def test_a_delta_that_saves_little_is_not_kept() -> None:
     chunk = noise(1)[: CHUNK // 2] + noise(2)[: CHUNK // 2]
-    packed = Matcher.delta(chunk, noise(1))
+    packed = Matcher.delta(chunk, [noise(1)])
     assert CHUNK // 2 < len(packed) < CHUNK // 2 + 200
     assert Matcher.saves(len(packed), 1, CHUNK)
     assert not Matcher.saves(len(packed), 1, CHUNK * 4 // 5)
@@ -297,7 +297,7 @@ def test_the_ids_of_bases_count_against_a_delta() -> None:
 def test_bases_of_every_size_are_used_from_their_first_byte_on(size: int) -> None:
     base = noise(5, size)
     chunk = base[:2048] + noise(6, 512) + base[-1500:]
-    packed = Matcher.delta(chunk, base)
+    packed = Matcher.delta(chunk, [base])
     assert len(packed) < 700
     assert decode(DELTA, packed, len(chunk), base) == chunk
 
@@ -310,5 +310,5 @@ def test_whatever_was_edited_comes_back_from_its_delta(data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(0, 8))):
         place, length = data.draw(st.integers(0, len(chunk))), data.draw(st.integers(0, 3000))
         chunk[place : place + length] = data.draw(st.binary(max_size=300))
-    packed = Matcher.delta(bytes(chunk), base)
+    packed = Matcher.delta(bytes(chunk), [base])
     assert decode(DELTA, packed, len(chunk), base) == bytes(chunk)

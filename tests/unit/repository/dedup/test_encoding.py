@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
-from recoup.repository.dedup.encoding import MAX_DICTIONARY, RAW, ZSTD, Encoder, decode
-from recoup.repository.dedup.rows import DELTA
+from recoup.repository.dedup.encoding import RAW, ZSTD, Encoder, decode
+from recoup.repository.dedup.rows import DELTA, MAX_DICTIONARY
 
 TEXT = b"".join(b"%d\tthe %d. line of a table that is dumped\n" % (i, i * 7919 % 1000) for i in range(6000))
 NOISE = random.Random(1).randbytes(200_001)
