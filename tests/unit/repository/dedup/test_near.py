@@ -47,6 +47,7 @@ def test_with_copies_near_a_repository_far_away_stores_differences_and_without_i
 ) -> None:
     add_set(opened, data=FIRST)
     add_set(again(opened, cache=0), NOW + timedelta(hours=1), SECOND[1:])
+    add_set(again(opened, delta="off"), NOW + timedelta(hours=1), SECOND[2:])
     assert deltas(opened) == 0
     made = add_set(again(opened), NOW + timedelta(hours=2), SECOND)
     assert deltas(opened) > 0
@@ -64,6 +65,22 @@ def test_a_harmed_copy_is_thrown_away_and_the_repository_asked(opened: DedupRepo
     assert not copy.exists()
     [part] = made.sources["db"].parts
     assert stream_bytes(again(opened).fetch(name_of(made), "db", part)) == SECOND
+
+
+def test_without_the_copies_at_hand_nothing_is_fetched_to_compare_with(opened: DedupRepository) -> None:
+    add_set(opened, data=FIRST)
+    for copy in opened._cache.rglob("*-00000000"):  # type: ignore[union-attr]
+        copy.unlink()
+    add_set(again(opened), NOW + timedelta(hours=1), SECOND)
+    assert deltas(opened) == 0
+
+
+def test_after_a_set_the_copies_take_no_more_than_they_may(opened: DedupRepository) -> None:
+    add_set(opened, data=FIRST)
+    near = NearPacks.of(opened._cache, opened.keys.repository)  # type: ignore[arg-type]
+    assert sum(near.sizes) > 2_000_000
+    add_set(again(opened, cache=2_000_000), NOW + timedelta(hours=1), FIRST)
+    assert sum(near.sizes) <= 2_000_000
 
 
 def test_copies_never_stand_for_what_the_repository_lost(opened: DedupRepository) -> None:

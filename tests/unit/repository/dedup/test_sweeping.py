@@ -70,6 +70,7 @@ def test_packs_are_rewritten_only_while_too_much_is_unused(
     movable = [one for one in rest if one.unused and one.stored == OLD]
     left = total - sum(one.unused for one in plan.rewritten)
     assert unused <= left * max_unused / 100 or not movable
+    assert all(one.stored == OLD for one in plan.rewritten), "an interrupted set goes on with the younger ones"
     if plan.rewritten:
         last = plan.rewritten[-1]
         assert unused + last.unused > (left + last.unused) * max_unused / 100, "one fewer would have done"
