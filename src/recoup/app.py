@@ -136,6 +136,19 @@ class DeletePlan:
     refused: Mapping[str, str]
     trash_days: float = 0.0
 
+    def require_allowed(self, *, force: bool = False) -> None:
+        """Demands that nothing is protected of what goes.
+
+        Args:
+            force: protected sets go, too.
+
+        Raises:
+            RefusedError: something is.
+        """
+        if self.refused and not force:
+            name, reason = next(iter(self.refused.items()))
+            raise RefusedError(f"{name} is not deleted: {reason}", "`--force` deletes it all the same.")
+
 
 def _wanted_sources(sources: Sequence[str] | None, targets: Mapping[str, str], *, whole: bool) -> list[str] | None:
     """Names of the sources to restore, None for all. Places alone mean the sources that they name."""
@@ -1024,17 +1037,19 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         return DeletePlan(tuple(chosen.values()), refused, self._repository_settings.trash_days)
 
     def delete(self, plan: DeletePlan, *, force: bool = False, wait_lock: float = 0.0) -> tuple[str, ...]:
-        """Deletes sets and returns their names.
+        """Deletes sets and returns their names; where sets share their content, an event tells what becomes of the space.
 
         Raises:
             RefusedError: one is protected, and `force` is off; nothing is deleted.
         """
-        if plan.refused and not force:
-            name, reason = next(iter(plan.refused.items()))
-            raise RefusedError(f"{name} is not deleted: {reason}", "`--force` deletes it all the same.")
+        from recoup.operations import _reclaiming
+
+        plan.require_allowed(force=force)
         names = [parsed for info in plan.infos if (parsed := SetName.parse(info.name))]
-        with self.repository.lock("exclusive", "delete", self.settings.stack, wait_lock):
-            self.repository.delete(names, keep_days=plan.trash_days)
+        with self.repository.lock("exclusive", "delete", self.settings.stack, wait_lock), self._emitting() as emit:
+            reclaim = self.repository.delete(names, keep_days=plan.trash_days)
+            if reclaim is not None:
+                emit(_reclaiming.event(reclaim, self._clock.now()))
         return tuple(str(name) for name in names)
 
     def undelete(self, text: str) -> str:

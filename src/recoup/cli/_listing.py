@@ -1,12 +1,12 @@
 """Sets as lines for people, fit for 80 columns. Aligned by hand: Rich takes longer than reading a thousand sets."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recoup.cli._figures import age, size
-from recoup.model.names import shown
+from recoup.model.names import SetName, shown
 
 if TYPE_CHECKING:
     from recoup.model.reports import SetInfo
@@ -29,7 +29,9 @@ def sets(infos: "Sequence[SetInfo]", now: datetime) -> str:
 def _set_row(info: "SetInfo", now: datetime) -> tuple[str, ...]:
     manifest = info.manifest
     if manifest is None:
-        return (shown(info.name), "?", "?", "unreadable", "", "")
+        begun = SetName.parse(info.name)
+        old = age((now - begun.time).total_seconds()) if begun else "?"
+        return (shown(info.name), old, "?", "unreadable", "", "")
     held = [name if r.good else f"{name}!" for name, r in manifest.sources.items() if r.outcome != "absent"]
     old = age((now - manifest.started).total_seconds())
     return (shown(info.name), old, size(manifest.bytes), manifest.outcome, _proof(info, now), ", ".join(held))
@@ -62,9 +64,23 @@ def _where(info: "SetInfo", infos: "Sequence[SetInfo]") -> str:
     return info.name if alone else f"{info.name} in {info.repository}"
 
 
+def _unread(infos: "Sequence[SetInfo]") -> Iterator[str]:
+    """The sets that cannot be read, those together that have the same reason."""
+    found: dict[tuple[str, str], list[SetInfo]] = {}
+    for info in infos:
+        if info.manifest is None:
+            found.setdefault((info.repository, info.problem.removeprefix(f"{info.name}/")), []).append(info)
+    for (_, reason), those in found.items():
+        if len(those) == 1:
+            yield f"{_where(those[0], infos)} cannot be read: {shown(those[0].problem)}"
+        else:
+            first, last = those[0].name, _where(those[-1], infos)
+            yield f"{len(those):,} sets from {first} to {last} cannot be read: {shown(reason)}"
+
+
 def remarks(infos: "Sequence[SetInfo]") -> list[str]:
     """What stands below `list`."""
-    lines = [f"{_where(info, infos)} cannot be read: {shown(info.problem)}" for info in infos if info.manifest is None]
+    lines = list(_unread(infos))
     if any(not r.good for info in infos if info.manifest for r in info.manifest.sources.values()):
         lines.append("! marks a source that failed or is not whole; `recoup show SET` says why.")
     return lines

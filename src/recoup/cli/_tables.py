@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recoup.model.reports import (
         BackupReport,
         CopyReport,
+        Damage,
         DrillReport,
         RepairReport,
         RestoreReport,
@@ -147,6 +148,12 @@ def copy_report(report: "CopyReport") -> Iterator[str]:
     yield f"{copied} copied from {report.origin} to {report.target}; {there} there already."
 
 
+def damage(found: "Damage") -> str:
+    """What is wrong with one file: its name once, which most sentences have already."""
+    item, message = shown(found.item), shown(found.message)
+    return f"{found.kind}: {message}" if item in message else f"{found.kind}: {item}: {message}"
+
+
 def repair_plan(rows: "Sequence[repair.Row]", helper: str) -> Iterator[str]:
     """`repair --dry-run`."""
     for row in rows:
@@ -154,7 +161,7 @@ def repair_plan(rows: "Sequence[repair.Row]", helper: str) -> Iterator[str]:
             continue
         copy = f"; {helper} has it as {row.helper}" if row.helper else f"; {helper} has no copy of it" if helper else ""
         yield f"{row.set} in {row.repository}: {len(row.damage)} damaged{copy}"
-        yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in row.damage[:_DAMAGE])
+        yield from (f"  {damage(found)}" for found in row.damage[:_DAMAGE])
     yield f"{counted(sum(bool(row.damage) for row in rows), 'set')} of {len(rows)} damaged."
 
 
@@ -168,7 +175,7 @@ def repair_report(reports: "Sequence[RepairReport]") -> Iterator[str]:
         by = f" by {report.helper}" if report.helper else ""
         yield f"{report.set} in {report.repository}: {files} mended{by}, {state}"
         yield from (f"  {shown(reason)}" for reason in report.reasons)
-        yield from (f"  {found.kind}: {shown(found.item)}: {shown(found.message)}" for found in report.left[:_DAMAGE])
+        yield from (f"  {damage(found)}" for found in report.left[:_DAMAGE])
     whole = sum(not report.left for report in reports)
     yield f"{whole} of {counted(len(reports), 'set')} whole."
 

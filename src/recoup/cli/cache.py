@@ -34,7 +34,7 @@ def cache(
             f"`recoup cache {action}` is unknown", f"It is one of {', '.join(_ACTIONS)}, or --accept alone."
         )
     if now.dry_run and (accept or action == "clear"):
-        now.show("Would change nothing but what this host keeps.")
+        now.show("Would change what this host keeps, and nothing in a repository.")
         return ExitCode.OK
     if accept:
         return _accept(now)

@@ -21,12 +21,14 @@ def delete(
     now = session(context)
     plan = now.stack.plan_delete(sets)
     now.show(_listing.sets(plan.infos, SystemClock().now()))
+    plan.require_allowed(force=force)
     if now.dry_run:
         now.result("plan", plan)
+        now.show(f"Would delete {_figures.counted(len(plan.infos), 'set')}.")
         return ExitCode.OK
-    if not plan.refused or force:
-        now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}{'' if plan.trash_days else ' for good'}?")
-    removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
+    now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}{'' if plan.trash_days else ' for good'}?")
+    with now.news(talkative=True):
+        removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
     now.result("delete", {"removed": removed})
     back = f"`recoup undelete` takes back within {plan.trash_days:g} days." if plan.trash_days else "For good."
     now.show(f"Deleted {', '.join(removed)}. {back}")

@@ -6,7 +6,6 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
-from recoup.model.names import shown
 
 if TYPE_CHECKING:
     from recoup.model.reports import VerifyReport
@@ -60,9 +59,11 @@ def verify(
 
     for report in reports:
         for found in report.damage[:50]:
-            now.show(f"{where(report)}: {found.kind}: {shown(found.item)}: {found.message}")
+            now.show(f"{where(report)}: {_tables.damage(found)}")
         if len(report.damage) > 50:
             now.show(f"{where(report)}: and {len(report.damage) - 50} more")
+    if any(report.damage for report in reports):
+        now.show("What to do: `recoup repair` mends what it can, with --from by another repository's copies.")
     for what in sorted(unseen):
         now.show(f"Not looked at, of a set: {what}.")
     if structure_only:

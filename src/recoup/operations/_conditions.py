@@ -130,9 +130,13 @@ class OfSource:
                 f"Its newest try is {newest.outcome}{f', {newest.error}' if newest.error else ''}".removesuffix(".")
                 + "."
             )
+        sentence = "never backed up"
         if self.unread:
-            hint = f"{self.unread} sets cannot be read here: `recoup list` shows why."
-        yield self._problem("never", "critical", "never backed up", hint)
+            sentence, hint = (
+                "no copy of it can be seen",
+                f"{self.unread} sets cannot be read here: `recoup list` shows why.",
+            )
+        yield self._problem("never", "critical", sentence, hint)
 
     def _too_old(self) -> Iterator[Problem]:
         age, limit = self.row.age_seconds or 0.0, self.limits.age_of(self.row.source).total_seconds()

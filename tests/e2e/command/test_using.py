@@ -80,7 +80,7 @@ def test_init_dry_shows_the_file_and_writes_nothing(tmp_path: Path, recoup: Reco
         ("unpin", "latest"),
         ("note", "latest", "text"),
         ("accept", "latest"),
-        ("delete", "latest"),
+        ("delete", "latest", "--force"),
         ("unlock",),
     ],
 )
@@ -250,6 +250,8 @@ def test_a_set_that_was_deleted_for_good_is_said_to_be(fresh: Path, inside: Reco
     for _ in range(3):  # the newest copy is never deleted without force
         inside(fresh, "backup")
     first, second, _ = sets(fresh)
+    assert "Would delete 1 set." in inside(fresh, "delete", first, "-n").stdout
+    assert inside(fresh, "delete", "latest", "-n").returncode == 13, "nor does it promise to"
     assert "For good." in inside(fresh, "delete", first, "--yes").stdout
     gone = inside(fresh, "undelete", first)
     assert gone.returncode == 2

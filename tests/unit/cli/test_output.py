@@ -410,6 +410,26 @@ def test_control_characters_in_stored_names_do_not_reach_the_terminal() -> None:
     assert "\x07" not in text
 
 
+def test_sets_that_cannot_be_read_for_one_reason_are_one_line() -> None:
+    names = [f"backup_202611{day:02}_020000" for day in range(1, 4)]
+    sealed = [
+        SetInfo("main", name, None, problem=f"{name}/manifest.json cannot be read on this host") for name in names
+    ]
+    odd = SetInfo("main", "backup_20261104_020000", None, problem="it is cut short")
+    assert _listing.remarks([*sealed, odd]) == [
+        f"3 sets from {names[0]} to {names[2]} cannot be read: manifest.json cannot be read on this host",
+        "backup_20261104_020000 cannot be read: it is cut short",
+    ]
+    assert _listing.remarks(sealed[:1]) == [f"{names[0]} cannot be read: {sealed[0].problem}"]
+
+
+def test_what_is_damaged_is_named_once() -> None:
+    assert (
+        _tables.damage(Damage("a/b", "changed", "a/b is not what was stored")) == "changed: a/b is not what was stored"
+    )
+    assert _tables.damage(Damage("index", "changed", "it is cut short")) == "changed: index: it is cut short"
+
+
 def test_an_unread_set_and_a_doubtful_source_are_said_in_words_not_by_colour_alone() -> None:
     text = rendered(_listing.sets(INFOS, NOW))
     assert "unreadable" in text

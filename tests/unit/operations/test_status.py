@@ -156,6 +156,7 @@ def test_sets_that_cannot_be_read_are_told() -> None:
     assert keys(seen([*daily(1), damaged])) == {"unread-sets:local": "warning"}
     only = seen([damaged])
     assert keys(only) == {"never:local:chat": "critical", "unread-sets:local": "warning"}
+    assert only.problems[0].sentence == "no copy of it can be seen", "nobody knows whether there is one"
     assert "cannot be read" in only.problems[0].hint
 
 

@@ -119,7 +119,9 @@ def prove(sealing: Sealing) -> bool:
     return True
 
 
-def key_file(path: Path, hint: str = "Look at the path and permissions under `encrypt:`.") -> bytes:
+def key_file(
+    path: Path, hint: str = "Look at the path in the configuration or command, and at its permissions."
+) -> bytes:
     """What a key file holds.
 
     Args:
