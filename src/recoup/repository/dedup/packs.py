@@ -33,6 +33,7 @@ __all__ = [
     "Packed",
     "Row",
     "Rows",
+    "UnfinishedError",
     "decode_rows",
     "encode_rows",
     "opened_header",
@@ -107,6 +108,10 @@ class Packed:
     size: int
     digest: bytes
     rows: Rows
+
+
+class UnfinishedError(DamagedError):
+    """A pack does not end as packs do: most likely its writer was killed, so that no index file ever named it."""
 
 
 class Copy(Protocol):
@@ -243,14 +248,14 @@ def read_directory(
         harmed: hears of each chunk that is not as it was sealed; the others are.
 
     Raises:
-        DamagedError: it is missing, cut short, or its directory is not as it was sealed.
+        DamagedError: it is missing, its directory is not as it was sealed, or, as an UnfinishedError, it is cut short.
         RefusedError: it has a version or an encoding that is not known.
         WrongKeyError: this host can only add sets.
     """
     try:
         size = storage.size(ref.key)
         if not HEADER_BYTES + TAG_BYTES + TRAILER_BYTES <= size <= MAX_PACK:
-            raise _damaged(ref, f"it has {size:,} bytes")
+            raise _unfinished(ref, f"it has {size:,} bytes")
         with storage.reader(ref.key, 0, HEADER_BYTES) as reader:
             key = opened_header(_exactly(reader, HEADER_BYTES, ref), ref, keys)
         end, rows = _directory(storage, ref, key, size)
@@ -268,7 +273,7 @@ def _directory(storage: Storage, ref: PackRef, key: RunKey, size: int) -> tuple[
     with storage.reader(ref.key, size - TRAILER_BYTES, TRAILER_BYTES) as reader:
         length, magic = _TRAILER.unpack(_exactly(reader, TRAILER_BYTES, ref))
     if magic != END:
-        raise _damaged(ref, "it does not end as a pack does")
+        raise _unfinished(ref, "it does not end as a pack does")
     begin = size - TRAILER_BYTES - length
     if begin < HEADER_BYTES:
         raise _damaged(ref, "its directory is longer than it has room for")
@@ -314,6 +319,11 @@ def _identity(ref: PackRef) -> bytes:
 
 def _damaged(ref: PackRef, why: str) -> DamagedError:
     return DamagedError(f"{ref.key} is damaged: {why}", _HINT)
+
+
+def _unfinished(ref: PackRef, why: str) -> UnfinishedError:
+    error = _damaged(ref, why)
+    return UnfinishedError(error.message, error.hint)
 
 
 def _unknown(ref: PackRef, magic: bytes) -> DamagedError | RefusedError:

@@ -12,7 +12,7 @@ from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import write_index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.pack_checks import PackCheck
-from recoup.repository.dedup.packs import FOLDER, Packed, PackRef, read_directory
+from recoup.repository.dedup.packs import FOLDER, Packed, PackRef, UnfinishedError, read_directory
 from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.rows import MAX_PACK_ROWS, RUN_BYTES
 from recoup.storage._base import Storage
@@ -74,7 +74,9 @@ def rebuilt(
     packed, problems = _directories(storage, keys, index)
     damaged = frozenset(_damaged(Chunks(storage, keys, index), packed, advance))
     write_damaged(storage, keys, moment, damaged)  # first: nobody may take these for stored
-    lost = () if problems else sorted({*_lost_files(index), *gone})
+    # a pack that a killed run began was in none of them
+    unclear = any(not isinstance(problem, UnfinishedError) for problem in problems)
+    lost = () if unclear else sorted({*_lost_files(index), *gone})
     names = _written(storage, keys, moment, packed, lost)
     return Rebuilt(tuple(names), tuple(one.ref for one in packed), damaged, tuple(problems))
 

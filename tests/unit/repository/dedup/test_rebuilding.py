@@ -104,19 +104,37 @@ def test_a_harmed_chunk_is_told_and_the_others_of_its_pack_are_found() -> None:
     assert [found.row.id for found in index.span(host.run, 0, 2)] == [chunk_id(b"one"), chunk_id(b"two")]
 
 
-def test_a_pack_without_an_end_is_told_and_damaged_index_files_are_kept() -> None:
+def _damaged_index_beside(begin: int, end: int) -> tuple[MemoryStorage, PackRef]:
+    """A repository with a damaged index file, and a pack that is not whole and that none names."""
     storage = MemoryStorage()
     name = Host(storage).add(b"sound")
     storage.put(f"index/{name}", b"damaged")
     host = Host(storage)
     host.run = run_id(70)
     packed = host.pack([b"one"])
-    storage.put(packed.ref.key, storage.get(packed.ref.key)[:-20])
+    data = storage.get(packed.ref.key)
+    storage.put(packed.ref.key, data[:begin] + bytes(len(data[begin:end])) + data[end:])
+    return storage, packed.ref
+
+
+def test_a_pack_without_a_directory_is_told_and_damaged_index_files_are_kept() -> None:
+    storage, ref = _damaged_index_beside(-30, -20)
     done = rebuild(storage)
-    assert [packed.ref.key in str(problem) for problem in done.problems] == [True]
+    assert [ref.key in str(problem) for problem in done.problems] == [True]
     index = Index.load(storage, KEYS)
     assert index.stored(chunk_id(b"sound")) is not None
     assert len(index.problems) == 1
+
+
+@pytest.mark.parametrize("left", [50, 150, -20])
+def test_a_pack_that_a_killed_run_began_is_told_and_keeps_no_damaged_index_file(left: int) -> None:
+    storage, ref = _damaged_index_beside(0, 0)
+    storage.put(ref.key, storage.get(ref.key)[:left])
+    done = rebuild(storage)
+    assert [ref.key in str(problem) for problem in done.problems] == [True]
+    index = Index.load(storage, KEYS)
+    assert index.stored(chunk_id(b"sound")) is not None
+    assert index.problems == ()
 
 
 def test_a_host_that_only_adds_sets_cannot_make_an_index_anew() -> None:
