@@ -302,12 +302,12 @@ class StackWithKeys(OpenedStack):
 
     def damaged_keyslots(self) -> tuple[str, ...]:
         """A sentence for each keyslot that cannot be read, of all repositories that have keyslots."""
-        from recoup.repository.dedup.keyslots import shelf
+        from recoup.operations.doctor import Keyslotted
 
-        dedup = (name for name in self._repository_names if self._settings_of(name).layout == "dedup")
-        places = map(self._place_of, dedup)
-        broken = [(place, error) for place in places for _, error in shelf(place.storage, place.record).damaged]
-        return tuple(f"{place.storage.location}: {error.message}" for place, error in broken)
+        opened = (
+            repository for name in self._repository_names if isinstance(repository := self._open(name), Keyslotted)
+        )
+        return tuple(f"{one.location}: {problem}" for one in opened for problem in one.damaged_keyslots())
 
     def _place_of_keys(self) -> _Place:
         names = self._several(None)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from recoup.errors import ExitCode, RecoupError
 from recoup.operations._probing import Probe
@@ -16,6 +16,15 @@ from recoup.storage._base import Storage
 _OF_OTHERS_TO_WRITE = 0o022
 
 Severity = Literal["ok", "warning", "error"]
+
+
+@runtime_checkable
+class Keyslotted(Protocol):
+    """A repository that several secrets may open."""
+
+    def damaged_keyslots(self) -> Sequence[str]:
+        """A sentence for each keyslot that cannot be read."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,9 @@ def _repository(name: str, opened: Callable[[], Repository], needed: int, once: 
     room = "" if free is None else f"; {free:,} bytes are free, and a backup needs about {needed:,}"
     yield Finding("ok", subject, f"{repository.location} is usable and holds {sets} set{'s'[sets == 1 :]}{room}")
     yield from _guarded(subject, repository)
+    if isinstance(repository, Keyslotted):
+        hint = "`recoup key add` makes another one, then `recoup key remove` takes this one away."
+        yield from (Finding("warning", subject, problem, hint) for problem in repository.damaged_keyslots())
     if proof is not None and proof.opens:
         yield Finding("ok", subject, "what is encrypted can be opened again")
     elif proof is not None:

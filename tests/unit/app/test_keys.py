@@ -123,3 +123,15 @@ def test_a_repository_is_made_with_the_keys_of_another_one_and_told_when_it_was_
     (folder / "recoup.yaml").write_text(text)
     [told] = recoup.open(folder / "recoup.yaml", environ={}, cwd=folder).keys_apart
     assert "copy does not have the keys of main" in told
+
+
+def test_doctor_and_the_check_of_keys_tell_of_a_keyslot_that_cannot_be_read(folder: Path) -> None:
+    stack = opened(folder)
+    stack.create_repositories()
+    slot = stack.add_key(NewKey(key_file=Path("other")))
+    assert stack.damaged_keyslots() == ()
+    (folder / f"backups/keys/{slot}.json").write_text("{")
+    [told] = stack.damaged_keyslots()
+    assert f"keys/{slot}.json is damaged" in told
+    found = [one for one in stack.doctor().findings if one.severity == "warning" and slot in one.message]
+    assert ["recoup key remove" in one.hint for one in found] == [True]

@@ -6,7 +6,7 @@ nothing that is stored.
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +22,6 @@ from recoup.repository.dedup.slots import FOLDER, ID, LARGEST, Slot, decode_slot
 from recoup.repository.dedup.writers import let_in, shut_out, writer_keys, writers
 from recoup.storage._base import Storage
 from recoup.system.atomicfile import create_file
-
-Warn = Callable[[str], None]
-"""Takes a sentence for the person."""
-
-
-def unheard(_sentence: str) -> None:
-    """Nobody wants to know."""
-
 
 @dataclass(frozen=True)
 class Shelf:
@@ -133,21 +125,20 @@ def create(storage: Storage, keys: Keys, options: DedupOptions, label: str, mome
     return tuple(made)
 
 
-def open_keys(storage: Storage, record: Record, options: DedupOptions, warn: Warn = unheard) -> Keys:
+def open_keys(storage: Storage, record: Record, options: DedupOptions) -> Keys:
     """The keys of a repository, by what the settings name. Raises as `opened` does."""
     if options.writer_key_file is not None:
         return writer_keys(storage, record, options.writer_key_file)
-    return opened(storage, record, openers(options), warn).keys
+    return opened(storage, record, openers(options)).keys
 
 
-def opened(storage: Storage, record: Record, means: Sequence[Opener], warn: Warn = unheard) -> Opened:
+def opened(storage: Storage, record: Record, means: Sequence[Opener]) -> Opened:
     """The keys of a repository, and which slot gave them.
 
     Args:
         storage: of the repository.
         record: what the repository says of itself.
         means: what there is to open slots with.
-        warn: is told of damaged slots when another one opens.
 
     Raises:
         WrongKeyError: nothing opens a slot; says which slots there are.
@@ -159,8 +150,6 @@ def opened(storage: Storage, record: Record, means: Sequence[Opener], warn: Warn
         for slot in found.slots:
             keys = _keys_in(slot, opener, record, reasons) if slot.method == opener.method else None
             if keys is not None:
-                for _, error in found.damaged:
-                    warn(error.message)
                 return Opened(keys, slot.id)
     raise _unopened(storage.location, found, means, reasons)
 
@@ -188,10 +177,10 @@ def _unopened(location: str, found: Shelf, means: Sequence[Opener], reasons: Seq
     why = "; ".join(tried) or f"nothing is configured to open {location} with"
     there = ", ".join(map(described, found.slots)) or "none"
     broken = "".join(f" Slot {slot} cannot be used: {error.message}." for slot, error in found.damaged)
-    return WrongKeyError(
-        why,
-        f"Its keyslots: {there}.{broken} Look at `password_file`, `key_file` or `identity_file`, or try that of another slot.",
-    )
+    todo = "Look at `password_file`, `key_file` or `identity_file`, or try that of another slot."
+    if not found.slots:
+        todo = "Bring `keys/` back from a copy of the repository: without a keyslot nothing opens it."
+    return WrongKeyError(why, f"Its keyslots: {there}.{broken} {todo}")
 
 
 def described(slot: Slot) -> str:

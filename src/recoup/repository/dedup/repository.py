@@ -166,6 +166,10 @@ class DedupRepository(FarRepository):
             found = keyslots.open_keys(self._storage, self.record, self.options)
         return found
 
+    def damaged_keyslots(self) -> list[str]:
+        """A sentence for each keyslot that cannot be read. It takes no key."""
+        return [error.message for _, error in keyslots.shelf(self._storage, self.record).damaged]
+
     @cached_property
     def _makers(self) -> Makers:
         return Makers(self._storage, self.record)
