@@ -19,7 +19,7 @@ from recoup.repository.dedup.index_files import FileFacts, IndexFile, pack_ref, 
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.loading import Loading, append_joining, newest_first, replaced_by_owner
 from recoup.repository.dedup.packs import Packed, PackRef
-from recoup.repository.dedup.rows import DELTA, Row, Rows, split_ids
+from recoup.repository.dedup.rows import DELTA, Bytes, Row, Rows, split_ids
 from recoup.storage._base import Storage
 
 __all__ = ["Index", "PackFacts", "Place", "write_index"]
@@ -290,6 +290,42 @@ class Index:
             n, begin, end = found[0]
             return _Places((parts[n],), None, np.arange(begin, end))
         return _best(parts, found)
+
+    def ids(self, run: bytes, first: int, count: int) -> Bytes | None:
+        """The ids of chunks of consecutive addresses; None where they do not lie together. Arguments as of `span`."""
+        found = self._together(run, first, count)
+        return None if found is None else found[0].table.id[found[1] : found[2]]
+
+    def referable(self, run: bytes, first: int, count: int) -> frozenset[PackRef] | None:
+        """The packs of chunks of consecutive addresses, and of their bases, where a writer may refer to each of these chunks.
+
+        Args:
+            run, first, count: as of `span`.
+
+        Returns:
+            None where it may not, or where each has to be looked up by itself.
+        """
+        if (found := self._together(run, first, count)) is None:
+            return None
+        part, begin, end = found
+        table = part.table
+        numbers = np.unique(table.pack[begin:end])
+        packs = {pack_ref(table.packs[n]) for n in numbers}
+        if not part.usable[numbers].all() or (self._damaged and not packs.isdisjoint(ref for ref, _ in self._damaged)):
+            return None
+        bases = split_ids(table.rows(begin + np.flatnonzero(table.encoding[begin:end] == DELTA)).bases)
+        places = [self.base(identity) for identity in set(bases)]
+        return None if None in places else frozenset(packs | {place.pack for place in places if place})
+
+    def _together(self, run: bytes, first: int, count: int) -> tuple[_Part, int, int] | None:
+        """Where all chunks of consecutive addresses lie, each once, one behind the other in one table."""
+        parts = [part for part in self._parts if run in part.runs]
+        found = [(part, *part.table.at(part.runs[run], first, count)) for part in parts]
+        found = [one for one in found if one[1] < one[2]]
+        if len(found) != 1 or found[0][2] - found[0][1] != count:
+            return None
+        part, begin, end = found[0]
+        return found[0] if _ascends(part.table.address[begin:end]) else None
 
     @property
     def packs(self) -> Mapping[PackRef, PackFacts]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 import blake3
+import numpy as np
 
 from recoup.errors import DamagedError, StorageError
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
@@ -21,7 +22,7 @@ from recoup.repository.dedup.pack_checks import PackCheck, difference, listed_si
 from recoup.repository.dedup.packs import Packed, PackRef
 from recoup.repository.dedup.parts import Place
 from recoup.repository.dedup.reading import Stream
-from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root
+from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root, Span
 from recoup.repository.dedup.rows import DELTA, Rows
 from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.writing import DedupSetWriter
@@ -116,12 +117,17 @@ class Wanted:
         """
         stream.require_root()
         before, there = self.bytes, stream.chunks.index
-        for place in stream.places():
-            if self._here.stored(place.row.id) is None and self._mark(place):
-                for identity in place.row.bases:
-                    if self._here.base(identity) is None:
-                        self._mark(_in_full(there, identity))
+        for span in stream.recipe.spans:
+            if span.run and packs_held(span, there, self._here) is None:
+                for place in there.span(span.run, span.first, span.count):
+                    self._add_chunk(place, there)
         return self.bytes - before
+
+    def _add_chunk(self, place: ChunkPlace, there: Index) -> None:
+        if self._here.stored(place.row.id) is None and self._mark(place):
+            for identity in place.row.bases:
+                if self._here.base(identity) is None:
+                    self._mark(_in_full(there, identity))
 
     def _mark(self, place: ChunkPlace) -> bool:
         fresh = self.packs.setdefault(place.pack, Marks()).add(place)
@@ -141,6 +147,17 @@ class Wanted:
         rest = [marks for ref, marks in self.packs.items() if ref not in taken]
         size = sum(facts[ref].size for ref in taken)
         return Sent(len(taken), size, sum(marks.count for marks in rest), sum(marks.bytes for marks in rest))
+
+
+def packs_held(span: Span, there: Index, here: Index) -> frozenset[PackRef] | None:
+    """The packs that a writer refers to with a piece of a recipe, where it has the same chunks under the same addresses.
+
+    None elsewhere, and where each chunk has to be looked up by itself. So what was copied before costs little.
+    """
+    wanted, found = (index.ids(span.run, span.first, span.count) for index in (there, here))
+    if wanted is None or found is None or not np.array_equal(wanted, found):
+        return None
+    return here.referable(span.run, span.first, span.count)
 
 
 def _in_full(there: Index, identity: bytes) -> ChunkPlace:
@@ -268,6 +285,15 @@ class Taking:
         Raises:
             DamagedError: it does not give the stream.
         """
+        spans = [span for span in stream.recipe.spans if span.run]
+        packs = [packs_held(span, self._there, self._run.index) for span in spans]
+        if None not in packs:
+            self._run.refer(ref for held in packs for ref in held or ())
+            return stream.recipe
+        return self._looked_up(stream)
+
+    def _looked_up(self, stream: Stream) -> Recipe:
+        """The same, where some chunks have other addresses here."""
         made = RecipeBuilder(Root(self._stream_key))
         for piece in stream.pieces():
             if isinstance(piece, int):
