@@ -1,12 +1,13 @@
 """The keys of a stack's repositories: proving them, and saying who can open a dedup repository."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recoup._opened import OpenedStack
 from recoup.errors import RecoupError, RefusedError, UsageError, WrongKeyError
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from recoup.storage._base import Storage
 
 
-@dataclass(frozen=True)
-class NewKey:
+class NewKey(Struct):
     """What is to open a repository from now on: one of these. Paths are relative to the working folder.
 
     Attributes:
@@ -36,8 +36,7 @@ class NewKey:
     recipients: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class KeyRow:
+class KeyRow(Struct):
     """One who can open a repository, or add to it.
 
     Attributes:
@@ -67,8 +66,7 @@ class KeyRow:
         return self.method != "writer"
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct):
     """A dedup repository, as far as its keys are concerned."""
 
     storage: "Storage"

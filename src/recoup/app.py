@@ -9,7 +9,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from recoup.errors import (
 )
 from recoup.model.events import Emit, Event, Level, ignore
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 from recoup.operations._remembering import remembers
 from recoup.system.atomicfile import make_private_folder
 from recoup.system.clock import Clock, SystemClock, local_zone_name
@@ -122,8 +123,7 @@ def _nobody(_kind: str) -> None:
     """No plug is asked."""
 
 
-@dataclass(frozen=True)
-class DeletePlan:
+class DeletePlan(Struct):
     """Which sets a delete removes.
 
     Attributes:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from recoup.errors import UsageError
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 
 UNLIMITED = -1
 """A count that never runs out."""
@@ -31,8 +32,7 @@ _SPAN = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)d)?(?:(\d+)h)?")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
-@dataclass(frozen=True)
-class Duration:
+class Duration(Struct):
     """A length of calendar time: `2y5m7d3h` is two years, five months, seven days and three hours."""
 
     years: int = 0
@@ -77,8 +77,7 @@ class Duration:
             return _BEGINNING
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct):
     """What to keep. A set stays when any rule keeps it; without any rule all sets stay.
 
     Attributes:
@@ -184,8 +183,7 @@ class Group:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Struct):
     """A set as the rules see it.
 
     Attributes:
@@ -215,8 +213,7 @@ class Candidate:
         return not self.flaw and not self.spared
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct):
     """What becomes of one set.
 
     Attributes:

@@ -1,7 +1,6 @@
 """What a child can be asked for: how each verb is done on a stack, and the type of its answer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +19,11 @@ from recoup.model.reports import (
     StatusReport,
     VerifyReport,
 )
+from recoup.model.structs import Struct
 from recoup.operations import backup, diff, doctor, restore, stats
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(Struct):
     """One verb.
 
     Attributes:
@@ -38,8 +37,7 @@ class Verb:
     several: bool = False
 
 
-@dataclass(frozen=True)
-class About:
+class About(Struct):
     """What a configuration says of a stack.
 
     Attributes:

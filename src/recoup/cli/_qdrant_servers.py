@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from recoup.cli._qdrant_opening import Others, api_key
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ConfigError, ExitCode, UsageError
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 
 Url = Annotated[
     str | None,
@@ -24,8 +24,7 @@ Nodes = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class _Server:
+class _Server(Struct):
     """Which server is meant: its URL, further nodes, and the key; empty without one."""
 
     url: str

@@ -1,7 +1,8 @@
 """What a report shows, before it is Markdown or HTML."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,7 @@ Row = tuple[str, ...]
 _HEAD = ("Source", "Restored bytes", "Seconds", "Compared", "Expected", "Found", "Equal")
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct):
     """A table of a report.
 
     Attributes:
@@ -26,8 +26,7 @@ class Table:
     rows: "Sequence[Row]"
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct):
     """What Markdown and HTML show of a report.
 
     Attributes:

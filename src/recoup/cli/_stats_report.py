@@ -1,11 +1,11 @@
 """`stats` for people, with a chart of the growth. Pure, fit for 80 columns."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recoup.cli._figures import counted, size
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from recoup.operations.stats import RepositoryStats, SetStats
@@ -37,8 +37,7 @@ def lines(stats: "RepositoryStats", *, every: bool = False, plain: bool = False)
         yield from chart(stats.sets, len(stats.sets) if every else _ROWS, plain=plain)
 
 
-@dataclass(frozen=True)
-class _Bar:
+class _Bar(Struct):
     label: str
     before: int
     added: int

@@ -5,10 +5,10 @@ Each becomes the call (`exec`), so that signals reach Recoup and its exit code r
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from recoup.config.loading import Loaded
@@ -35,8 +35,7 @@ exec {recoup} backup --source {sources} "$@"
 """
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(Struct):
     """A script before it is written for a configuration.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -10,6 +10,7 @@ from recoup.config import _schemas
 from recoup.config._secrets import last_key, sounds_secret
 from recoup.config._tree import KeyPath, Node, Origin, child, dotted
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 _MOST = 20  # faults in one message
 _LONGEST = 60  # characters of a value that was found
@@ -17,8 +18,7 @@ _LONGEST = 60  # characters of a value that was found
 _KEY = "[key]"  # how pydantic marks an error in a mapping's key
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(Struct):
     """One thing that is wrong.
 
     Attributes:

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from recoup.config import _schemas
+from recoup.model.structs import Struct
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct):
     """One key.
 
     Attributes:

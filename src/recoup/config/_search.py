@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 FILE_NAME = "recoup.yaml"
 _SYSTEM_WIDE = Path("/etc/recoup") / FILE_NAME
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct):
     """A configuration file.
 
     Attributes:

@@ -4,7 +4,7 @@ import re
 import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 from recoup.config._tree import KeyPath, Node, dotted, plain, walk
 from recoup.config._variables import Brought
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 from recoup.system import subprocesses
 
 FILE_SUFFIX, COMMAND_SUFFIX = "_file", "_command"
@@ -163,8 +164,7 @@ def _is_secret_type(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, SecretStr)
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Struct):
     """Settings with their secrets fetched.
 
     Attributes:

@@ -5,7 +5,6 @@ import json
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from recoup.config import _yaml
 from recoup.config._tree import Node, child
 from recoup.errors import ConfigError
 from recoup.model.secrets import bare_url
+from recoup.model.structs import Struct
 
 _COMPOSE_FILE = re.compile(r"(?:docker-)?compose[\w.-]*\.ya?ml\Z")
 _ADDRESS = re.compile(r"(?:URL|URI|DSN|HOST|LOCATION)\Z", re.IGNORECASE)
@@ -23,8 +23,7 @@ _IMAGES = {"qdrant": "Qdrant", "postgres": "PostgreSQL", "pgvector": "PostgreSQL
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Struct):
     """A database or server that something names.
 
     Attributes:

@@ -1,19 +1,19 @@
 """Configuration values before they are checked: a tree in which every value knows where it came from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 Scalar = str | int | float | bool | None
 KeyPath = tuple[str | int, ...]
 """Keys from the top of the file down to a value; list positions count from 0."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Struct):
     """Where a value was set.
 
     Attributes:
@@ -45,8 +45,7 @@ class Origin:
 DEFAULT = Origin("default")
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct):
     """A value with its origin.
 
     Attributes:

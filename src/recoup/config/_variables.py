@@ -3,13 +3,14 @@
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
 from recoup.config import _yaml
 from recoup.config._tree import KeyPath, Node, Origin, child, put
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 _PREFIX = "recoup__"
 _LARGEST_FILE = 1024 * 1024  # bytes
@@ -20,8 +21,7 @@ _REFERENCE = re.compile(
 """`$$`, `${NAME}`, `${NAME:-default}`; any other `${` is a mistake. A `$` before anything else stands for itself."""
 
 
-@dataclass(frozen=True)
-class Variables:
+class Variables(Struct):
     """What `${NAME}` may name; the environment wins over the `.env` file.
 
     Attributes:
@@ -86,8 +86,7 @@ def _lenient(known: Mapping[str, str], found: re.Match[str]) -> str:
     return known.get(found["name"]) or found["default"] or ""
 
 
-@dataclass(frozen=True)
-class Brought:
+class Brought(Struct):
     """A value that `${...}` brought into the configuration.
 
     Attributes:

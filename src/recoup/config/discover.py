@@ -12,6 +12,7 @@ from recoup.config.explain import flow
 from recoup.config.sample import schema_lines
 from recoup.errors import ConfigError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.system import plugs
 
 _QDRANT_PORT = 6333
@@ -31,8 +32,7 @@ _MEANING = {
 }
 
 
-@dataclass(frozen=True)
-class FoundSource:
+class FoundSource(Struct):
     """A store that can be backed up.
 
     Attributes:
@@ -52,8 +52,7 @@ class FoundSource:
     place: str = "path"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct):
     """What a look around found.
 
     Attributes:

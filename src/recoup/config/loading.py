@@ -27,6 +27,7 @@ from recoup.config.settings import Settings
 from recoup.errors import ConfigError
 from recoup.model.names import SOURCE_NAME
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
 
@@ -43,8 +44,7 @@ _ENDINGS = (_secrets.FILE_SUFFIX, _secrets.COMMAND_SUFFIX)
 M = TypeVar("M", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct):
     """A configuration that was read and checked.
 
     Attributes:

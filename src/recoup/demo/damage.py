@@ -3,14 +3,13 @@
 import contextlib
 import hashlib
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.demo.stack import CHAT, COLLECTION, DOCUMENTS, UPLOADS, VECTORS, stop_syncing
+from recoup.model.structs import Struct
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(Struct):
     """What the stores hold at one moment.
 
     Attributes:

@@ -5,8 +5,9 @@ import inspect
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from recoup.model.structs import Struct
 
 _LEFT_OUT = frozenset(
     {
@@ -27,8 +28,7 @@ _LEFT_OUT = frozenset(
 _Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct):
     """One docstring.
 
     Attributes:

@@ -4,9 +4,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +19,7 @@ _LONGEST = 400
 """Characters of a document that are embedded: its title and first sentences say what it is about."""
 
 
-@dataclass(frozen=True)
-class Embedder:
+class Embedder(Struct):
     """A way to turn text into vectors.
 
     Attributes:

@@ -1,18 +1,17 @@
 """What the demo's application does all day: a question goes in, the nearest documents come out."""
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.demo.embedding import Embedder
 from recoup.demo.stack import COLLECTION, DOCUMENTS, VECTORS
+from recoup.model.structs import Struct
 
 QUESTION = "How do I read a compressed archive file?"
 """The question that the demo asks before the damage, after it, and after the restore."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct):
     """One hit.
 
     Attributes:
@@ -26,8 +25,7 @@ class Answer:
     text: str | None
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(Struct):
     """What a search showed.
 
     Attributes:

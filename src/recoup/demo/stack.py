@@ -4,7 +4,6 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from recoup.demo.documents import Document, standard_library
 from recoup.demo.embedding import DIMENSIONS, Embedder
 from recoup.errors import RefusedError, UsageError
+from recoup.model.structs import Struct
 from recoup.system.atomicfile import make_private_folder, write_atomic
 from recoup.system.tempdirs import remove_tree
 
@@ -41,8 +41,7 @@ events: {{jsonl: logs/backup.jsonl}}
 _BATCH = 1000  # points in one upsert
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct):
     """What was built.
 
     Attributes:

@@ -13,6 +13,7 @@ from recoup.demo.search import Answers, ask
 from recoup.errors import ExitCode
 from recoup.model.events import Emit, ignore
 from recoup.model.reports import BackupReport, DrillReport, RestoreReport, VerifyReport
+from recoup.model.structs import Struct
 from recoup.system.clock import Clock
 
 if TYPE_CHECKING:
@@ -22,15 +23,13 @@ NEXT_COMMANDS = ("recoup init", "recoup doctor", "recoup backup")
 """What to type next, in the folder of one's own stack."""
 
 
-@dataclass(frozen=True)
-class Harm:
+class Harm(Struct):
     """What was done to the stores, one sentence for each."""
 
     sentences: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(Struct):
     """What verify and drill say of the set while the live stores are harmed.
 
     Attributes:
@@ -42,8 +41,7 @@ class Judgement:
     drill: DrillReport
 
 
-@dataclass(frozen=True)
-class Spoiled:
+class Spoiled(Struct):
     """What verify says after one stored byte was flipped; the byte was put back afterwards.
 
     Attributes:
@@ -55,8 +53,7 @@ class Spoiled:
     verify: VerifyReport
 
 
-@dataclass(frozen=True)
-class Stores:
+class Stores(Struct):
     """The stores before the damage, after it, and after the restore."""
 
     before: Look
@@ -67,8 +64,7 @@ class Stores:
 Result = demo_stack.Built | Answers | BackupReport | Harm | Judgement | Spoiled | RestoreReport
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(Struct):
     """A step begins.
 
     Attributes:
@@ -80,8 +76,7 @@ class Begun:
     title: str
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(Struct):
     """A step has ended.
 
     Attributes:
@@ -97,8 +92,7 @@ class Done:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(Struct):
     """One claim.
 
     Attributes:
@@ -112,8 +106,7 @@ class Proof:
     holds: bool
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct):
     """What the story proved.
 
     Attributes:

@@ -1,11 +1,11 @@
 """Artefacts: files of a keyed repository that hold a collection, table, database or folder by themselves."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from recoup.model.structs import Struct
 
-@dataclass(frozen=True)
-class Artefact:
+
+class Artefact(Struct):
     """One file.
 
     Attributes:

@@ -1,10 +1,12 @@
 """News of a run: values that verbs emit and sinks turn into lines, records and bars."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
+
+from recoup.model.structs import Struct
 
 
 class Level(IntEnum):
@@ -16,8 +18,7 @@ class Level(IntEnum):
     ERROR = 40
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Struct):
     """Something that happened.
 
     Attributes:
@@ -37,8 +38,7 @@ class Event:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(Struct):
     """How far long work has come. Sent often; sinks that keep records leave it out.
 
     Attributes:

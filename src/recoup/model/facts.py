@@ -4,14 +4,15 @@ Facts come from a capture's frozen view, or from opening the captured bytes; nev
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from recoup.model.structs import Struct
 
 Value = int | str | bool | None
 """A fact's value. Large integers and digests are text, so that every JSON reader keeps them exact."""
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Struct):
     """One nearest-neighbour question with its exact answer.
 
     Attributes:
@@ -27,8 +28,7 @@ class Probe:
     neighbours: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Struct):
     """What a correct copy must show.
 
     Attributes:
@@ -42,8 +42,7 @@ class Facts:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
-class Bracket:
+class Bracket(Struct):
     """The lowest and highest count that the live source showed from before to after its capture.
 
     Attributes:
@@ -59,8 +58,7 @@ class Bracket:
     high: int
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct):
     """One line of a drill: what was compared, what was expected, what was found.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recoup.errors import RefusedError
 from recoup.model.facts import Facts
 from recoup.model.names import SetName, checked_relative
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -24,8 +25,7 @@ Outcome = Literal["complete", "suspicious", "incomplete"]
 SourceOutcome = Literal["complete", "suspicious", "incomplete", "failed", "absent"]
 
 
-@dataclass(frozen=True)
-class Frozen:
+class Frozen(Struct):
     """When a source stood still.
 
     Attributes:
@@ -42,8 +42,7 @@ class Frozen:
         return self.first == self.last
 
 
-@dataclass(frozen=True)
-class MemberList:
+class MemberList(Struct):
     """The list of a tree's members: one JSON object a line, in the order of the tree.
 
     Attributes:
@@ -59,8 +58,7 @@ class MemberList:
     bytes: int
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(Struct):
     """A file of a set that is no part.
 
     Attributes:
@@ -74,8 +72,7 @@ class StoredFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Sealing:
+class Sealing(Struct):
     """How an encrypted set is opened (`docs/format.md`, Encrypted sets).
 
     Attributes:
@@ -89,8 +86,7 @@ class Sealing:
     keys: StoredFile
 
 
-@dataclass(frozen=True)
-class StoredAttributes:
+class StoredAttributes(Struct):
     """A file's mode (permission bits) and modification time (ns since the epoch), as they come back at restore."""
 
     mode: int
@@ -99,8 +95,7 @@ class StoredAttributes:
     """Extended attributes, name to value in base64."""
 
 
-@dataclass(frozen=True)
-class StoredPart:
+class StoredPart(Struct):
     """One part as it lies in the repository.
 
     Attributes:
@@ -134,8 +129,7 @@ class StoredPart:
     content_hmac: str = ""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct):
     """Something that a person has to know about one item of a source: unreadable, changed, skipped.
 
     Attributes:
@@ -151,8 +145,7 @@ class Finding:
     harmless: bool = False
 
 
-@dataclass(frozen=True)
-class SourceRecord:
+class SourceRecord(Struct):
     """What a set holds of one source.
 
     Attributes:
@@ -198,16 +191,14 @@ class SourceRecord:
         return self.outcome in ("complete", "absent")
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct):
     """The machine that made the set."""
 
     name: str
     system: str
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct):
     """One backup set. It exists when its manifest does; the manifest never changes afterwards.
 
     Attributes:

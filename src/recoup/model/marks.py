@@ -1,15 +1,16 @@
 """Marks: what is learned about a set after it was stored. Append-only; a stored set itself never changes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
+
+from recoup.model.structs import Struct
 
 MarkKind = Literal["pin", "unpin", "note", "proof", "accepted", "restored"]
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct):
     """One thing learned about a set.
 
     Attributes:
@@ -26,8 +27,7 @@ class Mark:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct):
     """What a set's marks add up to.
 
     Attributes:

@@ -5,7 +5,7 @@ not end the damage that was found in the rest.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from recoup.errors import ExitCode
@@ -18,14 +18,14 @@ from recoup.model.reports import (
     StatusReport,
     VerifyReport,
 )
+from recoup.model.structs import Struct
 
 _RUN = "run"
 _SAID = {ExitCode.INTERRUPTED, ExitCode.SKIPPED}
 """Codes of runs that somebody stopped, or that were not to be: they are neither good nor bad."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct):
     """How a run ended.
 
     Attributes:

@@ -1,11 +1,11 @@
 """Who holds something: a lock, a half-written set, a temporary folder."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from recoup.model.structs import Struct
 
-@dataclass(frozen=True)
-class Owner:
+
+class Owner(Struct):
     """A process on a machine, told apart from later ones with the same number.
 
     Attributes:

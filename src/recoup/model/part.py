@@ -6,9 +6,11 @@ yields `Part`s whose content reads the stored bytes and checks them on the way.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 from typing import Protocol, runtime_checkable
+
+from recoup.model.structs import Struct
 
 
 class Reader(Protocol):
@@ -77,8 +79,7 @@ class Hashed(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(Struct):
     """File attributes that come back at restore.
 
     Attributes:
@@ -92,8 +93,7 @@ class Attributes:
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct):
     """One entry of a tree: a file, folder, symbolic link or hard link.
 
     Attributes:
@@ -113,8 +113,7 @@ class Member:
     content: Content | None = None
 
 
-@dataclass(frozen=True)
-class StreamPart:
+class StreamPart(Struct):
     """One named byte stream: a database file, a dump, a shard stream.
 
     Attributes:
@@ -132,8 +131,7 @@ class StreamPart:
     once: bool = False
 
 
-@dataclass(frozen=True)
-class TreePart:
+class TreePart(Struct):
     """A folder with all that is in it.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What the verbs return and the command line prints: frozen values, the same for `--json` and the Python API."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
@@ -11,10 +11,10 @@ from recoup.model.manifest import Manifest
 from recoup.model.marks import Standing
 from recoup.model.names import SetName
 from recoup.model.sharing import Reclaim, Sent
+from recoup.model.structs import Struct
 
 
-@dataclass(frozen=True)
-class SetInfo:
+class SetInfo(Struct):
     """A set as `list` shows it.
 
     Attributes:
@@ -38,8 +38,7 @@ class SetInfo:
         return (self.name, 0) if parsed is None else (str(SetName(parsed.time)), parsed.ordinal)
 
 
-@dataclass(frozen=True)
-class StoredCopy:
+class StoredCopy(Struct):
     """What became of one repository in a backup.
 
     Attributes:
@@ -67,8 +66,7 @@ class StoredCopy:
     prune_error: str = ""
 
 
-@dataclass(frozen=True)
-class BackupReport:
+class BackupReport(Struct):
     """The result of a backup.
 
     Attributes:
@@ -106,8 +104,7 @@ class BackupReport:
         return ExitCode.OK if whole else ExitCode.INCOMPLETE
 
 
-@dataclass(frozen=True)
-class Damage:
+class Damage(Struct):
     """Something that is not as the manifest says.
 
     Attributes:
@@ -122,8 +119,7 @@ class Damage:
     message: str
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+class VerifyReport(Struct):
     """The result of verifying one set's stored bytes.
 
     Attributes:
@@ -154,8 +150,7 @@ class VerifyReport:
         return ExitCode.DAMAGED if self.damage else ExitCode.OK
 
 
-@dataclass(frozen=True)
-class SourceDrill:
+class SourceDrill(Struct):
     """The drill of one source.
 
     Attributes:
@@ -184,8 +179,7 @@ class SourceDrill:
         return not self.error and bool(self.comparisons) and all(c.equal for c in self.comparisons)
 
 
-@dataclass(frozen=True)
-class DrillReport:
+class DrillReport(Struct):
     """The proof, or its failure.
 
     Attributes:
@@ -224,8 +218,7 @@ class DrillReport:
         return ExitCode.OK if self.passed and not self.earlier else ExitCode.DAMAGED
 
 
-@dataclass(frozen=True)
-class RecoveryPoint:
+class RecoveryPoint(Struct):
     """Of when a source would be after a recovery.
 
     Attributes:
@@ -249,8 +242,7 @@ class RecoveryPoint:
         return max(self.age_seconds, self.interval_seconds or 0.0)
 
 
-@dataclass(frozen=True)
-class RecoveryReport:
+class RecoveryReport(Struct):
     """The result of a disaster-recovery drill: the newest good copy of every source, restored from the repository alone.
 
     Attributes:
@@ -305,8 +297,7 @@ class RecoveryReport:
         return ExitCode.OK if self.passed else ExitCode.INCOMPLETE
 
 
-@dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Struct):
     """The result of an export.
 
     Attributes:
@@ -326,8 +317,7 @@ class ExportReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class RestoredSource:
+class RestoredSource(Struct):
     """One restored source.
 
     Attributes:
@@ -356,8 +346,7 @@ class RestoredSource:
     counted: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class RestoreReport:
+class RestoreReport(Struct):
     """The result of a restore.
 
     Attributes:
@@ -385,8 +374,7 @@ class RestoreReport:
         return failed[0].exit_code
 
 
-@dataclass(frozen=True)
-class CopiedSet:
+class CopiedSet(Struct):
     """What became of one set in a copy.
 
     Attributes:
@@ -410,8 +398,7 @@ class CopiedSet:
     sent: Sent | None = None
 
 
-@dataclass(frozen=True)
-class CopyReport:
+class CopyReport(Struct):
     """The result of a copy.
 
     Attributes:
@@ -439,8 +426,7 @@ class CopyReport:
         return codes.pop() if len(codes) == 1 and len(failed) == len(self.sets) else ExitCode.INCOMPLETE
 
 
-@dataclass(frozen=True)
-class RepairReport:
+class RepairReport(Struct):
     """The result of mending one set by another repository's copy.
 
     Attributes:
@@ -467,8 +453,7 @@ class RepairReport:
         return ExitCode.DAMAGED if self.left else ExitCode.OK
 
 
-@dataclass(frozen=True)
-class PutRight:
+class PutRight(Struct):
     """What killed runs had left at one source.
 
     Attributes:
@@ -482,8 +467,7 @@ class PutRight:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class PruneReport:
+class PruneReport(Struct):
     """The result of pruning.
 
     Attributes:
@@ -513,8 +497,7 @@ class PruneReport:
         return ExitCode.INCOMPLETE if self.wanted_bytes and gained < self.wanted_bytes else ExitCode.OK
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct):
     """A condition that a person has to know of.
 
     Attributes:
@@ -544,8 +527,7 @@ class Problem:
         return f"{self.about}: {self.sentence}" if self.about else self.sentence
 
 
-@dataclass(frozen=True)
-class StatusRow:
+class StatusRow(Struct):
     """One source in one repository.
 
     Attributes:
@@ -582,8 +564,7 @@ class StatusRow:
         return None if not self.median_bytes or not self.set else self.bytes / self.median_bytes - 1
 
 
-@dataclass(frozen=True)
-class RepositoryStatus:
+class RepositoryStatus(Struct):
     """How a repository is.
 
     Attributes:
@@ -608,8 +589,7 @@ class RepositoryStatus:
         return self.free_bytes / self.growth_bytes
 
 
-@dataclass(frozen=True)
-class VerbRun:
+class VerbRun(Struct):
     """One run of a verb, as this machine remembers it.
 
     Attributes:
@@ -632,8 +612,7 @@ class VerbRun:
     sentence: str = ""
 
 
-@dataclass(frozen=True)
-class StatusReport:
+class StatusReport(Struct):
     """The state of a stack's backups.
 
     Attributes:

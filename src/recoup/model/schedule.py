@@ -1,11 +1,11 @@
 """What is known of a scheduled job."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from recoup.model.structs import Struct
 
-@dataclass(frozen=True)
-class JobState:
+
+class JobState(Struct):
     """One line of `schedule:` and what became of its last run. Times are UTC.
 
     Attributes:

@@ -1,10 +1,9 @@
 """What a prune frees, and what a copy sends, where sets share their content."""
 
-from dataclasses import dataclass
+from recoup.model.structs import Struct
 
 
-@dataclass(frozen=True)
-class Reclaim:
+class Reclaim(Struct):
     """What becomes of space, or became of it.
 
     Attributes:
@@ -24,8 +23,7 @@ class Reclaim:
     harmed: int = 0
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(Struct):
     """What goes from one repository into another one without being taken apart.
 
     Attributes:

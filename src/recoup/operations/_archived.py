@@ -8,12 +8,13 @@ import math
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, Self, TypeVar, cast
 
 from recoup.errors import DamagedError, UsageError
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Content, Member, Ranged, Reader
+from recoup.model.structs import Struct
 
 T = TypeVar("T")
 
@@ -234,8 +235,7 @@ class _Source:
         self._at, self._end = self._place, self._place + self._window
 
 
-@dataclass(frozen=True)
-class _Slice:
+class _Slice(Struct):
     """A member that lies in one piece in a content that can be read from any place."""
 
     content: Ranged
@@ -272,8 +272,7 @@ class _Exactly:
         return data
 
 
-@dataclass(frozen=True)
-class _Extracted:
+class _Extracted(Struct):
     """A member that `tarfile` puts together: of a content that is read in one go, or a sparse one."""
 
     tar: tarfile.TarFile

@@ -1,13 +1,14 @@
 """What a backup will do, and what it needs to know: values."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from recoup.errors import RecoupError
 from recoup.model.events import Emit
 from recoup.model.manifest import Host
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
 from recoup.system.clock import Clock
@@ -30,8 +31,7 @@ Send = Callable[[str, Sequence[Order]], Batch]
 """Gives workers orders for one kind of job."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """One source in the plan.
 
     Attributes:
@@ -51,8 +51,7 @@ class Row:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct):
     """One repository in the plan.
 
     Attributes:
@@ -76,8 +75,7 @@ class Target:
         return replace(self, needed_bytes=int(total_bytes * self.factor))
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What a backup will do.
 
     Attributes:
@@ -107,8 +105,7 @@ class Plan:
         return replace(self, needed_bytes=first.needed_bytes, free_bytes=first.free_bytes, targets=tuple(targets))
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct):
     """What a backup needs to know besides its plan.
 
     Attributes:

@@ -4,7 +4,7 @@ Each condition has one key as long as it lasts, so that whoever sends notices ca
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -12,6 +12,7 @@ from recoup.errors import ExitCode
 from recoup.model.manifest import SourceRecord
 from recoup.model.reports import Problem, RepositoryStatus, SetInfo, StatusRow, VerbRun
 from recoup.model.schedule import JobState
+from recoup.model.structs import Struct
 
 Level = Literal["warning", "critical"]
 
@@ -28,8 +29,7 @@ _RUNNING_LATE = 1.25  # a backup that is running may make its predecessor this m
 _NOT_FAILED = (ExitCode.OK, ExitCode.SKIPPED, ExitCode.INTERRUPTED)  # none of them says that something is broken
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct):
     """From when on something is a problem.
 
     Attributes:
@@ -53,8 +53,7 @@ class Limits:
         return self.of_source.get(source, self.max_age)
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Struct):
     """What this machine remembers.
 
     Attributes:
@@ -70,8 +69,7 @@ class Known:
     failure: str = ""
 
 
-@dataclass(frozen=True)
-class OfSource:
+class OfSource(Struct):
     """Looks for what is wrong with a source in a repository.
 
     Attributes:

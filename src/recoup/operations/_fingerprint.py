@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 from recoup.errors import RecoupError
 from recoup.model.part import Content, Member, Part, Reader, StreamPart, TreePart
+from recoup.model.structs import Struct
 
 _MODULUS = 2**256
 
@@ -83,8 +84,7 @@ class _WatchedReader:
         return self._reader.changed
 
 
-@dataclass(frozen=True)
-class _Watched:
+class _Watched(Struct):
     """A content whose bytes are fingerprinted when it is read to its end."""
 
     content: Content

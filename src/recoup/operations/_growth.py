@@ -2,10 +2,10 @@
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 from recoup.retention import Candidate, Group, Rules, judge
 
 _HORIZON = timedelta(days=30)
@@ -15,8 +15,7 @@ _LONG_ENOUGH = timedelta(hours=20)
 _MOST_AHEAD = 800  # sets of a group that are looked ahead, at most
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Struct):
     """A set as it lies in a repository.
 
     Attributes:
@@ -57,8 +56,7 @@ def growth(sets: Iterable[Stored], rules: Rules | None, now: datetime) -> float 
     return (_left([*held, *coming], rules, now + ahead) - present) / (ahead / timedelta(days=1))
 
 
-@dataclass(frozen=True)
-class _Rhythm:
+class _Rhythm(Struct):
     """How the sets of a group come: their distance, the size of the newest, and how much each is larger than the one before."""
 
     distance: timedelta

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from recoup.errors import NoSuchSetError, RecoupError, RefusedError
 from recoup.model.manifest import SourceRecord
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
+from recoup.model.structs import Struct
 from recoup.operations.selection import holds, newest_first
 from recoup.repository._base import Repository
 from recoup.sources._base import Past, Recall
@@ -17,8 +18,7 @@ _LOOKED_AT = 20
 """Sets of a repository, the newest ones: an older copy spares little."""
 
 
-@dataclass(frozen=True)
-class Recalling:
+class Recalling(Struct):
     """Looks for what earlier sets hold of sources. May be used by several threads.
 
     Args:

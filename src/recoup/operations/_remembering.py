@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from recoup.errors import ExitCode, RecoupError
 from recoup.model.events import Event, Level
+from recoup.model.structs import Struct
 from recoup.system.clock import Clock
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def _note(
         stack._listener(Event("run_not_remembered", now, message, Level.WARNING))  # noqa: SLF001
 
 
-@dataclass(frozen=True)
-class _Scope:
+class _Scope(Struct):
     """What a run was to work on: sources (none for all) and repositories."""
 
     sources: tuple[str, ...]

@@ -6,13 +6,14 @@ since retention keeps what is newest: so they do not count as good.
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from recoup.errors import RecoupError
 from recoup.model.events import Event, Level
 from recoup.model.manifest import Finding, SourceRecord
 from recoup.model.reports import SetInfo
+from recoup.model.structs import Struct
 from recoup.operations._backup_plan import Run
 from recoup.operations._vanished import gone, things
 from recoup.operations.selection import holds, newest_first
@@ -32,8 +33,7 @@ _FINDINGS = 100  # that a record lists
 _COUNTED = ("points", "rows", "files")
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(Struct):
     """How large a copy of a source is.
 
     Attributes:

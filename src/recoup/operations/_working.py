@@ -1,13 +1,14 @@
 """What verbs share that have workers of a cluster do their jobs: who they are, who still waits for a job, what it had to tell."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from recoup.errors import ConfigError, RecoupError, RefusedError, WorkersError, WrongKeyError
 from recoup.model.events import Emit, Event, News
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.model.wire import decoded, encoded
 from recoup.operations._backup_plan import Batch
 from recoup.repository._base import Repository
@@ -36,8 +37,7 @@ class Giving(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Crew:
+class Crew(Struct):
     """Workers that are ready.
 
     Attributes:

@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from recoup.errors import ExitCode, NoSpaceError, RecoupError
@@ -11,6 +11,7 @@ from recoup.model.events import Event, Level
 from recoup.model.manifest import Manifest, SourceRecord, outcome_of
 from recoup.model.names import SetName
 from recoup.model.reports import BackupReport, StoredCopy
+from recoup.model.structs import Struct
 from recoup.operations._backup_plan import Plan, Row, Run, Target, plan, targets
 from recoup.operations._cutting import capture_all, sentence
 from recoup.operations._fanout import Branch, FanOut, NobodyLeftError
@@ -146,8 +147,7 @@ def _require_space(repository: Repository, total: int, needed: int, free: int | 
         )
 
 
-@dataclass(frozen=True)
-class _Cut:
+class _Cut(Struct):
     """What was captured: a manifest around the stored parts, None when there is nothing to store."""
 
     manifest: Manifest | None

@@ -3,13 +3,14 @@
 import contextlib
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from recoup.errors import RestoreError, UsageError
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import Content, Member, Part, Ranged, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.operations._archived import deeper, hits, within
 from recoup.repository._base import Listed, Repository
 
@@ -17,8 +18,7 @@ _BLOCK = 1024 * 1024
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() * 1e9
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct):
     """One thing in a set.
 
     Attributes:
@@ -36,8 +36,7 @@ class Entry:
     link: str = ""
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(Struct):
     """A part, and what of it is meant.
 
     Attributes:
@@ -298,8 +297,7 @@ def _restorable(spot: Spot, found: Iterator[Member]) -> Iterator[Member]:
 # --- reading one ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(Struct):
     """Bytes of a content.
 
     Attributes:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from recoup.errors import DamagedError, NoSpaceError, RecoupError, RefusedError, StorageError, WrongKeyError
 from recoup.model.events import Emit, Event, Level, Progress
@@ -12,6 +12,7 @@ from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import CopiedSet, CopyReport, SetInfo
 from recoup.model.sharing import Sent
+from recoup.model.structs import Struct
 from recoup.operations._cutting import sentence
 from recoup.operations._pump import Pump, storage_error
 from recoup.operations.selection import listing
@@ -19,8 +20,7 @@ from recoup.repository._base import Replica, Replication, Repository, SetWriter
 from recoup.system.clock import Clock
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """One set in the plan.
 
     Attributes:
@@ -38,8 +38,7 @@ class Row:
     closed: bool = False
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What a copy will do.
 
     Attributes:
@@ -116,8 +115,7 @@ def _is_closed(name: SetName, origin: Repository) -> bool:
         return False  # it is damaged
 
 
-@dataclass(frozen=True)
-class Copied:
+class Copied(Struct):
     """A set that was copied.
 
     Attributes:
@@ -129,8 +127,7 @@ class Copied:
     sent: Sent | None = None
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct):
     """From where to where, and the surroundings.
 
     Attributes:

@@ -3,11 +3,11 @@
 import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 from recoup.operations.copy import parsed
 from recoup.repository._base import Chunked, ChunkSum, Listed, Repository
 
@@ -22,8 +22,7 @@ MOST_NAMES = 1000
 """Names of members that a report has for one tree."""
 
 
-@dataclass(frozen=True)
-class MemberChange:
+class MemberChange(Struct):
     """A member of a tree that is not as it was.
 
     Attributes:
@@ -35,8 +34,7 @@ class MemberChange:
     change: Change
 
 
-@dataclass(frozen=True)
-class MemberChanges:
+class MemberChanges(Struct):
     """What happened to the members of a tree.
 
     Attributes:
@@ -59,8 +57,7 @@ class MemberChanges:
         return not (self.added or self.removed or self.changed)
 
 
-@dataclass(frozen=True)
-class PartChange:
+class PartChange(Struct):
     """What happened to a part.
 
     Attributes:
@@ -82,8 +79,7 @@ class PartChange:
     members: MemberChanges | None = None
 
 
-@dataclass(frozen=True)
-class DiffReport:
+class DiffReport(Struct):
     """What changed from one set to another.
 
     Attributes:
@@ -111,8 +107,7 @@ class DiffReport:
         return sum(part.change == change for part in self.parts)
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(Struct):
     """One of two sets.
 
     Attributes:

@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from recoup.errors import ExitCode, RecoupError
+from recoup.model.structs import Struct
 from recoup.operations._probing import Probe
 from recoup.repository._base import Repository
 from recoup.sources._base import Diagnosing, Doubting, Source
@@ -27,8 +27,7 @@ class Keyslotted(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct):
     """One thing that was looked at.
 
     Attributes:
@@ -44,8 +43,7 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct):
     """All that was looked at."""
 
     findings: tuple[Finding, ...]

@@ -1,7 +1,6 @@
 """Drill: restore a set into scratch twins, open them with their engines, compare facts with facts. It can fail."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import DrillReport, SetInfo, SourceDrill
+from recoup.model.structs import Struct
 from recoup.operations._fingerprint import Fingerprint, consume, watched
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
@@ -25,8 +25,7 @@ NOT_ASKED = "not asked for"
 """Why a source is not drilled that the user left out."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What a drill will do.
 
     Attributes:

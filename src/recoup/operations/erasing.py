@@ -1,16 +1,16 @@
 """Removing all that a stack has in a repository, for good: nothing is kept but what is not certainly this stack's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 from recoup.operations.selection import listing
 from recoup.repository._base import Repository
 
 
-@dataclass(frozen=True)
-class Erasure:
+class Erasure(Struct):
     """What a removal of everything takes from a repository.
 
     Attributes:

@@ -4,13 +4,13 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from recoup.errors import NoRepositoryError, RecoupError, RefusedError, StorageError, UsageError
 from recoup.model.events import Emit, Event
 from recoup.model.reports import ExportReport, SetInfo
+from recoup.model.structs import Struct
 from recoup.operations import copy
 from recoup.operations._pump import storage_error
 from recoup.repository._base import Repository
@@ -24,8 +24,7 @@ Opened = Callable[[Path], Repository]
 _FACTOR = 1.02  # free space for a set, as a multiple of what it holds: files are rounded up to blocks
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What an export will do.
 
     Attributes:
@@ -78,8 +77,7 @@ def plan(info: SetInfo, target: Path | None, *, was_sealed: bool) -> Plan:
     return Plan(info, info.repository, target, target.suffix.lower() == ".tar", was_sealed)
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(Struct):
     """The surroundings of an export.
 
     Attributes:

@@ -1,7 +1,6 @@
 """Foreign artefacts: what other tools put into a repository whose place has a shape. Listed, read, and, where adopted, pruned."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 
@@ -10,6 +9,7 @@ from recoup.model.artefact import Artefact
 from recoup.model.names import SetName, shown
 from recoup.model.part import StreamPart
 from recoup.model.reports import SetInfo
+from recoup.model.structs import Struct
 from recoup.operations.selection import is_good
 from recoup.repository._base import Repository
 from recoup.repository._shaped import Shaped
@@ -95,8 +95,7 @@ def fetched(
         ) from None
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(Struct):
     """What becomes of one.
 
     Attributes:

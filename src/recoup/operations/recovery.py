@@ -1,18 +1,17 @@
 """The disaster-recovery drill: what an empty machine gets back from the repository alone, how soon, and of when."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from recoup.errors import NoSuchSetError, RecoupError
 from recoup.model.manifest import Manifest, SourceRecord
 from recoup.model.reports import DrillReport, RecoveryPoint, RecoveryReport, SetInfo, SourceDrill
+from recoup.model.structs import Struct
 from recoup.operations import drill, selection
 from recoup.system.clock import Clock
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What the drill will do.
 
     Attributes:

@@ -11,6 +11,7 @@ from recoup.model.manifest import Manifest, StoredFile, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.part import Content, TreePart
 from recoup.model.reports import Damage, RepairReport, SetInfo
+from recoup.model.structs import Struct
 from recoup.operations._cutting import sentence
 from recoup.operations._healing import Healer
 from recoup.operations.selection import listing
@@ -22,8 +23,7 @@ _LEFT_ALONE = ("extra", "link", "content")
 _NO_COPY = "to have a whole copy, delete this one and make it anew by `recoup copy`"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """One set in the plan.
 
     Attributes:
@@ -39,8 +39,7 @@ class Row:
     damage: tuple[Damage, ...]
 
 
-@dataclass(frozen=True)
-class Sides:
+class Sides(Struct):
     """Who is mended, and by whom.
 
     Attributes:
@@ -116,8 +115,7 @@ def run(row: Row, sides: Sides) -> RepairReport:
     return report
 
 
-@dataclass(frozen=True)
-class _Mended:
+class _Mended(Struct):
     """What became of a set: what was put in place, what is left, and why."""
 
     repaired: Sequence[str]

@@ -16,6 +16,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName, shown
 from recoup.model.part import Part, StreamPart, TreePart
 from recoup.model.reports import RestoredSource, RestoreReport
+from recoup.model.structs import Struct
 from recoup.operations import contents
 from recoup.operations._fingerprint import Fingerprint, watched
 from recoup.repository._base import Repository
@@ -29,8 +30,7 @@ Mode = Literal["files", "place"]
 """`files`: written as files below a folder. `place`: put where the store lives, by its own plug."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """One source in the plan.
 
     Attributes:
@@ -60,8 +60,7 @@ class Row:
     at_most: bool = False
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(Struct):
     """One source to restore: its row and what it takes to do it.
 
     Attributes:
@@ -85,8 +84,7 @@ class Item:
     others: Iterator["Item"] = field(default_factory=lambda: iter(()))
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What a restore will do.
 
     Attributes:

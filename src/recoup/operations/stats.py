@@ -1,18 +1,17 @@
 """Stats: what sets hold and what they take, in each repository."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from recoup.errors import RecoupError
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
+from recoup.model.structs import Struct
 from recoup.operations._cutting import sentence
 from recoup.repository._base import Chunked, Repository
 
 
-@dataclass(frozen=True)
-class SetStats:
+class SetStats(Struct):
     """What one set holds and takes.
 
     Attributes:
@@ -30,8 +29,7 @@ class SetStats:
     added_bytes: int
 
 
-@dataclass(frozen=True)
-class RepositoryStats:
+class RepositoryStats(Struct):
     """What a repository holds and takes.
 
     Attributes:

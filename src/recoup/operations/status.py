@@ -2,13 +2,14 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from recoup.errors import RecoupError
 from recoup.model.names import SetName
 from recoup.model.reports import Problem, RepositoryStatus, SetInfo, StatusReport, StatusRow, VerbRun
 from recoup.model.schedule import JobState
+from recoup.model.structs import Struct
 from recoup.operations import _conditions
 from recoup.operations._conditions import Known, Limits
 from recoup.operations._growth import Stored, growth
@@ -19,8 +20,7 @@ from recoup.retention import Group, Rules
 __all__ = ["Known", "Limits", "RepositoryState", "newest", "report", "rows"]
 
 
-@dataclass(frozen=True)
-class RepositoryState:
+class RepositoryState(Struct):
     """What was found in one repository.
 
     Attributes:

@@ -6,10 +6,10 @@ was read longest ago. This machine remembers it (`system/statefile.py`); when th
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from recoup.model.events import Event, Level
+from recoup.model.structs import Struct
 from recoup.repository._base import Subset
 from recoup.system.statefile import remembered
 
@@ -19,8 +19,7 @@ CREATE TABLE IF NOT EXISTS verify_turns (repository TEXT NOT NULL, sets TEXT NOT
 """
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(Struct):
     """One verification of a part.
 
     Attributes:
@@ -34,8 +33,7 @@ class Turn:
     share: float
 
 
-@dataclass(frozen=True)
-class Turns:
+class Turns(Struct):
     """What this machine remembers of the verifications of parts.
 
     Attributes:

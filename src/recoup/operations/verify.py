@@ -1,7 +1,7 @@
 """Verify: compare stored bytes with the manifest, and ask plugs whether what is stored is what they captured."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from recoup.errors import RecoupError
@@ -11,6 +11,7 @@ from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import Damage, VerifyReport
+from recoup.model.structs import Struct
 from recoup.operations.turns import Turns
 from recoup.repository._base import Chunked, Repository, Subset, Verification
 from recoup.repository._subset import Portion
@@ -23,8 +24,7 @@ Examiner = Callable[[str], Examine | None]
 """From a kind to what its plug offers, if it does."""
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(Struct):
     """What was looked at, and what is wrong with it.
 
     Attributes:

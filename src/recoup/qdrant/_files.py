@@ -3,13 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from recoup.model.events import Emit, ignore
 from recoup.model.names import shown
 from recoup.model.part import StreamPart
+from recoup.model.structs import Struct
 from recoup.qdrant._settings import checked, options_of, site_of, version_of
 from recoup.sources._base import Existing, Placement
 from recoup.sources.qdrant._foreign import Told, adopted
@@ -19,8 +20,7 @@ from recoup.sources.qdrant.server import QdrantSource, connect
 from recoup.system.tempdirs import temporary_folder
 
 
-@dataclass(frozen=True)
-class FileRestore:
+class FileRestore(Struct):
     """A restore of files, planned.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recoup.model.events import Emit, Progress, ignore
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._extracting import write_file
 from recoup.sources.qdrant._returning import Return, place_of, planned, put_back
@@ -56,8 +56,7 @@ def _by_id(found: SnapshotFile, ids: Sequence[int | str]) -> Iterator[dict[str, 
         yield from found.get(ids[start : start + _BATCH], with_vectors=True)
 
 
-@dataclass(frozen=True)
-class PointsReturn:
+class PointsReturn(Struct):
     """Points that are about to be put back into a running collection.
 
     Attributes:

@@ -1,10 +1,10 @@
 """How a part of the stored bytes is asked for: `2/7`, `5%`, `10G`. Light to import: settings are checked by it at each start."""
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recoup.errors import UsageError
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from recoup.repository._base import Subset
@@ -13,8 +13,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])(|i?B)", re.IGNORECASE)
 _OVERLAP = 1e-12  # of the ring: what rounding could leave out between two parts
 
 
-@dataclass(frozen=True)
-class Portion:
+class Portion(Struct):
     """A part of the bytes that is taken in turn: what was read longest ago comes first, so that some runs read everything.
 
     Attributes:

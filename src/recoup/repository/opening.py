@@ -1,10 +1,10 @@
 """From settings to a repository."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recoup.model.manifest import Compression, Pack
+from recoup.model.structs import Struct
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.repository import PlainRepository
 from recoup.repository.sealing._base import Sealing
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from recoup.repository.keyed.template import Template
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(Struct):
     """The shape of a place that other tools use, too.
 
     Attributes:

@@ -1,9 +1,9 @@
 """Our lines in an account's own crontab, between two marks; all others stay as they are, byte for byte."""
 
 import re
-from dataclasses import dataclass
 
 from recoup.errors import RecoupError
+from recoup.model.structs import Struct
 from recoup.system.markedfiles import Standing, judged, marked
 from recoup.system.programs import Program, ProgramFailedError, output
 
@@ -63,8 +63,7 @@ def _split(table: bytes, stack: str) -> tuple[bytes, bytes | None, bytes]:
     return b"".join(lines[:first]), b"".join(lines[first + 1 : last]), b"".join(lines[last + 1 :])
 
 
-@dataclass(frozen=True)
-class CrontabBlock:
+class CrontabBlock(Struct):
     """Our lines in the crontab of the account that runs this.
 
     Attributes:

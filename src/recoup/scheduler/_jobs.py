@@ -1,10 +1,11 @@
 """A job of the schedule, and what is remembered of it: values, and how they follow one another. Nothing here reads a clock."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from recoup.model.schedule import JobState
+from recoup.model.structs import Struct
 from recoup.scheduler.cron import Cron, Interval, Later, Times, passed
 
 LATE = timedelta(minutes=5)
@@ -17,8 +18,7 @@ _ATTEMPTS = 2
 _GAPS = 8
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct):
     """One line of the schedule.
 
     Attributes:
@@ -69,8 +69,7 @@ class Job:
         return max((later - due for due, later in itertools.pairwise(found[1:])), default=None)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """What is remembered of a job.
 
     Attributes:
@@ -102,8 +101,7 @@ class Row:
     running: bool = False
 
 
-@dataclass(frozen=True)
-class Missed:
+class Missed(Struct):
     """Times that are left out.
 
     Attributes:

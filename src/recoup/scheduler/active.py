@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.errors import RecoupError
+from recoup.model.structs import Struct
 from recoup.scheduler import _systemd
 from recoup.scheduler._installed import SCHEDULE, installed
 from recoup.scheduler.installing import cron_runs, present_account
@@ -20,8 +20,7 @@ _FAULTS = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct):
     """One thing that was installed.
 
     Attributes:

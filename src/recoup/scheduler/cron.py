@@ -1,13 +1,13 @@
 """When a job is due: pure functions of a moment. All moments are UTC; a time zone says when a clock on the wall shows a time."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from cronsim import CronSim, CronSimError
 
 from recoup.errors import ConfigError
+from recoup.model.structs import Struct
 
 _NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -61,8 +61,7 @@ def _five_fields(expression: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Cron:
+class Cron(Struct):
     """The times of a cron expression in a time zone.
 
     As Debian's cron does, a time that is skipped when clocks go forward comes at the first moment after the gap, and one that
@@ -99,8 +98,7 @@ class Cron:
         return due
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(Struct):
     """Times in a fixed distance, counted from one moment, so that they do not drift with how long runs take.
 
     Attributes:
@@ -124,8 +122,7 @@ class Interval:
         return None if moment < self.anchor else self.anchor + ((moment - self.anchor) // self.every) * self.every
 
 
-@dataclass(frozen=True)
-class Later:
+class Later(Struct):
     """Times moved by a jitter.
 
     Attributes:

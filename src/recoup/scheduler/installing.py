@@ -5,11 +5,11 @@ import pwd
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from recoup.errors import RefusedError, UsageError
+from recoup.model.structs import Struct
 from recoup.scheduler import _systemd, units
 from recoup.scheduler._crontab import CrontabBlock, found_for
 from recoup.scheduler._installed import SCHEDULE
@@ -25,8 +25,7 @@ _CRON_DAEMONS = {"cron", "crond", "fcron", "bcron-sched", "dcron"}
 _CRON_AS_TIMERS = Path("/usr/lib/systemd/system-generators/systemd-crontab-generator")  # systemd-cron has no process
 
 
-@dataclass(frozen=True)
-class How:
+class How(Struct):
     """How the schedule is called.
 
     Attributes:
@@ -51,8 +50,7 @@ class How:
             raise UsageError("--daemon goes with --systemd: cron starts programs, and keeps none running")
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(Struct):
     """A planned installation.
 
     Attributes:

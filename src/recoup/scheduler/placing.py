@@ -4,12 +4,12 @@ What is not ours is never touched; what somebody changed since is named, and lef
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from recoup.errors import RecoupError, RefusedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.scheduler._crontab import PREFIX, CrontabBlock
 from recoup.scheduler._installed import installed, record, strike
 from recoup.system.markedfiles import MarkedFile, Standing, judged
@@ -42,8 +42,7 @@ class Place(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct):
     """What becomes of one place.
 
     Attributes:
@@ -60,8 +59,7 @@ class Step:
         return self.place.name
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct):
     """What an installation or a removal does.
 
     Attributes:

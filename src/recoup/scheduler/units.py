@@ -8,11 +8,12 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePosixPath
 
 from recoup.errors import UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """What cron reads in /etc/cron.d (Debian's run-parts rule): with a dot in its name a file is passed over in silence."""
@@ -25,8 +26,7 @@ _RIGHTS = re.compile(r"(?<![\w-])(sudo|doas|su|pkexec|podman)(?![\w-])")
 """Programs that get other rights than their caller's, as words of a configuration."""
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct):
     """How Recoup is called.
 
     Attributes:
@@ -54,8 +54,7 @@ class Call:
         return (*self.program, *configs, *verb)
 
 
-@dataclass(frozen=True)
-class Confinement:
+class Confinement(Struct):
     """What systemd may take away from a stack's runs without harming them.
 
     Attributes:
@@ -202,8 +201,7 @@ def boot_unit(name: str) -> str:
     return f"{name}-recover.service"
 
 
-@dataclass(frozen=True)
-class _Style:
+class _Style(Struct):
     """What the services have in common: the call, the lines around it, whose manager runs them."""
 
     call: Call

@@ -6,9 +6,10 @@ something last was, so nothing has to keep running between two runs.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from recoup.model.structs import Struct
 from recoup.system.statefile import remembered, state_path
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ CREATE TABLE IF NOT EXISTS measures (
 """
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(Struct):
     """One number.
 
     Attributes:

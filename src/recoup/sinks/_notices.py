@@ -5,11 +5,11 @@ lost is sent by the next run. Where nothing can be remembered, everything that i
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from recoup.model.reports import Problem
+from recoup.model.structs import Struct
 from recoup.system.statefile import Connection, Row, remembered, state_path
 
 TABLES = """
@@ -33,8 +33,7 @@ CREATE TABLE IF NOT EXISTS receivers_failing (
 """
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct):
     """A condition of which a receiver knows.
 
     Attributes:
@@ -48,8 +47,7 @@ class Told:
     told: datetime
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(Struct):
     """Something to tell.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from recoup.errors import RecoupError
@@ -10,6 +10,7 @@ from recoup.model.events import Event, Level, News
 from recoup.model.outcomes import Outcome, echoed
 from recoup.model.reports import Problem
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sinks import _measures, _notices
 from recoup.sinks._base import Sink
 from recoup.sinks._courier import Courier
@@ -33,8 +34,7 @@ _SHOWN = 20  # conditions that a notice of many names
 _GRAVITY = {"warning": "warning", "critical": "error"}
 
 
-@dataclass(frozen=True)
-class Receiver:
+class Receiver(Struct):
     """One entry of `notify`.
 
     Attributes:
@@ -48,8 +48,7 @@ class Receiver:
     connect: Callable[[], Sink]
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(Struct):
     """What is told of.
 
     Attributes:

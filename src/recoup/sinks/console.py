@@ -1,12 +1,13 @@
 """News for a person: progress bars with rate and time left on a terminal, plain log lines elsewhere."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, TextIO
 
 from recoup.model.events import Event, Level, News, Progress
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sinks._base import Sink, one_line
 from recoup.sinks.log import line
 from recoup.system.clock import Clock, SystemClock
@@ -22,8 +23,7 @@ _PAUSE = 10.0
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct):
     """Settings of this sink.
 
     Attributes:

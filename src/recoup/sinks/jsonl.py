@@ -1,12 +1,12 @@
 """Events as JSON lines in a file, one for each event; progress is left out."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from recoup.model.events import Event, News
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sinks._base import AppendedFile, Sink
 
 EXACT = {
@@ -16,8 +16,7 @@ EXACT = {
 """The events that `format: exact` writes, and the keys of each."""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct):
     """Settings of this sink.
 
     Attributes:

@@ -1,16 +1,15 @@
 """Plain log lines, `[YYYY-MM-DD HH:MM:SS] INFO: message`; progress is left out."""
 
-from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
 
 from recoup.model.events import Event, Level, News
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sinks._base import AppendedFile, Sink, one_line
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct):
     """Settings of this sink.
 
     Attributes:

@@ -17,6 +17,7 @@ from recoup.model.events import Emit, ignore
 from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.part import Part, StreamPart
+from recoup.model.structs import Struct
 from recoup.sources._placement import Placement as Placement  # noqa: PLC0414 - it belongs to the promise
 from recoup.system.clock import Clock
 
@@ -53,8 +54,7 @@ class NoRestoreOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(Struct):
     """What the newest good set holds of a source, for a capture that builds on it.
 
     Attributes:
@@ -70,8 +70,7 @@ Recall = Callable[[], Past]
 """Looks for it. Raises RecoupError where there is none, or where it cannot be read here."""
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Struct):
     """What a plug is handed besides its own settings.
 
     Attributes:
@@ -134,8 +133,7 @@ class Capture(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Existing:
+class Existing(Struct):
     """What is at a restore's target now, for the plan.
 
     Attributes:
@@ -229,8 +227,7 @@ class Doubting(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Symptom:
+class Symptom(Struct):
     """One thing that a look at what a source is taken from shows.
 
     Attributes:

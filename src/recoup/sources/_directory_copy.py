@@ -5,9 +5,9 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from recoup.model.structs import Struct
 from recoup.system import filesystem
 from recoup.system.tempdirs import remove_tree, temporary_folder
 
@@ -18,8 +18,7 @@ Clone = Callable[[int, int], bool]
 """As `filesystem.clone`."""
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(Struct):
     """A copy, or why there is none.
 
     Attributes:

@@ -41,11 +41,11 @@ import hashlib
 import os
 import struct
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from recoup.model.structs import Struct
 from recoup.system import filesystem
 from recoup.system.atomicfile import create_private
 from recoup.system.clock import SystemClock
@@ -97,8 +97,7 @@ class _MovedError(Exception):
     """The file changed so that this pass does not count."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Struct):
     """What the first three pages say.
 
     Attributes:
@@ -118,8 +117,7 @@ class Header:
     engine: str
 
 
-@dataclass(frozen=True)
-class _Log:
+class _Log(Struct):
     """A log as it was when we measured it; `inode` 0 when there is none."""
 
     inode: int = 0
@@ -133,8 +131,7 @@ class _Log:
         return (self.inode, self.size, self.digest) == (other.inode, other.size, other.digest)
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(Struct):
     """What a look at the file shows."""
 
     header: Header

@@ -25,6 +25,7 @@ from uuid import UUID
 
 from recoup.errors import SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources import _sqlite_files
 from recoup.sources._point_ids import MODULUS, IdDigest, rank
 
@@ -142,8 +143,7 @@ def canonical_id(found: object) -> str:
     raise pickle.UnpicklingError("its id is neither a number nor a UUID")
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct):
     """A collection's vectors.
 
     Attributes:

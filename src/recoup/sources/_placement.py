@@ -1,11 +1,12 @@
 """What a restore says of a place. Apart from the promise of a source, whose settings take long to load: children need it, too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from recoup.model.structs import Struct
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(Struct):
     """What a restore did to a live place.
 
     Attributes:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 from recoup.errors import BusyError, NoSpaceError, RestoreError, UnsafePathError
 from recoup.model.names import checked_relative, shown
 from recoup.model.owner import Owner
+from recoup.model.structs import Struct
 from recoup.sources._placement import Placement
 from recoup.system import filesystem
 from recoup.system.atomicfile import make_private_folder, sync_folder, write_atomic
@@ -37,8 +38,7 @@ _TAKEN_OUT = ".taken-out-"  # between a target's name and the moment of the rest
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True)
-class _Move:
+class _Move(Struct):
     """One rename that is meant. Paths are relative to the folder that the work folder lies in.
 
     Attributes:
@@ -54,8 +54,7 @@ class _Move:
     role: Literal["aside", "new"]
 
 
-@dataclass(frozen=True)
-class _Intent:
+class _Intent(Struct):
     """What the work folder's owner is about to do. Without moves nothing outside the work folder was touched.
 
     Attributes:
@@ -71,8 +70,7 @@ class _Intent:
     stays: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Bench:
+class _Bench(Struct):
     """Where a target's restore works.
 
     Attributes:

@@ -8,13 +8,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from recoup.errors import SourceError
 from recoup.model.secrets import bare_url
+from recoup.model.structs import Struct
 from recoup.system.clock import Clock
 from recoup.system.host import is_zombie
 from recoup.system.programs import Ended, ProgramFailedError, ended
@@ -28,8 +29,7 @@ class ServiceError(SourceError):
     """A service could not be stopped, started, or told to make its copy."""
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Struct):
     """A service, as JSON types, so that a child, and a later run, can start it.
 
     Attributes:

@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
+
+from recoup.model.structs import Struct
 
 
 class Readable(Protocol):
@@ -25,8 +26,7 @@ class StagedReader:
         self.read = source.read
 
 
-@dataclass(frozen=True)
-class StagedFile:
+class StagedFile(Struct):
     """A staged copy as a part's content.
 
     Attributes:
@@ -45,8 +45,7 @@ class StagedFile:
             yield StagedReader(file)
 
 
-@dataclass(frozen=True)
-class StagedBytes:
+class StagedBytes(Struct):
     """A small part that was made here: a record, a line of a document.
 
     Attributes:

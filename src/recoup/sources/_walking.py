@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Member
+from recoup.model.structs import Struct
 from recoup.sources._staged import StagedReader
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ _SAMPLE = 4096  # bytes at the beginning of each read that are compared again in
 _XATTRS = ("user.", "system.posix_acl_", "security.capability")  # the others belong to the machine, not to the data
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct):
     """What belongs to a folder's backup.
 
     Attributes:

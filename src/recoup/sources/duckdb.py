@@ -15,7 +15,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from recoup.model.facts import Bracket, Facts
 from recoup.model.manifest import Finding, Frozen
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Part, StreamPart
+from recoup.model.structs import Struct
 from recoup.sources import _duckdb_blocks as blocks
 from recoup.sources import _duckdb_reading as reading
 from recoup.sources import _placing
@@ -257,8 +257,7 @@ class DuckDB:
         )
 
 
-@dataclass(frozen=True)
-class _Captured:
+class _Captured(Struct):
     """A copied database."""
 
     name: str

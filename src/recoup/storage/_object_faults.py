@@ -4,12 +4,12 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 """
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
 from recoup.errors import NoSpaceError, StorageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 Operation = Literal["read", "write", "list", "delete", "bucket", "uploads", "abort", "lock"]
 """What was asked for: of an object, except `list`, `bucket` and `uploads` (those that nobody has finished)."""
@@ -141,8 +141,7 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct):
     """Where requests go, for messages.
 
     Attributes:

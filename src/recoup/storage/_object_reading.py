@@ -3,13 +3,12 @@
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
+from recoup.model.structs import Struct
 from recoup.storage._background import Background
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Struct):
     """Some bytes of an object.
 
     Attributes:

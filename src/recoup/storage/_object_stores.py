@@ -1,12 +1,12 @@
 """From a URL and settings to obstore's store, and to the signed client where the store is S3."""
 
 import ipaddress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from recoup.errors import ConfigError, RefusedError, StorageError
+from recoup.model.structs import Struct
 from recoup.storage._object_faults import Place
 from recoup.storage._object_options import ObjectOptions, number_of
 from recoup.storage._s3 import Bucket, S3Client
@@ -27,8 +27,7 @@ _WHOLE_REQUEST = timedelta(days=1)
 _in_memory: dict[str, "ObjectStore"] = {}
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(Struct):
     """An object store.
 
     Attributes:

@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from recoup.errors import RecoupError
+from recoup.model.structs import Struct
 
 T = TypeVar("T")
 
 _LONGEST_WAIT = 60.0  # seconds
 
 
-@dataclass(frozen=True)
-class Retrying:
+class Retrying(Struct):
     """Makes requests again that failed in a way that may pass: each wait is twice the one before.
 
     Attributes:

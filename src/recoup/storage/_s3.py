@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
 from recoup.errors import StorageError
+from recoup.model.structs import Struct
 from recoup.storage._object_faults import LostUploadError, Operation, Place, untrusted
 from recoup.storage._object_options import ObjectOptions
 from recoup.storage._s3_credentials import Secrets
@@ -32,8 +33,7 @@ _LARGEST_ANSWER = 16 * 1024 * 1024  # bytes; a page of a listing stays far below
 _UNRESERVED = "-_.~/"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct):
     """What the store said.
 
     Attributes:
@@ -59,8 +59,7 @@ def _elements(body: bytes, name: str) -> "list[ET.Element]":
         return []
 
 
-@dataclass(frozen=True)
-class Unfinished:
+class Unfinished(Struct):
     """An upload that was begun and neither finished nor taken back.
 
     Attributes:
@@ -74,8 +73,7 @@ class Unfinished:
     begun: datetime
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(Struct):
     """Where a bucket answers.
 
     Attributes:

@@ -9,11 +9,11 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from typing import Any
 
 from recoup import errors
 from recoup.errors import ConfigError, RecoupError, WorkersError
+from recoup.model.structs import Struct
 from recoup.system.clock import SystemClock
 from recoup.system.plugs import function_named
 
@@ -27,8 +27,7 @@ Order = Mapping[str, Any]
 """What a job needs to know: JSON values, no secrets."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct):
     """How a job ended.
 
     Attributes:

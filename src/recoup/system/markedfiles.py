@@ -7,12 +7,12 @@ changed it since. What is not ours is never replaced or removed.
 import glob
 import hashlib
 import re
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from recoup.errors import RefusedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.system.atomicfile import sync_folder, write_atomic
 
 _LARGEST = 1024 * 1024  # bytes: nothing that we write comes near
@@ -61,8 +61,7 @@ def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
-class MarkedFile:
+class MarkedFile(Struct):
     """A file of ours.
 
     Attributes:

@@ -11,12 +11,12 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Self
 
 from recoup.errors import RecoupError
+from recoup.model.structs import Struct
 from recoup.system.subprocesses import end_with_us
 
 _SAID = 64 * 1024  # bytes of stderr that are kept: the last ones
@@ -209,8 +209,7 @@ def _up_to(program: Program, limit: int) -> Iterator[bytes]:
         yield data
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct):
     """How a program ended.
 
     Attributes:

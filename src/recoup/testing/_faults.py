@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from recoup.model.structs import Struct
 from recoup.testing._http_wire import Head, Wire
 
 
@@ -136,8 +137,7 @@ class Fault(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Refuse:
+class Refuse(Struct):
     """The connection is reset; the server hears nothing."""
 
     def meet(self, line: Line, /) -> None:
@@ -145,8 +145,7 @@ class Refuse:
         line.hang_up()
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct):
     """The server hears nothing, and this is the answer, as S3 words it.
 
     Attributes:
@@ -174,8 +173,7 @@ class Answer:
         line.reply(head, iter([body] if line.request.first[0] != "HEAD" else []))
 
 
-@dataclass(frozen=True)
-class CutRequest:
+class CutRequest(Struct):
     """Both connections break after some bytes of the request's body.
 
     Attributes:
@@ -193,8 +191,7 @@ class CutRequest:
         line.hang_up()
 
 
-@dataclass(frozen=True)
-class CutResponse:
+class CutResponse(Struct):
     """The client's connection breaks after some bytes of the answer's body.
 
     Attributes:
@@ -213,8 +210,7 @@ class CutResponse:
         line.hang_up()
 
 
-@dataclass(frozen=True)
-class ShortBody:
+class ShortBody(Struct):
     """The answer says 200 and is well formed, but its body ends early.
 
     Attributes:
@@ -232,8 +228,7 @@ class ShortBody:
         line.reply(head, _first(self.length, line.answer_body(head)))
 
 
-@dataclass(frozen=True)
-class Corrupt:
+class Corrupt(Struct):
     """One byte of the answer's body is another one.
 
     Attributes:
@@ -259,8 +254,7 @@ class Corrupt:
                 yield piece
 
 
-@dataclass(frozen=True)
-class LoseResponse:
+class LoseResponse(Struct):
     """The server does what was asked, and the client never hears of it."""
 
     def meet(self, line: Line, /) -> None:
@@ -271,8 +265,7 @@ class LoseResponse:
         line.hang_up()
 
 
-@dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Struct):
     """The server gets the request twice, as from a network that repeats by itself; the client hears the second answer.
 
     The body is held in memory.
@@ -290,8 +283,7 @@ class Duplicate:
         line.reply(head, line.answer_body(head))
 
 
-@dataclass(frozen=True)
-class Delay:
+class Delay(Struct):
     """The request waits before it goes on.
 
     Attributes:
@@ -306,8 +298,7 @@ class Delay:
         line.relay()
 
 
-@dataclass(frozen=True)
-class Stall:
+class Stall(Struct):
     """No answer comes, for as long as the proxy runs or the client waits."""
 
     def meet(self, line: Line, /) -> None:
@@ -316,8 +307,7 @@ class Stall:
         line.hang_up()
 
 
-@dataclass(frozen=True)
-class Before:
+class Before(Struct):
     """Something happens elsewhere just before the server gets the request: an object goes, the server ends.
 
     Attributes:

@@ -4,7 +4,9 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from recoup.model.structs import Struct
 
 _PIECE = 256 * 1024  # bytes that are passed on at once
 _LONGEST_HEAD = 256 * 1024  # bytes
@@ -64,8 +66,7 @@ class Wire:
             self._socket.close()
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Struct):
     """The first line and the headers of a message.
 
     Attributes:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 
@@ -16,6 +16,7 @@ from recoup.model.manifest import Frozen, Host, Manifest, SourceRecord, StoredPa
 from recoup.model.marks import Mark, standing
 from recoup.model.names import SetName
 from recoup.model.part import Attributes, Member, Part, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.repository._base import Repository, SetWriter, Subset
 
 NOW = datetime(2026, 11, 21, 2, 0, 0, 123_456, tzinfo=UTC)
@@ -32,8 +33,7 @@ FILES = {
 }
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(Struct):
     """Bytes as a part's content."""
 
     data: bytes

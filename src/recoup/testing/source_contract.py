@@ -18,13 +18,13 @@ from recoup.errors import DamagedError, EmptySourceError, SourceError
 from recoup.model.facts import Facts, compare
 from recoup.model.names import checked_relative
 from recoup.model.part import Content, Member, Part, Reader, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.sources._base import Source
 
 SECRET = "s3cret-planted-in-settings"  # noqa: S105 - planted, to be looked for
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct):
     """A content as it was written to disk.
 
     Attributes:

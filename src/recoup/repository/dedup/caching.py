@@ -3,9 +3,9 @@
 import contextlib
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from recoup.model.structs import Struct
 from recoup.repository.dedup.cache import SEEN, Cache
 from recoup.repository.dedup.going_back import accept, gone_back
 from recoup.repository.dedup.index import Index
@@ -16,8 +16,7 @@ from recoup.storage._base import Storage
 from recoup.system.tempdirs import remove_tree
 
 
-@dataclass(frozen=True)
-class CacheState:
+class CacheState(Struct):
     """What a host keeps of a repository.
 
     Attributes:
@@ -43,8 +42,7 @@ class CacheState:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct):
     """What this host keeps of one repository.
 
     Attributes:

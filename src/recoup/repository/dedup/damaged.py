@@ -4,10 +4,10 @@ import re
 import secrets
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
+from recoup.model.structs import Struct
 from recoup.repository.dedup.cache import Cache
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef
@@ -27,8 +27,7 @@ Damaged = tuple[PackRef, bytes]
 """A pack, and the id of a chunk that cannot be read there."""
 
 
-@dataclass(frozen=True)
-class DamageRecord:
+class DamageRecord(Struct):
     """What one verification found.
 
     Attributes:

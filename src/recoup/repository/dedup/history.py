@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
+from recoup.model.structs import Struct
 from recoup.repository.dedup.cache import Cache
 from recoup.repository.dedup.keys import Keys, record_verified
 from recoup.repository.dedup.options import GRACE
@@ -26,8 +27,7 @@ _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}\.json")
 _HINT = "What it said is not known to this run; a prune tells anew what it condemns."
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct):
     """What one step of a prune did, or another verb that removes sets.
 
     Attributes:

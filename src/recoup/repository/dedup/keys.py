@@ -10,11 +10,12 @@ import json
 import secrets
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from recoup.errors import DamagedError, WrongKeyError
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -100,8 +101,7 @@ class RunKey:
 _VERIFY = "Run `recoup verify` to see which sets it touches."
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(Struct):
     """What a host has of a repository's keys.
 
     Attributes:

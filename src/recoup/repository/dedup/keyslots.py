@@ -7,12 +7,12 @@ nothing that is stored.
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recoup.errors import RecoupError, RefusedError, StorageError, UsageError, WrongKeyError
+from recoup.model.structs import Struct
 from recoup.repository.dedup import slots as _slots
 from recoup.repository.dedup.keys import KEY_BYTES, Keys, owner_keys
 from recoup.repository.dedup.openers import AgeKeys, KeyFile, Opener, Passphrase
@@ -23,8 +23,8 @@ from recoup.repository.dedup.writers import let_in, shut_out, writer_keys, write
 from recoup.storage._base import Storage
 from recoup.system.atomicfile import create_file
 
-@dataclass(frozen=True)
-class Shelf:
+
+class Shelf(Struct):
     """The keyslots of a repository.
 
     Attributes:
@@ -36,8 +36,7 @@ class Shelf:
     damaged: tuple[tuple[str, RecoupError], ...] = ()
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(Struct):
     """The keys of a repository, and what opened them.
 
     Attributes:

@@ -4,12 +4,13 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from recoup.errors import WrongKeyError
+from recoup.model.structs import Struct
 from recoup.repository.dedup.keys import KEY_BYTES, derived
 from recoup.repository.dedup.slots import Slot, bound_to
 from recoup.repository.sealing._base import key_file, seal_bytes
@@ -67,8 +68,7 @@ class Opener(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Passphrase:
+class Passphrase(Struct):
     """A passphrase, from a file or typed.
 
     Attributes:
@@ -109,8 +109,7 @@ class Passphrase:
         return "the passphrase" if self.file is None or self.typed else f"the passphrase in {self.file}"
 
 
-@dataclass(frozen=True)
-class KeyFile:
+class KeyFile(Struct):
     """A file of at least 32 bytes that nobody can guess. All of its bytes count, line ends too.
 
     Attributes:
@@ -143,8 +142,7 @@ class KeyFile:
         return f"the key file {self.file}"
 
 
-@dataclass(frozen=True)
-class AgeKeys:
+class AgeKeys(Struct):
     """Public keys of age, and the identity that opens what is sealed to them.
 
     Attributes:

@@ -1,9 +1,10 @@
 """What the settings of a dedup repository say, as data."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
+
+from recoup.model.structs import Struct
 
 DeltaChoice = Literal["auto", "on", "off"]
 """Whether chunks are stored as differences: `auto` does it where their bases can be read quickly."""
@@ -15,8 +16,7 @@ MAX_UNUSED = 10.0
 """Percent of a pack that may be unused before `prune` rewrites it."""
 
 
-@dataclass(frozen=True)
-class DedupOptions:
+class DedupOptions(Struct):
     """Settings of one dedup repository. Paths are absolute.
 
     Attributes:

@@ -3,13 +3,13 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import Self
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.manifest import StoredPart
 from recoup.model.names import shown
 from recoup.model.part import Member, Part, Reader, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.repository.dedup.reading import Chunks, Stream
 from recoup.repository.dedup.recipes import Recipe
 from recoup.repository.plain import members
@@ -20,8 +20,7 @@ _SKIPPED = 8 * _BLOCK  # bytes that are read over rather than opened anew
 _HINT = "Run `recoup verify`, then restore from another set or repository."
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct):
     """Where the parts of a set are read from.
 
     Attributes:
@@ -131,8 +130,7 @@ class _Tree:
         return data
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(Struct):
     """A file of a tree."""
 
     tree: _Tree

@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import NoRepositoryError, RefusedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.repository.dedup.keys import Keys
 from recoup.storage._base import Storage
 
@@ -18,8 +18,7 @@ _ID = re.compile(r"[0-9a-f]{32}\Z")
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct):
     """What stands open of a repository, and whoever opens its keys compares with them.
 
     Attributes:

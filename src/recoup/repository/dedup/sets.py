@@ -2,13 +2,13 @@
 
 import base64
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import zstandard
 
 from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.model.manifest import Manifest, decode
+from recoup.model.structs import Struct
 from recoup.repository.dedup.keys import KIND_MANIFEST, Keys, RunKey, record_verified
 from recoup.repository.dedup.recipes import unpacked
 from recoup.storage._base import Storage
@@ -20,8 +20,7 @@ _LARGEST_FILE = 64 * 1024 * 1024  # bytes of a set's file: a list of a hundred m
 _DAMAGED = "Run `recoup verify` to see what else is damaged; restore from another set."
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Struct):
     """What stands open of a set.
 
     Attributes:

@@ -4,12 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from recoup.errors import RefusedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.repository.dedup.keys import KEY_BYTES
 from recoup.storage._base import Storage
 
@@ -24,8 +24,7 @@ _MOST_N, _MOST_R, _MOST_P, _MOST_MEMORY = 1_048_576, 32, 16, 1024**3
 _LONGEST = 200  # characters of a label
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(Struct):
     """What opens the keys of a repository, sealed.
 
     Attributes:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from recoup.model.structs import Struct
 from recoup.repository.dedup.history import Condemned
 from recoup.repository.dedup.packs import PackRef
 
@@ -33,8 +34,7 @@ class PackState:
     harmed: bool = False
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(Struct):
     """What a prune is to do.
 
     Attributes:

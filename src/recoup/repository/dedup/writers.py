@@ -4,13 +4,14 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recoup.errors import RecoupError, RefusedError, WrongKeyError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.repository.dedup.keys import KEY_BYTES, Keys, record_verified, signing_public
 from recoup.repository.dedup.record import Record
 from recoup.repository.dedup.slots import FOLDER, damaged, json_object, key_of, read_small
@@ -25,8 +26,7 @@ _LARGEST = 64 * 1024  # bytes of a writer's record that is still reasonable
 _AGAIN = "Make it again on a host that can read: `recoup key export --write-only FILE`."
 
 
-@dataclass(frozen=True)
-class Writer:
+class Writer(Struct):
     """A host that may only add sets.
 
     Attributes:

@@ -5,12 +5,12 @@ A key has to tell the part and the second, so that no set ever writes over anoth
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 from recoup.errors import RecoupError
 from recoup.model.names import SetName, checked_relative, shown
+from recoup.model.structs import Struct
 
 HOME = "_recoup"
 """Folder of all that is no artefact, below the template's fixed beginning."""
@@ -31,8 +31,7 @@ _ORDINAL = r"(?:_(?P<ordinal>[2-9]|[1-9][0-9]{1,5}))?"
 _OTHERS = {"source": r"(?P<source>[A-Za-z0-9][A-Za-z0-9_-]{0,63})", "part": r"(?P<part>[^/]+)"}
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct):
     """What a key tells.
 
     Attributes:
@@ -46,8 +45,7 @@ class Found:
     suffix: str
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(Struct):
     """A piece of a template: fixed text, or a field (`part`, `source`, `date`) with the format of a date."""
 
     text: str = ""
@@ -55,8 +53,7 @@ class _Piece:
     format: str = ""
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(Struct):
     """A checked template; made by `parse`.
 
     Attributes:

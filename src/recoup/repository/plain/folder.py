@@ -1,7 +1,7 @@
 """The folder of a set being written: whose paths are taken, what was stored, what its manifest and SHA256SUMS then say."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from recoup.errors import RefusedError, StorageError
@@ -9,6 +9,7 @@ from recoup.model.manifest import Compression, Manifest, MemberList, Pack, Seale
 from recoup.model.manifest import Sealing as SealingRecord
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import Content, Hashed
+from recoup.model.structs import Struct
 from recoup.repository.hashing import Hasher, Known
 from recoup.repository.plain import layout, members, sums
 from recoup.repository.plain.once import same_as
@@ -19,8 +20,7 @@ from recoup.storage._base import Storage, Writer
 _BLOCK = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(Struct):
     """How parts are stored.
 
     Attributes:

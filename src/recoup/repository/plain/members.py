@@ -4,19 +4,18 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from recoup.errors import DamagedError, RefusedError, UnsafePathError
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import Attributes
+from recoup.model.structs import Struct
 
 _KINDS = ("file", "folder", "symlink", "hardlink")
 _BLOCK = 1024 * 1024  # bytes of a list that are written at once
 _LONGEST = 1024 * 1024  # bytes of one line: names and xattrs are far below
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct):
     """One member as the list has it.
 
     Attributes:

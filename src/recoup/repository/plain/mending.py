@@ -3,13 +3,13 @@
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import IO
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
 from recoup.model.manifest import Compression, Manifest, StoredFile, StoredPart
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.repository.compressing import compressor
 from recoup.repository.plain import layout, sums
 from recoup.repository.plain.folder import Style
@@ -26,8 +26,7 @@ SumLines = Callable[[Manifest, bytes], Iterator[bytes]]
 """What SHA256SUMS has to say, from a manifest and its bytes."""
 
 
-@dataclass(frozen=True)
-class PlainMending:
+class PlainMending(Struct):
     """One set of a plain repository.
 
     Attributes:

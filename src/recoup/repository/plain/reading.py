@@ -4,13 +4,13 @@ import base64
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.manifest import Compression, MemberList, Sealed, StoredAttributes, StoredPart
 from recoup.model.names import shown
 from recoup.model.part import Attributes, Member, Part, Reader, StreamPart, TreePart
+from recoup.model.structs import Struct
 from recoup.repository.compressing import decompressed
 from recoup.repository.hashing import digest
 from recoup.repository.plain import layout, members
@@ -92,8 +92,7 @@ class _ChunkedReader:
         return self._source.read(size)
 
 
-@dataclass(frozen=True)
-class StoredContent:
+class StoredContent(Struct):
     """A part's plain bytes, from the repository.
 
     Attributes:
@@ -114,8 +113,7 @@ def _opened(begin: Callable[[], Iterator[bytes]]) -> Iterator[Reader]:
     yield _ChunkedReader(begin())
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct):
     """Where a set's parts are read from.
 
     Attributes:

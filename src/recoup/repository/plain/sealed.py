@@ -4,13 +4,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from recoup.errors import RefusedError, WrongKeyError
 from recoup.model.facts import Facts
 from recoup.model.manifest import Manifest, Sealed, SourceRecord, StoredFile
 from recoup.model.names import checked_relative
+from recoup.model.structs import Struct
 from recoup.repository.sealing._base import SUFFIX, Sealing
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def sealed_path(path: str, method: Sealed) -> str:
     return path + SUFFIX[method]
 
 
-@dataclass(frozen=True)
-class Secrets:
+class Secrets(Struct):
     """What only those may know who can open the set.
 
     Attributes:
@@ -113,8 +113,7 @@ def whole(manifest: Manifest, found: Secrets) -> Manifest:
     return replace(manifest, sources=sources)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Struct):
     """What stands open of an encrypted manifest.
 
     Attributes:

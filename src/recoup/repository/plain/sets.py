@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from recoup.model.names import SetName
+from recoup.model.structs import Struct
 from recoup.repository.plain.folder import Style
 from recoup.repository.plain.once import Earlier
 from recoup.repository.plain.writing import PlainSetWriter
@@ -15,8 +15,7 @@ State = Literal["kept", "removing", "removed"]
 """How far the deletion of a set is."""
 
 
-@dataclass(frozen=True)
-class Trashed:
+class Trashed(Struct):
     """A deleted set.
 
     Attributes:

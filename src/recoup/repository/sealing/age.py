@@ -9,14 +9,14 @@ from typing import Any
 
 from recoup.errors import StorageError, WrongKeyError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.repository.sealing._base import NO_IDENTITY, Method, Seal, key_file
 from recoup.repository.sealing._pipe import Pipe, StoppedError, Taken
 
 _BLOCK = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class AgeSealing:
+class AgeSealing(Struct):
     """Sealing to age recipients.
 
     Attributes:

@@ -5,12 +5,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from recoup.errors import RecoupError, StorageError, WrongKeyError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.repository.sealing import _gpg_home
 from recoup.repository.sealing._base import NO_IDENTITY, Method, Seal, key_file
 from recoup.repository.sealing._gpg_home import Home
@@ -25,8 +25,7 @@ STRETCHED = 65_011_712
 """Bytes that are hashed to make a key of a passphrase: the most that OpenPGP has (RFC 4880, 3.7.1.3), about 0.2 s."""
 
 
-@dataclass(frozen=True)
-class GpgSealing:
+class GpgSealing(Struct):
     """Sealing by gpg.
 
     Attributes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from recoup.errors import DamagedError
+from recoup.model.structs import Struct
 
 MAGIC = b"PGDMP"
 CUSTOM, DIRECTORY = 1, 3
@@ -21,8 +22,7 @@ _MOST = 10_000_000  # entries
 _STEP = 1 << 16
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct):
     """One object of an archive.
 
     Attributes:
@@ -55,8 +55,7 @@ class Entry:
         return f"{self.description} {f'{self.schema}.' if self.schema else ''}{self.tag}"
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(Struct):
     """What an archive says of itself.
 
     Attributes:

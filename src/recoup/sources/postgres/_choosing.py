@@ -1,8 +1,8 @@
 """Which entries of a whole archive one table needs, so that it can be restored alone into an empty database."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from recoup.model.structs import Struct
 from recoup.sources.postgres._archive import Contents, Entry
 
 _ALWAYS = {"ENCODING", "STDSTRINGS", "SEARCHPATH"}
@@ -31,8 +31,7 @@ _FOLLOWERS = {
 """What belongs to something else: it comes along with it, if all that it needs comes along."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct):
     """The part of an archive that some tables need.
 
     Attributes:

@@ -8,13 +8,14 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recoup.errors import RefusedError, SourceError
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sources.postgres._options import ADDRESS, Options
 from recoup.system.host import is_this_machine
 from recoup.system.subprocesses import end_with_us
@@ -33,8 +34,7 @@ class UnreachableError(SourceError):
     """Nobody answers there, or there is no database of that name."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct):
     """A database of a server.
 
     Attributes:

@@ -1,10 +1,10 @@
 """Which entries of a table of contents bring some tables back, with all that belongs to them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from recoup.errors import RestoreError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.postgres._archive import Contents, Entry
 from recoup.sources.postgres._choosing import alone
 from recoup.sources.postgres._restore_server import listed
@@ -29,8 +29,7 @@ _OF_TABLES = {
 }
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(Struct):
     """Part of an archive.
 
     Attributes:

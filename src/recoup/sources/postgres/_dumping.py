@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recoup.errors import DamagedError, SourceError
 from recoup.model.part import Reader
+from recoup.model.structs import Struct
 from recoup.sources.postgres import _programs
 from recoup.sources.postgres._archive import Contents, Entry, Intake, read_contents
 from recoup.sources.postgres._connection import Address
@@ -19,8 +20,7 @@ from recoup.system.programs import Program, ProgramFailedError
 _SETVAL = re.compile(r"setval\(.*, (-?\d+), (true|false)\);\s*\Z", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Dumper:
+class Dumper(Struct):
     """How the programs are called for one capture.
 
     Attributes:
@@ -197,8 +197,7 @@ class PlainDump:
         return {name: sequence_value(value, called=called) for name, (value, called) in self.watch.sequences.items()}
 
 
-@dataclass(frozen=True)
-class GlobalsDump:
+class GlobalsDump(Struct):
     """The roles and tablespaces of a server, as SQL.
 
     Attributes:

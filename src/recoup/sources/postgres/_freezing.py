@@ -6,7 +6,6 @@ until the transaction ends; `pg_dump` takes the same locks, and takes them at on
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from psycopg import errors, sql
 
 from recoup.errors import SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.postgres._connection import Address, failure
 from recoup.sources.postgres._facts import settle
 from recoup.sources.postgres._relations import Relation, relations
@@ -40,8 +40,7 @@ _BLOCKERS = """
 """Who has a table for itself, or waits for that: whoever comes later waits behind it."""
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(Struct):
     """A frozen database.
 
     Attributes:

@@ -2,10 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from recoup.errors import BusyError, RestoreError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.postgres._archive import Contents
 from recoup.sources.postgres._record import GLOBALS, DatabaseRecord
 from recoup.sources.postgres._restore_server import Server, listed
@@ -25,8 +25,7 @@ _PREPARED = "SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = 
 _LOOKS = 20  # a tenth of a second apart
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(Struct):
     """What a dump needs on the server that it goes to.
 
     Attributes:

@@ -4,13 +4,14 @@ which comes last and says what they have to show. `docs/format.md` describes bot
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.facts import Facts, Probe
 from recoup.model.names import checked_relative, shown
 from recoup.model.part import StreamPart
+from recoup.model.structs import Struct
 from recoup.sources.postgres._options import Format
 
 RECORD, FACTS, GLOBALS, TABLES = "database.json", "facts.json", "globals.sql", "tables"
@@ -21,8 +22,7 @@ VERSION = 1
 _LARGEST = 256 * 1024 * 1024  # bytes
 
 
-@dataclass(frozen=True)
-class TableDump:
+class TableDump(Struct):
     """A table that has a dump of its own.
 
     Attributes:
@@ -36,8 +36,7 @@ class TableDump:
     part: str
 
 
-@dataclass(frozen=True)
-class Extension:
+class Extension(Struct):
     """An extension of the database.
 
     Attributes:
@@ -51,8 +50,7 @@ class Extension:
     schema: str
 
 
-@dataclass(frozen=True)
-class DatabaseRecord:
+class DatabaseRecord(Struct):
     """What the dumps of a set are of, as it was in the frozen moment.
 
     Attributes:
@@ -103,8 +101,7 @@ class DatabaseRecord:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FactsRecord:
+class FactsRecord(Struct):
     """What the dumps of a set have to show.
 
     Attributes:

@@ -5,7 +5,6 @@ Schemas of the system and members of extensions are left out: `pg_dump` leaves t
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from psycopg import sql
 
 from recoup.errors import SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     import psycopg
@@ -63,8 +63,7 @@ _LISTED = 20  # tables that an error names
 _METRICS = {"_l2_ops": "<->", "_ip_ops": "<#>", "_cosine_ops": "<=>", "_l1_ops": "<+>"}
 
 
-@dataclass(frozen=True)
-class Relation:
+class Relation(Struct):
     """A table, partitioned table, view, materialized view, foreign table or sequence.
 
     Attributes:
@@ -104,8 +103,7 @@ class Relation:
         return ".".join('"' + name.replace('"', '""') + '"' for name in (self.schema, self.name))
 
 
-@dataclass(frozen=True)
-class VectorColumn:
+class VectorColumn(Struct):
     """A column of one of pgvector's types.
 
     Attributes:

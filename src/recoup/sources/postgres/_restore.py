@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg import errors
@@ -13,6 +12,7 @@ from recoup.model.facts import Facts
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sources._base import Existing, Placement, Site
 from recoup.sources.postgres import _preflight
 from recoup.sources.postgres._connection import Address, failure
@@ -29,8 +29,7 @@ from recoup.sources.postgres._swapping import Belongings, Patience, drop_present
 COMPARED = "rows, content, sequences, indexes and neighbours of vectors are compared with what the backup saw"
 
 
-@dataclass(frozen=True)
-class Undertaking:
+class Undertaking(Struct):
     """A restore of a whole database, decided but not begun.
 
     Attributes:

@@ -7,12 +7,12 @@ counted, and counted again in the restored database; of SQL text only its end ca
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 from recoup.errors import DamagedError, RefusedError, UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._base import Existing, Placement, Site
 from recoup.sources.postgres._archive import MAGIC, Contents, Intake, read_contents
 from recoup.sources.postgres._blocks import count_file, read_blocks
@@ -54,8 +54,7 @@ class _SqlWatch(PlainWatch):
         super()._look(line)
 
 
-@dataclass(frozen=True)
-class Dump:
+class Dump(Struct):
     """A dump on this machine, looked at.
 
     Attributes:
@@ -170,8 +169,7 @@ def _look_into_text(path: Path, file: IO[bytes]) -> Dump:
     return Dump(path, "plain", needs, name, program[1].decode() if program else "", {}, whole=ours)
 
 
-@dataclass(frozen=True)
-class FileRestore:
+class FileRestore(Struct):
     """A restore of such a dump, decided but not begun.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.errors import DamagedError, RestoreError
 from recoup.model.names import shown
 from recoup.model.part import Part, Reader, TreePart
+from recoup.model.structs import Struct
 from recoup.sources.postgres import _programs
 from recoup.sources.postgres._archive import Contents, Entry, Intake, read_contents
 from recoup.sources.postgres._connection import Address
@@ -24,8 +24,7 @@ _PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"
 Choose = Callable[[Contents], Sequence[Entry]]
 
 
-@dataclass(frozen=True)
-class Filler:
+class Filler(Struct):
     """How dumps get into one database.
 
     Attributes:

@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from psycopg import errors, sql
 
 from recoup.errors import RestoreError, SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.postgres._connection import Address
 from recoup.sources.postgres._relations import relations
 
@@ -35,8 +35,7 @@ _FORM = """
 """
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct):
     """Somebody who is connected to a database.
 
     Attributes:
@@ -61,8 +60,7 @@ class Session:
         return f"process {self.pid} (role {shown(self.user)}{name}, from {self.client}, {self.state or 'idle'}{age})"
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct):
     """What a database is created with.
 
     Attributes:
@@ -100,8 +98,7 @@ class Form:
         return sql.SQL(" ").join(words)
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(Struct):
     """A server.
 
     Attributes:

@@ -6,12 +6,12 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from psycopg import errors, sql
 
 from recoup.errors import BusyError, SourceError
+from recoup.model.structs import Struct
 from recoup.sources.postgres._preflight import busy, require_alone
 from recoup.sources.postgres._record import DatabaseRecord
 from recoup.sources.postgres._restore_server import Server
@@ -40,8 +40,7 @@ _LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local
 _ENTRY = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]+))\s*(?:,|$)')
 
 
-@dataclass(frozen=True)
-class Belongings:
+class Belongings(Struct):
     """What belongs to a database and stands in no dump of it.
 
     Attributes:
@@ -121,8 +120,7 @@ def _grant(server: Server, alter: Any, belongings: Belongings) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(Struct):
     """What is done about sessions in the way.
 
     Attributes:

@@ -5,7 +5,7 @@ tables that lead to them are made anew. What cannot be carried over by itself (v
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from recoup.errors import BusyError, DamagedError, RestoreError
 from recoup.model.facts import Facts
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
+from recoup.model.structs import Struct
 from recoup.sources._base import Existing, Placement, Site
 from recoup.sources.postgres import _preflight, _programs
 from recoup.sources.postgres._archive import Contents, Entry, Intake, read_contents
@@ -213,8 +214,7 @@ def _contents_of(filler: Filler) -> Contents:
         return read_contents(Intake(program.read, "the scratch database"))
 
 
-@dataclass(frozen=True)
-class _Bringing:
+class _Bringing(Struct):
     """Tables on their way from the scratch database into the present one."""
 
     scratch: Address

@@ -18,6 +18,7 @@ from recoup.errors import DamagedError, RestoreError, SourceError
 from recoup.model.facts import Facts
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
+from recoup.model.structs import Struct
 from recoup.sources._base import Capture, Existing, Placement, Site, Source, SourceOptions
 from recoup.sources.postgres import _preflight
 from recoup.sources.postgres._connection import Address
@@ -177,8 +178,7 @@ class PostgresTwin:
         raise SourceError(f"the scratch copy of a drill has no copy of its own in {folder}")
 
 
-@dataclass(frozen=True)
-class _Making:
+class _Making(Struct):
     """How a drill makes its databases."""
 
     twin: PostgresTwin

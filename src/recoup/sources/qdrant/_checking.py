@@ -5,7 +5,6 @@ thirds are missing. So everything is counted and compared with what was recorded
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +12,7 @@ from recoup.errors import RestoreError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import MINIMUM_OVERLAP, Probe, overlap
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._point_ids import IdDigest
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
@@ -66,8 +66,7 @@ def wait_until_whole(inventory: Inventory, name: str, copies: int, clock: Clock,
     emit(Progress(f"wait for {name}", copies, copies, finished=True, unit="copies of shards"))
 
 
-@dataclass(frozen=True)
-class _Missing:
+class _Missing(Struct):
     """What keeps a collection from being whole; `grey`: optimizations stand still; `away`: a node does not answer."""
 
     what: str

@@ -1,10 +1,10 @@
 """How a collection can be taken: by the settings, the server's version, the key's rights, and what else is captured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from recoup.errors import SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at, version_of
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError
 from recoup.sources.qdrant._inventory import Collection, Inventory
@@ -22,8 +22,7 @@ _NOBODY = "recoup-asks-for-its-rights.snapshot"
 """A snapshot that does not exist: deleting it changes nothing, and tells whether the key could."""
 
 
-@dataclass(frozen=True)
-class Rights:
+class Rights(Struct):
     """What a key may do with one collection.
 
     Attributes:

@@ -3,10 +3,10 @@
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from recoup.errors import InterruptedRunError, RecoupError
 from recoup.model.facts import Bracket
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError
@@ -14,8 +14,7 @@ from recoup.sources.qdrant._faults import ServerError
 _PAUSE = 0.5  # seconds between two rounds
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct):
     """What was counted in one collection.
 
     Attributes:

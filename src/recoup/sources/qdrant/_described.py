@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recoup.model.facts import Probe, Value
+from recoup.model.structs import Struct
 from recoup.sources._point_ids import MODULUS
 from recoup.sources.qdrant._opened import DEFAULT, Engine, Limits, OpenShards
 from recoup.sources.qdrant._record import CollectionRecord
@@ -17,8 +17,7 @@ from recoup.sources.qdrant._sampling import canonical_json
 _LONGEST = 500  # characters of a value that people read; a longer one is told by its digest
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(Struct):
     """What the opened shards of a collection show.
 
     Attributes:

@@ -5,7 +5,7 @@ machine takes one by the same tries and checks as every capture. The note has wh
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from recoup.errors import SourceError
@@ -14,6 +14,7 @@ from recoup.model.facts import Value
 from recoup.model.manifest import Finding
 from recoup.model.names import shown
 from recoup.model.part import Part
+from recoup.model.structs import Struct
 from recoup.model.wire import decoded, encoded
 from recoup.sources._base import Site
 from recoup.sources.qdrant._capture import ServerCapture, decide, still_there
@@ -26,8 +27,7 @@ from recoup.sources.qdrant._options import Options
 from recoup.sources.qdrant._record import CollectionRecord, Method, ShardKey
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(Struct):
     """What one machine takes.
 
     Attributes:
@@ -58,8 +58,7 @@ class Piece:
         return name if self.shard is None else f"{name} shard {self.shard}"
 
 
-@dataclass(frozen=True)
-class CollectionNote:
+class CollectionNote(Struct):
     """What is known of a piece's collection besides its parts.
 
     Attributes:
@@ -79,8 +78,7 @@ class CollectionNote:
     seen: Seen | None
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct):
     """What is known of a piece.
 
     Attributes:

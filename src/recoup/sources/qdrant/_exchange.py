@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from recoup.model.structs import Struct
 
-@dataclass(frozen=True)
-class Download:
+
+class Download(Struct):
     """An answer whose body is read block by block.
 
     Attributes:

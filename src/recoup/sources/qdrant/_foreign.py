@@ -6,7 +6,6 @@ aliases it had. So the version is told, or taken to be that of the server it goe
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from recoup.errors import UsageError
 from recoup.model.names import shown
 from recoup.model.part import StreamPart
+from recoup.model.structs import Struct
 from recoup.sources._staged import StagedBytes, StagedReader
 from recoup.sources.qdrant._described import Described, described
 from recoup.sources.qdrant._gathering import Gathering, gather
@@ -35,8 +35,7 @@ from recoup.system.tempdirs import temporary_folder
 _SEED = 0  # of the probes: any will do, as they are asked and answered once
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct):
     """What files do not say of themselves.
 
     Attributes:
@@ -50,8 +49,7 @@ class Told:
     moment: datetime
 
 
-@dataclass(frozen=True)
-class Foreign:
+class Foreign(Struct):
     """Files as the parts of a set.
 
     Attributes:
@@ -212,8 +210,7 @@ def _keys(shards: tuple[ShardRecord, ...]) -> tuple[ShardKey, ...]:
     return tuple(key for _, key in found)
 
 
-@dataclass(frozen=True)
-class _PieceContent:
+class _PieceContent(Struct):
     """A file as a part's content, decompressed on the way."""
 
     piece: Piece

@@ -7,11 +7,12 @@ with the lists of files that the server gave before and after; whatever is doubt
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import NoReturn
 
 from recoup.errors import InterruptedRunError, RecoupError
+from recoup.model.structs import Struct
 from recoup.sources._staged import Readable
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._exchange import Download
@@ -138,8 +139,7 @@ class Incremental(Streamed):
         return spooled
 
 
-@dataclass(frozen=True)
-class _Until:
+class _Until(Struct):
     """Reads on until the capture is stopped."""
 
     reader: Readable

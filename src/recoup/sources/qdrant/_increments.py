@@ -13,6 +13,7 @@ from recoup.errors import RecoupError, SourceError
 from recoup.model.events import Event, Level
 from recoup.model.names import shown
 from recoup.model.part import StreamPart
+from recoup.model.structs import Struct
 from recoup.sources._base import Past, Recall, Site
 from recoup.sources.qdrant._gathering import read_record
 from recoup.sources.qdrant._manifests import DoubtfulError, Manifest, newer, restricted, versions_of
@@ -24,8 +25,7 @@ NOT_LISTED = "the server does not tell which files it has (the key may not ask, 
 """Why nothing can be built on."""
 
 
-@dataclass(frozen=True)
-class PastShard:
+class PastShard(Struct):
     """An earlier snapshot of a shard.
 
     Attributes:
@@ -55,8 +55,7 @@ class PastShard:
         return IncrementRecord(restricted(manifest, segments), self.increment.full, self.increment.merges + 1)
 
 
-@dataclass(frozen=True)
-class TakenFrom:
+class TakenFrom(Struct):
     """A shard that is asked for.
 
     Attributes:

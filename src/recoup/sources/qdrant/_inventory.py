@@ -7,12 +7,13 @@ listed in the settings are looked for at the host that the cluster names, with t
 import contextlib
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from recoup.errors import EmptySourceError, RefusedError, SourceError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at, require_allowed
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError, UnreachableError
@@ -22,8 +23,7 @@ ACTIVE = "Active"
 """State of a copy that holds all points and answers."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct):
     """One node that can be reached.
 
     Attributes:
@@ -35,8 +35,7 @@ class Node:
     peer: int | None = None
 
 
-@dataclass(frozen=True)
-class Replica:
+class Replica(Struct):
     """One copy of a shard.
 
     Attributes:
@@ -50,8 +49,7 @@ class Replica:
     points: int | None = None
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(Struct):
     """One shard of a collection.
 
     Attributes:
@@ -65,8 +63,7 @@ class Shard:
     replicas: tuple[Replica, ...]
 
 
-@dataclass(frozen=True)
-class Collection:
+class Collection(Struct):
     """One collection as the server tells it.
 
     Attributes:
@@ -110,8 +107,7 @@ def _same(one: ShardKey, other: ShardKey) -> bool:
     return type(one) is type(other) and one == other
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(Struct):
     """What a server or cluster holds.
 
     Attributes:

@@ -1,17 +1,16 @@
 """What has to be taken of a collection, from which nodes, and what cannot be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from recoup.model.manifest import Finding
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._inventory import ACTIVE, Collection, Inventory, Node, Shard
 from recoup.sources.qdrant._record import Method
 from recoup.sources.qdrant._taking import Item
 
 
-@dataclass(frozen=True)
-class Only:
+class Only(Struct):
     """What is taken of a collection here, while others take the rest of it.
 
     Attributes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from recoup.errors import InterruptedRunError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import MissingError, ServerError, SilentError
@@ -36,8 +37,7 @@ def possible_names(stem: str, now: datetime) -> tuple[str, ...]:
     return tuple(f"{stem}-{time:%Y-%m-%d-%H-%M-%S}.snapshot" for time in times)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct):
     """A snapshot that was asked for.
 
     Attributes:

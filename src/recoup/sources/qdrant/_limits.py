@@ -6,12 +6,12 @@ Memory is watched, and not bounded by `RLIMIT_AS`: the engine maps whole files, 
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from recoup.errors import DamagedError, NoSpaceError, RecoupError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.system.clock import SystemClock
 from recoup.system.filesystem import free_bytes
 from recoup.system.memory import private_memory
@@ -29,8 +29,7 @@ class LimitError(RecoupError):
     """The engine needed more time or memory than it was given: nothing was found out about the data."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct):
     """What the engine may take.
 
     Attributes:

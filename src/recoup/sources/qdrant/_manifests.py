@@ -10,11 +10,11 @@ A request for a partial snapshot brings the manifest of what its sender has, and
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import DamagedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 UNVERSIONED = ("segment.json", "version.info")
 """Files of every segment that no manifest names."""
@@ -29,8 +29,7 @@ class DoubtfulError(DamagedError):
     """What came does not surely fit what is there: a full snapshot has to be taken."""
 
 
-@dataclass(frozen=True)
-class Versions:
+class Versions(Struct):
     """One segment's.
 
     Attributes:

@@ -7,12 +7,12 @@ result as one of its own. Members are copied as they stand, so that what did not
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from recoup.errors import DamagedError, UnsafePathError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._staged import Readable
 from recoup.sources.qdrant._manifests import DoubtfulError, Manifest, from_base
 from recoup.sources.qdrant._members import END, members
@@ -23,8 +23,7 @@ _OF_SEGMENT = re.compile(r"segments/(?P<segment>[0-9a-f-]{36})/files/(?P<file>.+
 _PIECE = 1 << 20  # bytes read at once
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(Struct):
     """An earlier full snapshot of a shard.
 
     Attributes:

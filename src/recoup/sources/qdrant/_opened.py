@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from recoup.errors import DamagedError, ExitCode, RecoupError, UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._point_ids import canonical_id
 from recoup.sources.qdrant import _engine
 from recoup.sources.qdrant._limits import DEFAULT, LimitError, Limits, Watch
@@ -48,8 +49,7 @@ NO_KEYS: Mapping[int, ShardKey | None] = {}
 """For collections without shard keys."""
 
 
-@dataclass(frozen=True)
-class About:
+class About(Struct):
     """What the engine tells of an opened shard.
 
     Attributes:

@@ -4,12 +4,12 @@ import contextlib
 import gzip
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from recoup.errors import DamagedError, UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._staged import Readable
 from recoup.sources.qdrant._points_file import is_points
 from recoup.sources.qdrant._record import POINTS, RECORD, CollectionRecord, collection_of, decode
@@ -24,8 +24,7 @@ _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _WINDOW = 1 << 27  # bytes that a hostile file may make the decompressor keep
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(Struct):
     """One file.
 
     Attributes:
@@ -60,8 +59,7 @@ class Piece:
             raise UsageError(f"{shown(str(self.path))} cannot be read: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
-class Pieces:
+class Pieces(Struct):
     """All that there is of one collection.
 
     Attributes:

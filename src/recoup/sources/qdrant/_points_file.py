@@ -11,11 +11,12 @@ import json
 import sys
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, BinaryIO, NoReturn, Protocol, cast
 
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._point_ids import IdDigest
 
 VERSION = 1
@@ -43,8 +44,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Struct):
     """What the first line says.
 
     Attributes:
@@ -60,8 +60,7 @@ class Header:
     payload_schema: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(Struct):
     """What the last line says.
 
     Attributes:

@@ -6,12 +6,13 @@ versions is Qdrant's own: a snapshot goes into the minor version that made it, o
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
 from recoup.errors import RefusedError, RestoreError, UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._record import CollectionRecord, ShardKey
 from recoup.sources.qdrant._restore_options import RestoreOptions
 
@@ -24,8 +25,7 @@ GAP = "__recoup_gap_"
 """How the shard keys begin that only use up shard numbers, and go again before points come."""
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct):
     """What a server has, as far as a restore has to know.
 
     Attributes:
@@ -53,8 +53,7 @@ class Standing:
         return tuple(sorted(alias for alias, name in self.aliases.items() if name == collection))
 
 
-@dataclass(frozen=True)
-class KeyStep:
+class KeyStep(Struct):
     """One shard key to create, in order.
 
     Attributes:
@@ -68,8 +67,7 @@ class KeyStep:
     filler: bool = False
 
 
-@dataclass(frozen=True)
-class Undertaking:
+class Undertaking(Struct):
     """What happens to one collection.
 
     Attributes:

@@ -6,7 +6,7 @@ collection has a part of its own, `collection.json`, which the manifest pins by 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.facts import Probe
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -39,8 +40,7 @@ ShardKey = str | int
 _LONGEST = 200  # bytes of a folder's name: file systems end at 255, and a suffix has to fit
 
 
-@dataclass(frozen=True)
-class SegmentRecord:
+class SegmentRecord(Struct):
     """One segment as it has to be in the shard's snapshot.
 
     Attributes:
@@ -50,8 +50,7 @@ class SegmentRecord:
     files: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class IncrementRecord:
+class IncrementRecord(Struct):
     """What the next capture of a shard can build on.
 
     Attributes:
@@ -65,8 +64,7 @@ class IncrementRecord:
     merges: int = 0
 
 
-@dataclass(frozen=True)
-class ShardRecord:
+class ShardRecord(Struct):
     """One shard as it was captured.
 
     Attributes:
@@ -99,8 +97,7 @@ class ShardRecord:
     increment: IncrementRecord | None = None
 
 
-@dataclass(frozen=True)
-class CollectionRecord:
+class CollectionRecord(Struct):
     """One collection as it was captured.
 
     Attributes:

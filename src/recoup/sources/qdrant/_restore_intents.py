@@ -1,17 +1,17 @@
 """What a restore is about to do on a server, written down first, so that the next run can take back what a killed one left."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from recoup.model.structs import Struct
 from recoup.system.journal import Journal, abandoned
 
 PURPOSE = "qdrant-restore"
 """Name of the journals."""
 
 
-@dataclass(frozen=True)
-class Making:
+class Making(Struct):
     """A collection is about to be made.
 
     Attributes:
@@ -27,8 +27,7 @@ class Making:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Replacing:
+class Replacing(Struct):
     """A collection is about to be deleted, and its name made an alias of the restored one, which is whole and checked.
 
     Attributes:
@@ -46,8 +45,7 @@ class Replacing:
     mark: str
 
 
-@dataclass(frozen=True)
-class Keeping:
+class Keeping(Struct):
     """A folder is about to get the copy of a collection that will be deleted.
 
     Attributes:
@@ -59,8 +57,7 @@ class Keeping:
     folder: str
 
 
-@dataclass(frozen=True)
-class Writing:
+class Writing(Struct):
     """Points are being written one by one into a half-made collection: how far that has come.
 
     Attributes:

@@ -3,11 +3,12 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recoup.model.structs import Struct
 from recoup.system.atomicfile import make_private_folder, write_atomic
 from recoup.system.journal import state_folder
 
@@ -15,8 +16,7 @@ _FOLDER = "qdrant-switched"
 _COPIES = "qdrant-kept"
 
 
-@dataclass(frozen=True)
-class Switched:
+class Switched(Struct):
     """One switch.
 
     Attributes:

@@ -7,13 +7,13 @@ damaged is noticed then, with nothing in place yet.
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from recoup.errors import DamagedError, NoSpaceError
 from recoup.model.names import shown
 from recoup.model.part import Part, StreamPart
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._gathering import differences
 from recoup.sources.qdrant._record import CollectionRecord, ShardRecord
 from recoup.sources.qdrant._shard_tar import Contents, SnapshotCheck
@@ -26,8 +26,7 @@ _NAME = 100  # bytes of a name in a header
 _GNU = b"ustar  \0"
 
 
-@dataclass(frozen=True)
-class Spooled:
+class Spooled(Struct):
     """A snapshot in a file of ours.
 
     Attributes:
@@ -117,8 +116,7 @@ def require_all(record: CollectionRecord, seen: set[str]) -> None:
 # --- one shard of a collection's snapshot ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct):
     """Length in bytes and SHA-256 (hex) of something that is written while it is sent."""
 
     size: int

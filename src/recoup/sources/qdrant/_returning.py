@@ -1,13 +1,13 @@
 """Chosen points of a snapshot put back into a running collection: when somebody deleted 200, only those are taken back."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from recoup.errors import RestoreError, UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._points_file import Point
@@ -18,8 +18,7 @@ from recoup.system.clock import Clock
 _BATCH = 1000  # ids of one question
 
 
-@dataclass(frozen=True)
-class Return:
+class Return(Struct):
     """What putting points back would do.
 
     Attributes:

@@ -7,10 +7,10 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import DamagedError
+from recoup.model.structs import Struct
 from recoup.sources._point_ids import Choice, IdDigest, canonical_id
 from recoup.sources.qdrant._shards import Shards, json_vector
 
@@ -63,8 +63,7 @@ def describe(shards: Shards, seed: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Survey:
+class Survey(Struct):
     """What one shard shows by itself.
 
     Attributes:

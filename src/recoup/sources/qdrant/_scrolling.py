@@ -7,7 +7,6 @@ is written meanwhile comes as it was before or after; one that is added or remov
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from recoup.errors import InterruptedRunError
 from recoup.model.names import shown
 from recoup.model.secrets import Masker
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ForbiddenError, MissingError, ServerError, UnreachableError
@@ -39,8 +39,7 @@ _MESSAGE = 256 << 20  # bytes of one answer by gRPC: a page of very large points
 _TRIES = 3
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct):
     """One answer.
 
     Attributes:

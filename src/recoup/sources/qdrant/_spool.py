@@ -3,16 +3,15 @@
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from recoup.errors import DamagedError
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._shard_tar import Contents, SnapshotCheck
 from recoup.system.atomicfile import create_private
 
 
-@dataclass(frozen=True)
-class Spooled:
+class Spooled(Struct):
     """A snapshot that came whole.
 
     Attributes:

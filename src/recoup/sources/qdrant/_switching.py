@@ -5,10 +5,10 @@ before an alias can take its name (Qdrant has no rename): some milliseconds of 4
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from recoup.errors import RestoreError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError
@@ -20,8 +20,7 @@ from recoup.system.clock import Clock
 _TRIES = (0.05, 0.2, 1.0, 3.0)  # seconds between tries to make the alias, when the collection is deleted already
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Struct):
     """A collection that was restored and checked, and is not yet in its place.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from recoup.model.events import Progress
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources._base import Site
 from recoup.sources.qdrant._increments import Increments
 from recoup.sources.qdrant._inventory import Collection, Node
@@ -20,8 +21,7 @@ from recoup.sources.qdrant._spool import Spooled
 _STEP = 4 * 1024 * 1024  # bytes between two pieces of news
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(Struct):
     """What one snapshot is of.
 
     Attributes:
@@ -41,8 +41,7 @@ class Item:
         return name if self.shard is None else f"{name} shard {self.shard}"
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(Struct):
     """A snapshot that was taken whole.
 
     Attributes:
@@ -122,8 +121,7 @@ class Passing:
             self.site.emit(Progress(f"read {self.site.name}", self.done, self.total, finished=True))
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Struct):
     """What taking needs to know besides its item.
 
     Attributes:

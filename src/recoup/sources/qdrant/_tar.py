@@ -11,11 +11,11 @@ flag for more at 482, the file's real length at 483; 21 extents and a flag at 50
 
 from array import array
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from recoup.errors import DamagedError, UnsafePathError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 
 BLOCK = 512
 """Bytes of a tar block."""
@@ -48,8 +48,7 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct):
     """A member as its header tells it.
 
     Attributes:

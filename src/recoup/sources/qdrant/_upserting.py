@@ -5,11 +5,11 @@ Upserts may be repeated, so a connection that breaks in the middle loses nothing
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from recoup.errors import RestoreError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._addresses import at
 from recoup.sources.qdrant._client import Server
 from recoup.sources.qdrant._faults import ServerError, UnreachableError
@@ -27,8 +27,7 @@ _PAUSE = 0.5  # seconds between tries
 _NAP = 0.5  # seconds; longest sleep for the rate
 
 
-@dataclass(frozen=True)
-class _Batch:
+class _Batch(Struct):
     key: ShardKey | None
     points: list[Point]
 

@@ -9,9 +9,9 @@ the bits of the one before it, reversed and inverted; the first with those of th
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Literal
 
+from recoup.model.structs import Struct
 from recoup.sources.qdrant._crc32c import crc32c
 
 State = Literal["empty", "readable", "unfinished", "damaged", "unread"]
@@ -23,8 +23,7 @@ _CRC = 4  # bytes
 _ZEROS = bytes(1 << 16)
 
 
-@dataclass(frozen=True)
-class WalFile:
+class WalFile(Struct):
     """What a file of the log holds.
 
     Attributes:

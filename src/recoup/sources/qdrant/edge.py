@@ -11,12 +11,12 @@ The files are unpacked into a temporary folder, as Qdrant's engine writes into w
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from recoup.errors import UsageError
 from recoup.model.names import shown
+from recoup.model.structs import Struct
 from recoup.sources.qdrant import _pieces
 from recoup.sources.qdrant._gathering import Gathering, gather
 from recoup.sources.qdrant._insight import insight
@@ -31,8 +31,7 @@ PathLike = str | os.PathLike[str]
 """What a file or folder may be named by."""
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(Struct):
     """A shard of an opened collection.
 
     Attributes:
