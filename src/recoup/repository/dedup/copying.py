@@ -8,10 +8,11 @@ import numpy as np
 from recoup.errors import DamagedError
 from recoup.repository.dedup.damaged import Damaged
 from recoup.repository.dedup.index import Place
+from recoup.repository.dedup.index_files import fits
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import Packed, PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks, UnreadError, groups
-from recoup.repository.dedup.reindexing import LARGEST, Reindexing
+from recoup.repository.dedup.reindexing import Reindexing
 from recoup.repository.dedup.stock import Places, Stock
 from recoup.storage._base import Storage
 
@@ -104,13 +105,12 @@ class Copying:
 
     def _copy_of(self, maker: bytes, rows: Places) -> None:
         """Copies chunks of one host: an index file tells who made what it names."""
-        done, held, size = list[Packed](), 0, 0
+        done, size = list[Packed](), 0
         for packed in self._packed(self._checking.sound(self._stock.places(rows))):
-            if held + len(packed.rows) > LARGEST or size >= _SYNCED:
+            if not fits([*done, packed]) or size >= _SYNCED:
                 self._index(done, maker)
-                done, held, size = [], 0, 0
+                done, size = [], 0
             done.append(packed)
-            held += len(packed.rows)
             size += packed.size
         self._index(done, maker)
 

@@ -3,7 +3,7 @@
 import re
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recoup.errors import DamagedError, RecoupError, RefusedError
 from recoup.model.names import shown
 from recoup.repository.dedup.keys import KEY_BYTES, Keys, verify_signature
-from recoup.repository.dedup.packs import HEADER_BYTES, MAX_PACK, TRAILER_BYTES, Packed, PackRef
+from recoup.repository.dedup.packs import HEADER_BYTES, MAX_PACK, MAX_PACK_BASES, TRAILER_BYTES, Packed, PackRef
 from recoup.repository.dedup.recipes import unpacked
 from recoup.repository.dedup.rows import (
     MAX_ENCODED,
@@ -89,6 +89,12 @@ def is_index_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def fits(packed: Iterable[Packed]) -> bool:
+    """Whether a new index file may well have all these packs. With one pack more, it still has no more than any may have."""
+    rows = [one.rows for one in packed]
+    return sum(map(len, rows)) <= MAX_PACK_ROWS and sum(len(one.bases) for one in rows) <= 2 * MAX_PACK_BASES
+
+
 def write_index(
     storage: Storage,
     keys: Keys,
@@ -131,7 +137,10 @@ def encode_index(keys: Keys, facts: FileFacts, packed: Sequence[Packed]) -> byte
 
     head = _HEAD.pack(MAGIC, facts.made_by, facts.signed_by)
     nonce = secrets.token_bytes(_NONCE)
-    body = zstandard.ZstdCompressor(level=3).compress(_body(packed, facts.replaces))
+    body = _body(packed, facts.replaces)
+    if len(body) > MAX_ENCODED:
+        raise ValueError(f"an index file is asked to have more than {MAX_ENCODED:,} bytes, which nobody would read")
+    body = zstandard.ZstdCompressor(level=3).compress(body)
     sealed = AESGCM(keys.index_key).encrypt(nonce, body, head)
     return head + keys.sign(head + nonce + sealed) + nonce + sealed
 

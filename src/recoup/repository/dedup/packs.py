@@ -28,6 +28,7 @@ __all__ = [
     "FOLDER",
     "HEADER_BYTES",
     "MAX_PACK",
+    "MAX_PACK_BASES",
     "PackRef",
     "PackWriter",
     "Packed",
@@ -45,6 +46,9 @@ MAGIC = b"RCPPACK1"
 END = b"RCPPEND1"
 MAX_PACK = 128 * 1024 * 1024
 """Bytes of a pack's file; writers end one far before."""
+
+MAX_PACK_BASES = 262_144
+"""Bases of all chunks of a pack, about: their ids take as much of a directory, and of the index, as it may well have."""
 
 _HEADER = struct.Struct(f"<8s{RUN_BYTES}sI{SEALED_KEY_BYTES}s")
 HEADER_BYTES = _HEADER.size
@@ -145,6 +149,7 @@ class PackWriter:
         self._copy = copy
         self._ref, self._key = ref, key
         self._rows: list[Row] = []
+        self._bases = 0
         self._hash = blake3.blake3()
         self._writer = storage.writer(ref.key, hidden=True)
         self._append(beginning(ref, key))
@@ -152,7 +157,7 @@ class PackWriter:
     @property
     def full(self) -> bool:
         """Whether no more chunks fit, however few bytes it has."""
-        return len(self._rows) >= MAX_PACK_ROWS
+        return len(self._rows) >= MAX_PACK_ROWS or self._bases >= MAX_PACK_BASES
 
     def add(
         self,
@@ -181,6 +186,7 @@ class PackWriter:
             raise ValueError("a pack with as many chunks as it can have is asked to take one more")
         sealed = self._key.seal(KIND_CHUNK, self._ref.number << 32 | len(self._rows), data, id)
         self._rows.append(Row(run, number, id, length, len(sealed), encoding, bases, anchors))
+        self._bases += len(bases)
         self._append(sealed)
 
     def finish(self) -> Packed:

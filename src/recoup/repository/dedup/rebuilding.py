@@ -9,12 +9,12 @@ from datetime import datetime
 from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
 from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.index import Index
-from recoup.repository.dedup.index_files import write_index
+from recoup.repository.dedup.index_files import fits, write_index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.pack_checks import PackCheck
 from recoup.repository.dedup.packs import FOLDER, Packed, PackRef, UnfinishedError, read_directory
 from recoup.repository.dedup.reading import Chunks
-from recoup.repository.dedup.rows import MAX_PACK_ROWS, RUN_BYTES
+from recoup.repository.dedup.rows import RUN_BYTES
 from recoup.storage._base import Storage
 
 _THREADS = 2
@@ -131,12 +131,11 @@ def _written(
 
 
 def _groups(packed: Sequence[Packed]) -> Iterator[list[Packed]]:
-    group, rows = list[Packed](), 0
+    group = list[Packed]()
     for one in packed:
-        if group and rows + len(one.rows) > MAX_PACK_ROWS:
+        if group and not fits([*group, one]):
             yield group
-            group, rows = [], 0
+            group = []
         group.append(one)
-        rows += len(one.rows)
     if group:
         yield group

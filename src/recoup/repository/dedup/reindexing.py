@@ -4,16 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from recoup.repository.dedup.index import Index
-from recoup.repository.dedup.index_files import FOLDER, write_index
+from recoup.repository.dedup.index_files import FOLDER, fits, write_index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import Packed, PackRef
-from recoup.repository.dedup.rows import MAX_PACK_ROWS
 from recoup.repository.dedup.stock import Stock
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock
-
-LARGEST = MAX_PACK_ROWS
-"""Rows of an index file that is written anew, as long as it stands for several."""
 
 _SMALL = 8_192  # rows below which an index file is worth joining with others
 _MANY = 32  # small files of one host that are left as they are: each costs a request when there is no cache
@@ -56,16 +52,14 @@ def _touched(stock: Stock, going: Collection[PackRef]) -> set[int]:
 
 
 def _filled(stock: Stock, maker: bytes, chosen: Iterable[int], going: Collection[PackRef]) -> Iterator[Rewrite]:
-    files, packs, rows = list[int](), dict[tuple[PackRef, bytes], Packed](), 0
+    files, packs = list[int](), dict[tuple[PackRef, bytes], Packed]()
     for file in chosen:
         kept = {(pack.ref, pack.digest): pack for pack in stock.packed(file) if pack.ref not in going}
-        count = sum(len(pack.rows) for pack in kept.values())
-        if files and rows + count > LARGEST:
+        if files and not fits([*packs.values(), *kept.values()]):
             yield Rewrite(maker, tuple(files), tuple(packs.values()))
-            files, packs, rows = [], {}, 0
+            files, packs = [], {}
         files.append(file)
         packs |= kept  # which two files may name
-        rows += count
     if files:
         yield Rewrite(maker, tuple(files), tuple(packs.values()))
 

@@ -15,6 +15,7 @@ from recoup.errors import NoSpaceError, RecoupError, StorageError
 from recoup.repository.dedup.cutting import SHORTEST, Cutter, Piece, Slabs
 from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
+from recoup.repository.dedup.index_files import fits
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import PackRef, PackWriter
 from recoup.repository.dedup.reading import Chunks
@@ -34,7 +35,6 @@ SLABS = 6  # buffers of a stream: those that the threads work on, and those that
 _THREADS = 2
 _SHRUNK = 20  # times that hardly any chunk with bases shrinks by itself: a far smaller delta needs no comparison
 _CHECKPOINT = 240.0  # seconds after which what is stored gets an index, so that a killed run need not send it again
-_ROWS = 60_000  # chunks after which it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,7 @@ class Run:
             self.index.add(packed)
             if self.matcher is not None:
                 self.matcher.add(packed.rows)
-        rows = sum(len(one.rows) for one in self._unindexed)
-        if rows >= _ROWS or self._clock.monotonic() - self._indexed_at >= _CHECKPOINT:
+        if not fits(self._unindexed) or self._clock.monotonic() - self._indexed_at >= _CHECKPOINT:
             self._write_index()
 
     @_of_all_sources()

@@ -20,12 +20,22 @@ from recoup.repository.dedup.index_files import (
     FileFacts,
     decode_index,
     encode_index,
+    fits,
     index_name,
     is_index_name,
 )
 from recoup.repository.dedup.keys import Keys, verify_signature
-from recoup.repository.dedup.packs import Packed, PackRef, Row, Rows, encode_rows, read_directory
-from recoup.repository.dedup.rows import MAX_ROWS
+from recoup.repository.dedup.packs import (
+    MAX_PACK,
+    MAX_PACK_BASES,
+    Packed,
+    PackRef,
+    Row,
+    Rows,
+    encode_rows,
+    read_directory,
+)
+from recoup.repository.dedup.rows import MAX_BASES, MAX_PACK_ROWS, MAX_ROWS
 from recoup.storage._base import Storage
 from recoup.storage.local import LocalStorage
 from recoup.storage.memory import MemoryStorage
@@ -421,6 +431,32 @@ def test_too_many_rows_for_one_file_are_not_written() -> None:
     rows = Rows.of([ROW]).take(np.zeros(MAX_ROWS + 1, np.int64))
     with pytest.raises(ValueError, match="131,072"):
         write_index(MemoryStorage(), KEYS, NOW, run_id(1), 0, [Packed(PackRef(run_id(1), 0), 1, bytes(32), rows)])
+
+
+def _packed(rows: Rows, number: int) -> Packed:
+    return Packed(PackRef(run_id(1), number), MAX_PACK, bytes(32), rows)
+
+
+def test_the_largest_index_file_that_is_written_can_be_read() -> None:
+    delta = ROW._replace(encoding=17, bases=(bytes(32),) * MAX_BASES, stored=100)
+    deltas = Rows.of([delta]).take(np.zeros(MAX_PACK_BASES // MAX_BASES + 1, np.int64))
+    full = Rows.of([ROW._replace(anchors=tuple(range(8)), stored=100)])
+    others = full.take(np.zeros(MAX_PACK_ROWS - 2 * len(deltas), np.int64))
+    packed = [_packed(deltas[:-1], 0), _packed(deltas[:-1], 1), _packed(others, 2)]
+    assert fits(packed)
+    assert not fits([*packed, _packed(full, 3), _packed(full, 4), _packed(full, 5)])
+    assert not fits([*packed[:2], _packed(deltas[:1], 2)])
+    packed.append(_packed(Rows.joined([deltas, full.take(np.zeros(MAX_PACK_ROWS - len(deltas), np.int64))]), 3))
+    data = encode_index(KEYS, FileFacts("", KEYS.maker, KEYS.maker), packed)
+    assert len(decode_index(data, KEYS, "an index").rows) == sum(len(one.rows) for one in packed)
+
+
+def test_an_index_file_that_nobody_would_read_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recoup.repository.dedup.index_files.MAX_ENCODED", 100)
+    storage = MemoryStorage()
+    with pytest.raises(ValueError, match="nobody would read"):
+        Host(storage).add(b"one")
+    assert list(storage.list("index")) == []
 
 
 def test_files_that_are_no_index_files_are_left_alone() -> None:

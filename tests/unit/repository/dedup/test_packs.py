@@ -21,7 +21,7 @@ from recoup.repository.dedup.packs import (
     encode_rows,
     read_directory,
 )
-from recoup.repository.dedup.rows import MAX_PACK_ROWS
+from recoup.repository.dedup.rows import MAX_BASES, MAX_PACK_ROWS
 from recoup.storage.memory import MemoryStorage
 
 RUN, OTHER = bytes(range(12)), bytes(range(12, 24))
@@ -133,7 +133,7 @@ def test_damaged_rows_are_refused_or_are_other_rows(rows: list[Row], data: st.Da
         (Row(RUN, 0, b"i" * 32, 10, 20, 3), RefusedError),
         (Row(RUN, 0, b"i" * 32, 10, 20, 17), DamagedError),
         (Row(RUN, 0, b"i" * 32, 10, 20, 1, (b"j" * 32,)), DamagedError),
-        (Row(RUN, 0, b"i" * 32, 10, 20, 17, (b"j" * 32,) * 9), DamagedError),
+        (Row(RUN, 0, b"i" * 32, 10, 20, 17, (b"j" * 32,) * 65), DamagedError),
     ],
 )
 def test_a_row_that_no_writer_writes_is_refused(row: Row, error: type[RecoupError]) -> None:
@@ -267,3 +267,13 @@ def test_a_name_is_that_of_a_pack_or_of_none(name: str) -> None:
 def test_a_pack_may_have_each_chunk_from_another_run() -> None:
     rows = Rows.of(Row(n.to_bytes(12, "big"), 0, bytes(32), 1, 17, 0) for n in range(MAX_PACK_ROWS))
     assert decode_rows(encode_rows(rows), "rows")[-1] == rows[-1]
+
+
+def test_a_pack_is_full_when_its_chunks_have_too_many_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recoup.repository.dedup.packs.MAX_PACK_BASES", 100)
+    writer = PackWriter(MemoryStorage(), REF, KEYS.new_run())
+    for n in range(2):
+        assert not writer.full
+        writer.add(RUN, n, bytes(32), 9, 17, b"delta", (bytes(32),) * MAX_BASES)
+    assert writer.full
+    assert len(writer.finish().rows.bases) == 2 * MAX_BASES

@@ -144,7 +144,7 @@ def test_a_host_that_only_adds_sets_cannot_make_an_index_anew() -> None:
 
 
 def test_many_packs_get_several_index_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recoup.repository.dedup.rebuilding.MAX_PACK_ROWS", 3)
+    monkeypatch.setattr("recoup.repository.dedup.index_files.MAX_PACK_ROWS", 3)
     storage = MemoryStorage()
     host = Host(storage)
     host.run = run_id(5)
