@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from recoup.errors import DamagedError, WrongKeyError
 from recoup.model.names import SetName
+from recoup.model.part import Attributes, Member, TreePart
 from recoup.model.reports import Damage, VerifyReport
 from recoup.operations import repair, verify
 from recoup.repository._base import Subset
@@ -19,6 +21,7 @@ from recoup.repository.dedup.repository import DedupRepository
 from recoup.repository.dedup.writers import let_in
 from recoup.storage._base import ByteReader
 from recoup.storage.memory import MemoryStorage
+from recoup.testing.repository_contract import Given, manifest_of, record_of, store
 from unit.repository.dedup.small_sets import Small, noise
 
 ONE, TWO = noise(1), noise(2)
@@ -227,3 +230,28 @@ def test_a_recipe_that_says_another_length_is_refused(small: Small) -> None:
         changed = replace(place, recipes={"db/a": replace(recipe, size=size)})
         with pytest.raises(DamagedError), changed.stream("db/a", recipe.root.hex()).open():
             pass
+
+
+def with_tree(small: Small, file: str) -> SetName:
+    """A set with a tree of one file, which has always the same content."""
+    small.clock.time += timedelta(seconds=1)
+    member = Member(file, "file", Attributes(0o600, 0), len(ONE), content=Given(ONE))
+    with small.again().begin(small.clock.now()) as writer:
+        stored = store(writer, "db", TreePart("files", iter([member])))
+        writer.commit(manifest_of(writer.name, {"db": record_of(stored)}))
+    return writer.name
+
+
+@pytest.mark.parametrize(
+    "subset", [Subset(), Subset(structure=True), Subset(share=0.0)], ids=["all", "structure", "some"]
+)
+@pytest.mark.parametrize("folder", ["packs", "index"])
+def test_a_tree_is_named_whose_member_list_alone_is_lost(small: Small, subset: Subset, folder: str) -> None:
+    with_tree(small, "one")
+    before = set(small.keys_below(folder))
+    second = with_tree(small, "another")
+    [fresh] = set(small.keys_below(folder)) - before
+    assert found(small, second, subset) == []
+    small.storage.delete(fresh)
+    [part] = small.again().manifest(second).sources["db"].parts
+    assert [one.item for one in found(small, second, subset)] == [part.path]
