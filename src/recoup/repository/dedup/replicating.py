@@ -23,7 +23,7 @@ from recoup.repository.dedup.packs import Packed, PackRef
 from recoup.repository.dedup.parts import Place
 from recoup.repository.dedup.reading import Stream
 from recoup.repository.dedup.recipes import Recipe, RecipeBuilder, Root, Span
-from recoup.repository.dedup.rows import DELTA, Rows
+from recoup.repository.dedup.rows import Rows
 from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.writing import DedupSetWriter
 from recoup.storage._base import Storage
@@ -264,7 +264,7 @@ class Taking:
         return self._wanted.sent(self._there, self._wanted.as_they_are(self._there))
 
     def take(self) -> None:
-        """Takes over what is missing: packs, then chunks of other packs, bases first.
+        """Takes over what is missing: packs, then chunks of other packs.
 
         Raises:
             DamagedError: something of it is not what was stored.
@@ -273,11 +273,9 @@ class Taking:
         self.sent = self._wanted.sent(self._there, whole)
         for packed in self._copied(whole):
             self._run.take_in(packed)
-        rest = [ref for ref in self._wanted.packs if ref not in set(whole)]
-        for deltas in (False, True):
-            for ref in rest:
-                self._seal_anew(ref, deltas=deltas)
-            self._run.end_pack()
+        for ref in [ref for ref in self._wanted.packs if ref not in set(whole)]:
+            self._seal_anew(ref)
+        self._run.end_pack()  # from here on, a chunk is known with its bases
 
     def recipe(self, stream: Stream) -> Recipe:
         """The recipe of a stream here, when what it needs was taken over.
@@ -392,11 +390,9 @@ class Taking:
 
     # --- chunk by chunk -----------------------------------------------------------------------------------------------
 
-    def _seal_anew(self, ref: PackRef, *, deltas: bool) -> None:
+    def _seal_anew(self, ref: PackRef) -> None:
         marks, checking = self._wanted.packs[ref], Checking(self._chunks)
-        places = [
-            place for place in self._there.of_pack(ref) if marks.has(place) and (place.row.encoding == DELTA) == deltas
-        ]
+        places = filter(marks.has, self._there.of_pack(ref))
         for place, data in checking.sound(places):
             self._run.store_encoded(place.row, data)
             self._moved += place.row.stored

@@ -188,6 +188,39 @@ def test_chunks_that_were_condemned_here_are_not_referred_to(main: Small, tmp_pa
     replica.check()
 
 
+def test_a_pack_that_a_killed_copy_left_and_a_prune_condemned_is_not_taken(main: Small, tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    replica = beside(main, tmp_path, storage)
+    aged(storage, main.clock)
+    main.add(x=A)
+    [left] = main.packs
+    storage.put(left.key, main.storage.get(left.key))
+    assert replica.packs == {left}
+    replica.prune(2 * DAY)
+    assert left in replica.again().index().condemned
+    assert sent(copied(main, replica)) == [(0, 1)]
+    replica.prune(2 * DAY)
+    assert left not in replica.packs
+    replica.check()
+
+
+def test_a_pack_that_a_prune_removes_meanwhile_ends_the_copy(main: Small, replica: Small) -> None:
+    first = main.add(x=A)
+    second = main.add(x=A, y=B)
+    copied(main, replica, first)
+    replication = replica.again().replication(main.again())
+    assert replication is not None
+    with pytest.raises(StorageError, match="was removed, and the set refers to it"):
+        replication.copy(second, lambda _needed: note(replica.delete(first, at_once=True)), lambda _done, _all: None)
+    assert list(replica.again().names()) == []
+    copied(main, replica, second)
+    replica.check()
+
+
+def note(found: object) -> None:
+    assert found is not None
+
+
 def test_few_chunks_of_a_pack_go_over_by_themselves(main: Small, replica: Small) -> None:
     main.add(x=A, y=B, z=C)
     second = main.add(x=A)
