@@ -86,6 +86,7 @@ def lines(state: "CacheState") -> Iterator[str]:
     yield from (f"  ! {shown(problem)}" for problem in state.problems)
     if state.gone:
         yield f"  ! the storage shows an OLDER STATE than this host saw: {_some(state.gone)} gone"
+        yield "    if that is as it should be from now on: `recoup cache --accept`"
 
 
 def _some(names: tuple[str, ...]) -> str:

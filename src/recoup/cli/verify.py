@@ -62,7 +62,7 @@ def verify(
             now.show(f"{where(report)}: {_tables.damage(found)}")
         if len(report.damage) > 50:
             now.show(f"{where(report)}: and {len(report.damage) - 50} more")
-    if any(report.damage for report in reports):
+    if any(report.set and report.damage for report in reports):
         now.show("What to do: `recoup repair` mends what it can, with --from by another repository's copies.")
     for what in sorted(unseen):
         now.show(f"Not looked at, of a set: {what}.")
