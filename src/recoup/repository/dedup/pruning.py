@@ -12,7 +12,8 @@ import numpy as np
 from recoup.model.sharing import Reclaim
 from recoup.repository.dedup.condensing import condensed
 from recoup.repository.dedup.copying import Checking, Copying
-from recoup.repository.dedup.damaged import write_damaged
+from recoup.repository.dedup.damaged import FOLDER as DAMAGED
+from recoup.repository.dedup.damaged import read_damaged, write_damaged
 from recoup.repository.dedup.history import FOLDER as HISTORY
 from recoup.repository.dedup.history import Record, write_record
 from recoup.repository.dedup.index_files import FOLDER as INDEX
@@ -88,6 +89,7 @@ class Pruning:
             write_damaged(self._storage, self._keys, self._clock.now(), checking.harmed - checking.unread)
             self._harmed += len(checking.harmed)
         self._condense(view)
+        self._forget_damage(view)
         self._lost = view.lost(wanted)
         locked = [pack for pack in sweep.removed if pack not in removed]
         self._later = sum(pack.size for pack in (*sweep.condemned, *moved, *sweep.waiting, *locked))
@@ -102,6 +104,15 @@ class Pruning:
         self._tell(record)
         for old in settled:
             self._storage.delete(f"{HISTORY}/{old.name}")
+
+    def _forget_damage(self, view: View) -> None:
+        """Removes the damage records of which no pack is left. As with history records: where they are locked, they stay."""
+        if not view.index.damaged or self._storage.properties.locks:
+            return
+        there = {*view.found, *view.stock.packs}
+        for record in read_damaged(self._storage, self._keys, []):
+            if there.isdisjoint(ref for ref, _ in record.chunks):
+                self._storage.delete(f"{DAMAGED}/{record.name}")
 
     def _condemn(self, packs: Sequence[PackState], rules: Rules) -> None:
         if packs:

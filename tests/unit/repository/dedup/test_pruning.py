@@ -9,6 +9,7 @@ import blake3
 import pytest
 
 from recoup.errors import RefusedError, StorageError
+from recoup.repository._base import Subset
 from recoup.repository.dedup.history import Record, read_records, write_record
 from recoup.repository.dedup.index import write_index
 from recoup.repository.dedup.packs import PackRef, PackWriter
@@ -474,6 +475,22 @@ def test_a_damaged_chunk_is_not_copied_and_its_pack_stays(small: Small) -> None:
     small.prune(2 * DAY)
     small.prune(2 * DAY)
     assert small.restored(second) == {"b": B, "c": C, "d": D}
+
+
+def test_a_damage_record_goes_when_the_last_of_its_packs_is_gone(small: Small) -> None:
+    first = small.add(a=A)
+    [pack] = small.packs
+    small.flip(pack, 200)
+    assert list(small.again().verify(first, Subset()))
+    small.add(a=A)
+    small.prune()
+    assert len(small.keys_below("damaged")) == 1
+    small.delete(first)
+    small.prune(DAY)
+    assert pack not in small.packs
+    small.prune(DAY)
+    assert small.keys_below("damaged") == []
+    small.check()
 
 
 def test_nothing_goes_for_a_copy_that_is_damaged(small: Small) -> None:
