@@ -7,16 +7,32 @@ started as it stands, and so is everything when there is no server.
 import _socket
 import marshal
 import os
+import resource
 import signal
 import sys
 
+LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_AS)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def order(arguments: list[str]) -> dict[str, object]:
     """What the server has to know of us."""
     ignored = [int(number) for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
-    return {"argv": arguments, "cwd": os.getcwd(), "environ": dict(os.environ), "ignored": ignored}
+    limits = {kind: resource.getrlimit(kind) for kind in LIMITS}
+    return {
+        "argv": arguments,
+        "cwd": os.getcwd(),
+        "environ": dict(os.environ),
+        "ignored": ignored,
+        "limits": limits,
+        "umask": umask(),
+    }
+
+
+def umask() -> int:
+    """Ours. To ask the system for it is to change it, which other threads would notice."""
+    with open("/proc/self/status", "rb") as status:
+        return next(int(line.split()[1], 8) for line in status if line.startswith(b"Umask:"))
 
 
 def of_python(environ: dict[str, str]) -> dict[str, str]:
@@ -24,13 +40,25 @@ def of_python(environ: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name.startswith("PYTHON")}
 
 
-def send(server: _socket.socket, arguments: list[str]) -> None:
-    """Sends the order and, with its first byte, our descriptors."""
-    message = marshal.dumps(order(arguments))
+def send(server: _socket.socket, order: dict[str, object], descriptors: tuple[int, int, int]) -> None:
+    """Sends an order and, with its first byte, what the command has as descriptors 0, 1 and 2."""
+    message = marshal.dumps(order)
     message = len(message).to_bytes(4, "little") + message
-    descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-    sent = server.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
+    told = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
+    sent = server.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, told)])
     server.sendall(message[sent:])
+
+
+def number(server: _socket.socket) -> int:
+    """The next one that the server tells: the process's id, then what `os.waitstatus_to_exitcode` gives for its end.
+
+    Raises:
+        EOFError: the server is gone.
+    """
+    answer = server.recv(4)
+    if len(answer) < 4:
+        raise EOFError("the server of the preloaded commands is gone")
+    return int.from_bytes(answer, "little", signed=True)
 
 
 def end_like(status: int) -> None:
@@ -46,6 +74,17 @@ def end_like(status: int) -> None:
     os._exit(status)
 
 
+def able(arguments: list[str], environ: dict[str, str]) -> bool:
+    """Whether the server can run Python with these arguments.
+
+    Args:
+        arguments: what stands behind `python`.
+        environ: the settings of Python with which the server runs.
+    """
+    form = arguments[1:2] if arguments[:1] == ["-P"] else arguments[:1]
+    return bool(form) and (form[0] in ("-c", "-m") or form[0][0] != "-") and of_python(dict(os.environ)) == environ
+
+
 def main(place: str, environ: dict[str, str]) -> None:
     """Runs the command of our own arguments.
 
@@ -56,12 +95,12 @@ def main(place: str, environ: dict[str, str]) -> None:
     script = os.path.basename(sys.argv[0]) == "recoup"
     arguments = [os.path.join(os.path.dirname(sys.executable), "recoup"), *sys.argv[1:]] if script else sys.argv[1:]
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    able = arguments and (arguments[0] in ("-c", "-m") or not arguments[0].startswith("-"))
-    if not able or of_python(dict(os.environ)) != environ or server.connect_ex(place):
+    if not able(arguments, environ) or server.connect_ex(place):
         os.execv(sys.executable, [sys.executable, *arguments])
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda received, _frame: server.sendall(bytes([received])))
-    send(server, arguments)
-    answer = server.recv(4)
-    end_like(int.from_bytes(answer, "little", signed=True) if len(answer) == 4 else 70)
+    ours = order(arguments)
+    for kind in SIGNALS:
+        if signal.getsignal(kind) is not signal.SIG_IGN:
+            signal.signal(kind, lambda received, _frame: server.sendall(bytes([received])))
+    send(server, ours, (0, 1, 2))
+    number(server)
+    end_like(number(server))

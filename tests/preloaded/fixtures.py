@@ -1,5 +1,6 @@
-"""The programs `python` and `recoup` that start quickly."""
+"""The programs `python` and `recoup` that start quickly, and Recoup's own children likewise."""
 
+import functools
 import os
 import shutil
 import socket
@@ -11,34 +12,49 @@ from pathlib import Path
 
 import pytest
 
-from preloaded import client
+from preloaded import children, client
 
 
-@pytest.fixture(scope="session")
-def preloaded() -> Iterator[Path]:
-    """A folder with the programs `python` and `recoup`, for the begin of PATH and of argument lists: they do what those of this
-    environment do, and have loaded Recoup already. Where signals to their process are what a test is about, it takes the others.
-    """
-    here = Path(sys.executable).parent
-    if sys.platform != "linux":  # the server waits by pidfd_open(2), and forks what macOS forbids to fork
-        yield here
-        return
-    folder = Path(tempfile.mkdtemp(prefix="loaded-"))
-    server = _started(folder / "socket")
-    try:
-        write_programs(folder)
-        yield folder
-    finally:
-        server.communicate()
-        shutil.rmtree(folder)
-    assert server.returncode == 0  # else commands have started slowly
+class Loaded:
+    """The server, and the programs that ask it."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._settings = client.of_python(dict(os.environ))
+
+    @functools.cached_property
+    def programs(self) -> Path:
+        """A folder with both; the server starts now, and commands that come while it loads wait."""
+        folder = Path(tempfile.mkdtemp(prefix="loaded-"))
+        self._server = _started(folder / "socket")
+        begin, end = f"#!{sys.executable} -IS\n", f"\n\nmain({str(folder / 'socket')!r}, {self._settings!r})\n"
+        for name in ("python", "recoup"):
+            (folder / name).write_text(begin + Path(client.__file__).read_text() + end)
+            (folder / name).chmod(0o700)
+        return folder
+
+    def child(self, target: str) -> "subprocess.Popen[bytes]":
+        """Stands for `recoup.system.subprocesses._started`."""
+        return children.start(self.programs / "socket", target)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can do what Python would do that is started now: not in a fork of this process, nor with other settings."""
+        return self._owner == os.getpid() and client.of_python(dict(os.environ)) == self._settings
+
+    def end(self) -> None:
+        """Ends the server, if it was started."""
+        if "programs" in vars(self):
+            self._server.communicate()
+            shutil.rmtree(self.programs)
+            assert self._server.returncode == 0  # else commands have started slowly
 
 
 def _started(place: Path) -> "subprocess.Popen[bytes]":
-    """The server. Commands that come while it loads wait; it alone has the socket, so that they do not wait when it is gone."""
+    """The server. It alone has the socket, so that nobody waits for it when it is gone."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(place))
-        listening.listen(16)
+        listening.listen(64)
         return subprocess.Popen(
             [sys.executable, "-m", "preloaded.server", str(listening.fileno())],
             stdin=subprocess.PIPE,
@@ -49,10 +65,43 @@ def _started(place: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def write_programs(folder: Path) -> None:
-    """Writes both, beside the server's socket."""
-    settings = client.of_python(dict(os.environ))
-    begin, end = f"#!{sys.executable} -IS\n", f"\n\nmain({str(folder / 'socket')!r}, {settings!r})\n"
-    for name in ("python", "recoup"):
-        (folder / name).write_text(begin + Path(client.__file__).read_text() + end)
-        (folder / name).chmod(0o700)
+@pytest.fixture(scope="session")
+def _loaded() -> Iterator[Loaded | None]:
+    """None where the server cannot be: it waits by pidfd_open(2), and forks what macOS forbids to fork."""
+    if sys.platform != "linux":
+        yield None
+        return
+    loaded = Loaded()
+    yield loaded
+    loaded.end()
+
+
+@pytest.fixture(scope="session")
+def preloaded(_loaded: Loaded | None) -> Path:
+    """A folder with the programs `python` and `recoup`, for the begin of PATH and of argument lists: they do what those of this
+    environment do, and have loaded Recoup already. Where signals to their process are what a test is about, it takes the others.
+    """
+    return _loaded.programs if _loaded else Path(sys.executable).parent
+
+
+@pytest.fixture(autouse=True)
+def _quick_children(_loaded: Loaded | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recoup's own children are forks of the server, but in tests that are marked `started`."""
+    from recoup.system import subprocesses
+
+    if not _loaded or request.node.get_closest_marker("started"):
+        return
+    really = subprocesses._started
+
+    def start(target: str) -> "subprocess.Popen[bytes]":
+        return _loaded.child(target) if _loaded.usable else really(target)
+
+    monkeypatch.setattr(subprocesses, "_started", start)
+
+
+@pytest.fixture
+def quick_async_children(preloaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of `recoup.system.async_children`, too."""
+    from recoup.system import async_children, subprocesses
+
+    monkeypatch.setattr(async_children, "_PYTHON", (str(preloaded / "python"), *subprocesses.OWN_MODULES))

@@ -6,6 +6,7 @@ Started as `python -m preloaded.server N`, with its listening socket as descript
 import array
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -13,6 +14,7 @@ import logging
 import marshal
 import os
 import pkgutil
+import resource
 import runpy
 import selectors
 import signal
@@ -21,9 +23,13 @@ import sys
 import threading
 import time
 import types
+import warnings
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from preloaded import children
 
 _OTHERS = (
     "botocore.session",
@@ -35,6 +41,7 @@ _OTHERS = (
     "qdrant_client",
     "rich.progress",
 )
+_ENGINES = ("duckdb", "psycopg", "pyrage", "qdrant_edge", "sqlite3")
 _LEFT_OUT = ("recoup.__main__", "recoup.demo", "recoup.testing")
 
 
@@ -45,8 +52,11 @@ def load() -> None:
     import recoup
 
     names = [found.name for found in pkgutil.walk_packages(recoup.__path__, "recoup.")]
-    for name in (*(name for name in names if not name.startswith(_LEFT_OUT)), *_OTHERS):
+    for name in (*(name for name in names if not name.startswith(_LEFT_OUT)), *_OTHERS, *_ENGINES):
         importlib.import_module(name)
+    assert os.listdir("/proc/self/task") == [str(os.getpid())]
+    # the module of children is loaded, as others need it, and then run
+    warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
     gc.collect()
     gc.freeze()  # a fork would copy all that its own collections look at
 
@@ -63,21 +73,27 @@ class Served:
         pid: its process.
     """
 
-    def __init__(self, client: socket.socket, pid: int) -> None:
-        self.client, self.pid = client, pid
+    def __init__(self, client: socket.socket, pid: int, *, child: bool) -> None:
+        self.client, self.pid, self._child = client, pid, child
         self.ended = os.pidfd_open(pid)
+        self._tell(pid)
+
+    def _tell(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            self.client.sendall(number.to_bytes(4, "little", signed=True))
 
     def finish(self) -> None:
         """Tells how it ended."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        with contextlib.suppress(OSError):
-            self.client.sendall(status.to_bytes(4, "little", signed=True))
+        self._tell(status)
         self.close()
 
     def signalled(self) -> bool:
-        """Passes signals on; False when there is nobody any more who could send one: it was killed, and so is the command."""
+        """Passes signals on; False when there is nobody any more who could send one. A client that was killed takes its command
+        along, and a child is not killed: it sees itself that nobody is there.
+        """
         numbers = self.client.recv(16)
-        for number in numbers or (signal.SIGKILL,):
+        for number in numbers or (() if self._child else (signal.SIGKILL,)):
             os.kill(self.pid, number)
         return bool(numbers)
 
@@ -101,7 +117,12 @@ def become(order: dict[str, Any], descriptors: Sequence[int]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if "session" in order:
+        os.setsid()
     os.chdir(order["cwd"])
+    os.umask(order["umask"])
+    for kind, limits in order["limits"].items():
+        resource.setrlimit(kind, limits)
     os.environ.clear()
     os.environ.update(order["environ"])
     time.tzset()
@@ -128,7 +149,11 @@ def _take_streams() -> None:
 
 def run(argv: list[str]) -> None:
     """Does what Python does with these arguments."""
-    if argv[0] == "-m":
+    if argv[:2] == ["-P", "-m"]:
+        sys.argv = argv[2:]
+        del sys.path[0]
+        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
+    elif argv[0] == "-m":
         sys.argv, sys.path[0] = argv[1:], os.getcwd()
         runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
     elif argv[0] == "-c":
@@ -195,7 +220,7 @@ class Server:
             return order
         for descriptor in order[1]:
             os.close(descriptor)
-        served = Served(client, pid)
+        served = Served(client, pid, child="session" in order[0])
         self._served.add(served)
         self._waiting.register(served.ended, selectors.EVENT_READ, served)
         self._waiting.register(client, selectors.EVENT_READ, served)
@@ -219,10 +244,17 @@ class Server:
 def main() -> None:
     """Serves, and in each fork is the command."""
     load()
+    from recoup.system import async_children, subprocesses
+
     with socket.socket(fileno=int(sys.argv[1])) as listening:
+        place = Path(listening.getsockname())
         order = Server(listening).serve()
-    if order is not None:
+    if order is None:
+        os._exit(0)  # Python's own unloading would look at all that is loaded
+    else:
         become(*order)
+        subprocesses._started = functools.partial(children.start, place)
+        async_children._PYTHON = (str(place.with_name("python")), *subprocesses.OWN_MODULES)
         leave(order[0]["argv"])
 
 

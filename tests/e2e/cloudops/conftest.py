@@ -85,7 +85,7 @@ class CloudOps:
 
 @pytest.fixture
 def cloudops(
-    qdrant: Qdrant, make_data: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qdrant: Qdrant, make_data: ModuleType, quick_async_children: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CloudOps]:
     """The service without S3, with both collections on the server."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

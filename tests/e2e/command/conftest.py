@@ -32,6 +32,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def command(*arguments: str) -> list[str]:
+    """The command as it is started; `recoup` runs it quicker."""
     return [sys.executable, "-m", "recoup", *arguments]
 
 
@@ -75,12 +76,12 @@ def stack(backed_up: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recoup(tmp_path: Path) -> Recoup:
+def recoup(preloaded: Path, tmp_path: Path) -> Recoup:
     """Runs the command in a folder, without a terminal."""
 
     def run(folder: Path, *arguments: str, **settings: str) -> Done:
         return subprocess.run(
-            command(*arguments),
+            [preloaded / "recoup", *arguments],
             cwd=folder,
             env={**environment(tmp_path), **settings},
             stdin=subprocess.DEVNULL,

@@ -28,9 +28,11 @@ class DocMind:
     Attributes:
         root: its folder.
         url: where it looks for Qdrant.
+        programs: where `python` is.
     """
 
     root: Path
+    programs: Path
     url: str = NOBODY
 
     @property
@@ -38,10 +40,10 @@ class DocMind:
         return self.root / "data/backups"
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.start([sys.executable, "scripts/backup.py", *arguments], **environ)
+        return self.start([str(self.programs / "python"), "scripts/backup.py", *arguments], **environ)
 
     def recoup(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.start([sys.executable, "-m", "recoup", *arguments], **environ)
+        return self.start([str(self.programs / "python"), "-m", "recoup", *arguments], **environ)
 
     def start(self, command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RECOUP", "DOCMIND", "XDG"))}
@@ -85,9 +87,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def docmind(made: Path, tmp_path: Path) -> DocMind:
+def docmind(made: Path, preloaded: Path, tmp_path: Path) -> DocMind:
     """The example where no Qdrant answers."""
-    return DocMind(shutil.copytree(made, tmp_path / "docmind", symlinks=True))
+    return DocMind(shutil.copytree(made, tmp_path / "docmind", symlinks=True), preloaded)
 
 
 @pytest.fixture

@@ -32,15 +32,17 @@ class SelfRag:
         root: its folder.
         database: where its tables are.
         qdrant_url: where it looks for Qdrant.
+        programs: where `python` is.
     """
 
     root: Path
     database: Database
+    programs: Path
     qdrant_url: str = NOBODY
 
     def recoup(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Runs the command, and expects an exit code."""
-        done = self.run([sys.executable, "-m", "recoup", *arguments], **environ)
+        done = self.run([str(self.programs / "python"), "-m", "recoup", *arguments], **environ)
         assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -118,14 +120,18 @@ def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def selfrag(
-    template: tuple[Path, Database], databases: Callable[..., Database], postgres: Postgres, tmp_path: Path
+    template: tuple[Path, Database],
+    databases: Callable[..., Database],
+    postgres: Postgres,
+    preloaded: Path,
+    tmp_path: Path,
 ) -> Iterator[SelfRag]:
     """The example, with repositories and without sets."""
     source, made = template
     name = "selfrag_db"
     before = postgres.databases()
     postgres.execute("postgres", f"CREATE DATABASE {name} TEMPLATE {made.name}")
-    found = SelfRag(shutil.copytree(source, tmp_path / "selfrag"), Database(postgres, name))
+    found = SelfRag(shutil.copytree(source, tmp_path / "selfrag"), Database(postgres, name), preloaded)
     found.recoup("init")
     yield found
     for left in postgres.databases() - before:

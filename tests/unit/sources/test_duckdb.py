@@ -497,6 +497,7 @@ def test_a_full_staging_folder_is_named_and_not_the_database(database: Path, tmp
         subprocess.run(["umount", str(staging)], check=True)
 
 
+@pytest.mark.started
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the reader by /proc")
 def test_a_reader_that_was_killed_is_not_taken_for_damage(database: Path) -> None:
     killer = threading.Thread(target=kill_child, args=(b"duckdb_reading:scan",))

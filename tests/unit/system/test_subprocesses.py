@@ -12,6 +12,9 @@ from recoup.sources import _qdrant_folder
 from recoup.system.subprocesses import Child, child, end_all
 
 
+pytestmark = pytest.mark.started
+
+
 def test_a_child_that_does_not_answer_is_not_waited_for_when_the_user_wants_to_stop(tmp_path: Path) -> None:
     started: list[Child] = []
     with pytest.raises(KeyboardInterrupt), child(_qdrant_folder.lock, str(tmp_path)) as process:

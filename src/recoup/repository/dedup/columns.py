@@ -100,6 +100,19 @@ class Table(Columns):
             *taken(self, places),
         )
 
+    def with_ids(self, words: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows that have one of some ids (see `id_words`): which of the ids, and the row."""
+        first = id_heads(self.id)[self.order]
+        sort = np.argsort(words[:, 0], kind="stable")  # so that neighbours are looked up one behind the other
+        heads = words[sort, 0].astype(np.uint64)
+        begins, ends = np.searchsorted(first, heads, "left"), np.searchsorted(first, heads, "right")
+        counts = ends - begins
+        which = np.repeat(sort, counts)
+        among = np.arange(len(which)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
+        rows = self.order[among].astype(np.int64)
+        same = (id_words(self.id[rows]) == words[which]).all(axis=1)
+        return which[same], rows[same]
+
     def at(self, run: int, first: int, count: int) -> tuple[int, int]:
         """Between which places the rows of some addresses lie.
 
@@ -133,7 +146,7 @@ class Finder:
         return [i for i in self._order[begin:end] if self._ids[i * ID_BYTES : (i + 1) * ID_BYTES] == identity]
 
 
-def columns_of(file: IndexFile) -> "Unsorted":
+def columns_of(file: IndexFile) -> Columns:
     """The columns of one index file."""
     rows, counts = file.rows, file.packs["rows"].astype(np.int64)
     packs = np.zeros(len(file.packs), PLACED_PACK)
@@ -144,7 +157,7 @@ def columns_of(file: IndexFile) -> "Unsorted":
     before = np.cumsum(rows.stored, dtype=np.uint64) - rows.stored
     offset = before - before[begins] + np.uint64(HEADER_BYTES) if len(rows) else before
     address = rows.run.astype(np.uint64) << np.uint64(32) | rows.number
-    return Unsorted(
+    return Columns(
         (file.facts,), rows.runs, packs, address, rows.id, rows.length, rows.stored, rows.encoding, pack,
         offset.astype(np.uint32), (np.arange(len(rows)) - begins).astype(np.uint16),
         rows.bases_from, rows.bases, rows.anchors_from, rows.anchors,
@@ -152,7 +165,7 @@ def columns_of(file: IndexFile) -> "Unsorted":
 
 
 def joined(tables: Sequence[Columns]) -> Table:
-    """One table of several."""
+    """One table of several. Its columns are made one by one, so that little lies in memory twice."""
     runs = {run: i for i, run in enumerate(dict.fromkeys(run for table in tables for run in table.runs))}
     packs, first_file, first_pack, pack, address = [], 0, 0, [], []
     for table in tables:
@@ -164,23 +177,23 @@ def joined(tables: Sequence[Columns]) -> Table:
         here = (table.address >> np.uint64(32)).astype(np.int64)
         address.append(fresh[here] | (table.address & np.uint64(0xFFFFFFFF)) if len(table) else table.address)
         first_file, first_pack = first_file + len(table.files), first_pack + len(table.packs)
-    return Unsorted(
-        tuple(file for table in tables for file in table.files),
-        tuple(runs),
-        np.concatenate([np.zeros(0, PLACED_PACK), *packs]),
-        np.concatenate([np.zeros(0, np.uint64), *address]),
-        _chained(tables, "id"),
-        _chained(tables, "length"),
-        _chained(tables, "stored"),
-        _chained(tables, "encoding"),
-        np.concatenate([np.zeros(0, np.uint32), *pack]),
-        _chained(tables, "offset"),
-        _chained(tables, "position"),
-        joined_starts([table.bases_from for table in tables]),
-        _chained(tables, "bases"),
-        joined_starts([table.anchors_from for table in tables]),
-        _chained(tables, "anchors"),
-    ).sorted()
+    addresses = np.concatenate([np.zeros(0, np.uint64), *address])
+    places = np.argsort(addresses, kind="stable")
+
+    def column(name: str) -> NDArray[Any]:
+        return _chained(tables, name)[places]
+
+    def several(name: str) -> tuple[U32, NDArray[Any]]:
+        starts = joined_starts([getattr(table, f"{name}_from") for table in tables])
+        return gathered(starts, _chained(tables, name), places)
+
+    ids = column("id")
+    return Table(
+        tuple(file for table in tables for file in table.files), tuple(runs),
+        np.concatenate([np.zeros(0, PLACED_PACK), *packs]), addresses[places], ids, column("length"), column("stored"),
+        column("encoding"), np.concatenate([np.zeros(0, np.uint32), *pack])[places], column("offset"), column("position"),
+        *several("bases"), *several("anchors"), *_by_id(ids),
+    )  # fmt: skip
 
 
 def chosen(table: Table, keep: NDArray[np.bool_]) -> Table:
@@ -194,42 +207,14 @@ def chosen(table: Table, keep: NDArray[np.bool_]) -> Table:
     rows = np.flatnonzero(pack_stays[table.pack])
     fresh_file = (np.cumsum(keep) - 1).astype(np.uint32)
     fresh_pack = (np.cumsum(pack_stays) - 1).astype(np.uint32)
-    packs = table.packs[pack_stays]
+    packs, ids = table.packs[pack_stays], table.id[rows]
     packs["file"] = fresh_file[packs["file"]]
-    return Unsorted(
+    return Table(
         tuple(file for file, stays in zip(table.files, keep, strict=True) if stays),
-        table.runs, packs, table.address[rows], table.id[rows], table.length[rows], table.stored[rows],
+        table.runs, packs, table.address[rows], ids, table.length[rows], table.stored[rows],
         table.encoding[rows], fresh_pack[table.pack[rows]], table.offset[rows], table.position[rows],
-        *gathered(table.bases_from, table.bases, rows), *gathered(table.anchors_from, table.anchors, rows),
-    ).sorted()  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unsorted(Columns):
-    """The columns of a table before they are sorted."""
-
-    def sorted(self) -> Table:
-        """The table; leaves nothing here."""
-        places: NDArray[Any] | None = None
-        if (self.address[:-1] > self.address[1:]).any():
-            places = np.argsort(self.address, kind="stable")
-        columns: dict[str, NDArray[Any]] = {}
-        for several in ("bases", "anchors"):
-            starts, values = self._given_up(f"{several}_from"), self._given_up(several)
-            if places is not None:
-                starts, values = gathered(starts, values, places)
-            columns |= {f"{several}_from": starts, several: values}
-        for name in ("address", "length", "stored", "encoding", "pack", "offset", "position", "id"):
-            column = self._given_up(name)
-            columns[name] = column if places is None else column[places]
-        order, buckets = _by_id(columns["id"])
-        return Table(self.files, self.runs, self.packs, order=order, buckets=buckets, **columns)
-
-    def _given_up(self, name: str) -> NDArray[Any]:
-        """A column, which is let go, so that no more than one lies in memory twice."""
-        column: NDArray[Any] = getattr(self, name)
-        object.__setattr__(self, name, None)  # only here is it not frozen
-        return column
+        *gathered(table.bases_from, table.bases, rows), *gathered(table.anchors_from, table.anchors, rows), *_by_id(ids),
+    )  # fmt: skip
 
 
 def _chained(tables: Sequence[Columns], name: str) -> NDArray[Any]:
@@ -241,8 +226,18 @@ def _bits(count: int) -> int:
     return max(1, (count // _BUCKET).bit_length())
 
 
+def id_words(ids: Bytes) -> NDArray[Any]:
+    """Ids as four numbers each, which compare as they do."""
+    return np.ascontiguousarray(ids).view(">u8").reshape(len(ids), 4)
+
+
+def id_heads(ids: Bytes) -> U64:
+    """The first of these numbers alone."""
+    return np.ascontiguousarray(ids[:, :_KEYED]).view(">u8").reshape(len(ids)).astype(np.uint64)
+
+
 def _by_id(ids: Bytes) -> tuple[U32, U32]:
-    first = np.ascontiguousarray(ids[:, :_KEYED]).view(">u8").reshape(len(ids)).astype(np.uint64)
+    first = id_heads(ids)
     order = np.argsort(first, kind="stable").astype(np.uint32)
     bits = _bits(len(ids))
     bounds = np.arange(2**bits, dtype=np.uint64) << np.uint64(64 - bits)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recoup.errors import DamagedError, RecoupError
 from recoup.model.names import shown
 from recoup.repository.dedup.cache import Cache
-from recoup.repository.dedup.columns import Table, Unsorted, chosen, columns_of, joined
+from recoup.repository.dedup.columns import Columns, Table, chosen, columns_of, joined
 from recoup.repository.dedup.index_files import FOLDER, MAX_FILE, FileFacts, decode_index, is_index_name
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.segments import mapped, read_tables, write_tables
@@ -22,9 +22,10 @@ SEGMENT = 262_144
 HELD = 16_384
 """Rows of a table that stays in memory."""
 
+_PENDING = 65_536  # rows that are joined at once
 _ROUNDS = 8  # listings, while others remove what was listed
 _THREADS = 8  # requests at once
-_AHEAD = 8 * 1024 * 1024  # bytes of files that are asked for before they are wanted
+_AHEAD = 4 * 1024 * 1024  # bytes of files that are asked for before they are wanted
 
 
 class Loading:
@@ -49,7 +50,7 @@ class Loading:
         self.unread = dict[str, RecoupError]()
         self.problems = list[RecoupError]()
         self._tried = {file.name for file in self._files()}
-        self._pending = list[Unsorted]()
+        self._pending = list[Columns]()
         self._read_all()
         self._drop()
         for name in replaced_by_owner(self._files(), keys):
@@ -93,7 +94,7 @@ class Loading:
                 self._pending.append(columns_of(decode_index(data, self._keys, name)))
             except RecoupError as error:
                 self.unread[name] = error
-            if sum(map(len, self._pending)) >= SEGMENT // 2:
+            if sum(map(len, self._pending)) >= _PENDING:
                 self._join()
         self._join()
         return gone

@@ -50,6 +50,7 @@ U16 = NDArray[np.uint16]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 
+_AT_ONCE = 16_384  # rows of which several values are gathered at once
 _HINT = "Run `recoup verify` to see which sets it touches."
 _COUNTS = struct.Struct("<IH")
 
@@ -349,13 +350,14 @@ def gathered(starts: U32, values: NDArray[Any], places: NDArray[np.integer[Any]]
         values: all of them.
         places: which rows.
     """
-    begin, counts = starts[places], starts[np.asarray(places) + 1] - starts[places]
+    counts = starts[np.asarray(places) + 1] - starts[places]
     fresh = _starts(counts)
-    total = int(fresh[-1])
-    if not total:
-        return fresh, values[:0]
-    shift = begin.astype(np.int64) - fresh[:-1]
-    return fresh, values[np.repeat(shift, counts) + np.arange(total)]
+    found = np.empty((int(fresh[-1]), *values.shape[1:]), values.dtype)
+    for at in range(0, len(places), _AT_ONCE):
+        some, to = slice(at, at + _AT_ONCE), fresh[at : at + _AT_ONCE + 1]
+        shift = starts[places[some]].astype(np.int64) - to[:-1]
+        found[to[0] : to[-1]] = values[np.repeat(shift, counts[some]) + np.arange(to[0], to[-1])]
+    return fresh, found
 
 
 def joined_starts(several: Sequence[U32]) -> U32:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoup.repository.dedup.columns import Table
+from recoup.repository.dedup.columns import Table, id_heads
 from recoup.repository.dedup.index import Place
 from recoup.repository.dedup.index_files import FileFacts, pack_ref
 from recoup.repository.dedup.packs import Packed, PackRef
-from recoup.repository.dedup.rows import ID_BYTES, U32, U64, Bytes
+from recoup.repository.dedup.rows import ID_BYTES, U32, U64, Bytes, gathered
 
 Places = NDArray[np.int64]
+
+_AT_ONCE = 65_536  # bases that are looked up at once, about
 
 
 class Stock:
@@ -100,23 +102,32 @@ class Stock:
         """The ids of some rows."""
         return self.take("id", rows) if self._tables else np.zeros((0, ID_BYTES), np.uint8)
 
-    def bases(self, rows: Places) -> tuple[Places, Bytes]:
-        """The bases of some rows: for each base its row, and the base's id."""
-        owners, ids = [np.zeros(0, np.int64)], [np.zeros((0, ID_BYTES), np.uint8)]
+    def bases(self, rows: Places) -> Iterator[tuple[Places, Bytes]]:
+        """The bases of some rows, not too many at once: for each base its row, and the base's id."""
         for _, (table, mine, local) in self._divided(rows):
-            part = table.rows(local)
-            owners.append(np.repeat(rows[mine], np.diff(part.bases_from)))
-            ids.append(part.bases)
-        return np.concatenate(owners), np.concatenate(ids)
+            counts = table.bases_from[local + 1] - table.bases_from[local]
+            for some in _pieces(np.arange(len(local)), int(counts.sum())):
+                ids = gathered(table.bases_from, table.bases, local[some])[1]
+                yield np.repeat(rows[mine[some]], counts[some]), ids
 
     def with_ids(self, words: NDArray[Any]) -> tuple[Places, Places]:
         """The rows that have one of some ids (see `id_words`): which of the ids, and the row."""
         which, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for table, start in zip(self._tables, self._starts, strict=False):
-            asked, found = _with_ids(table, words)
+            asked, found = table.with_ids(words)
             which.append(asked)
             rows.append(found + start)
         return np.concatenate(which), np.concatenate(rows)
+
+    def alike(self, rows: Places) -> Places:
+        """Those of some rows whose ids begin as those of others do: no others can have the same id."""
+        heads = np.concatenate([np.zeros(0, np.uint64), *(id_heads(self.ids(some)) for some in _pieces(rows))])
+        order = np.argsort(heads, kind="stable")
+        heads = heads[order]
+        same = np.zeros(len(rows), np.bool_)
+        same[1:] = heads[1:] == heads[:-1]
+        same[:-1] |= same[1:]
+        return rows[np.sort(order[same])]
 
     def places(self, rows: Places) -> Iterator[Place]:
         """Where some rows say that their chunks lie, in their order."""
@@ -176,18 +187,6 @@ class Stock:
                 yield i, (table, mine, rows[mine] - self._starts[i])
 
 
-def id_words(ids: Bytes) -> NDArray[Any]:
-    """Ids as four numbers each, which compare as they do."""
-    return np.ascontiguousarray(ids).view(">u8").reshape(len(ids), 4)
-
-
-def _with_ids(table: Table, wanted: NDArray[Any]) -> tuple[Places, Places]:
-    first = np.ascontiguousarray(table.id[:, :8]).view(">u8").reshape(len(table)).astype(np.uint64)[table.order]
-    heads = wanted[:, 0].astype(np.uint64)
-    begins, ends = np.searchsorted(first, heads, "left"), np.searchsorted(first, heads, "right")
-    counts = ends - begins
-    which = np.repeat(np.arange(len(wanted)), counts)
-    among = np.arange(len(which)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-    rows = table.order[among].astype(np.int64)
-    same = (id_words(table.id[rows]) == wanted[which]).all(axis=1)
-    return which[same], rows[same]
+def _pieces(rows: Places, values: int | None = None) -> list[Places]:
+    """Rows in pieces; `values`: how many they have together, one each by default."""
+    return np.array_split(rows, (len(rows) if values is None else values) // _AT_ONCE + 1)

@@ -1,17 +1,20 @@
 """Which chunks are in use: what the recipes of sets name, and the bases of that. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recoup.repository.dedup.columns import id_words
 from recoup.repository.dedup.recipes import Recipe, Span
 from recoup.repository.dedup.rows import DELTA, U32
-from recoup.repository.dedup.stock import Places, Stock, id_words
+from recoup.repository.dedup.stock import Places, Stock
 
 Flags = NDArray[np.bool_]
+
+_AT_ONCE = 65_536  # rows of which ids are compared at once, about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,15 +148,26 @@ def needs(stock: Stock, usage: Usage, rank: NDArray[np.integer[Any]], bad: Place
     kept = usage.named()
     worst = np.zeros(len(stock), np.bool_)
     worst[bad] = True
-    rows, address = usage.twins(kept)
-    ids = id_words(stock.ids(rows))
-    twins = _but_best(rows, (address, *ids.T), _ranked(stock, rows, rank, worst), worst)
-    kept[twins[0]] = False
+    twins = [
+        _but_best(rows, (address, *id_words(stock.ids(rows)).T), _ranked(stock, rows, rank, worst), worst)
+        for rows, address in _divided(*usage.twins(kept))
+    ]
+    for others, _ in twins:
+        kept[others] = False
     _keep_healthy(stock, kept, bad)
     bases, orphaned = _bases(stock, kept, rank, worst)
-    given_up, instead = (np.concatenate(pair) for pair in zip(twins, bases, strict=True))
+    given_up, instead = (np.concatenate(several) for several in zip(*twins, bases, strict=True))
     matters = ~kept[given_up] & ~_same_place(stock, given_up, instead)
     return Needs(kept, given_up[matters], instead[matters], orphaned)
+
+
+def _divided(rows: Places, group: U32) -> Iterator[tuple[Places, U32]]:
+    """Pieces of rows, and of their groups, of which none is cut."""
+    begin = 0
+    while begin < len(rows):
+        end = int(np.searchsorted(group, group[min(begin + _AT_ONCE, len(rows)) - 1], "right"))
+        yield rows[begin:end], group[begin:end]
+        begin = end
 
 
 def _ranked(stock: Stock, rows: Places, rank: NDArray[Any], worst: Flags) -> NDArray[np.int64]:
@@ -189,16 +203,18 @@ def _same_place(stock: Stock, one: Places, other: Places) -> Flags:
 
 def _bases(stock: Stock, kept: Flags, rank: NDArray[Any], worst: Flags) -> tuple[tuple[Places, Places], Places]:
     """Keeps the bases of what is kept. What `_but_best` says of them, and the rows whose base is gone."""
-    deltas = np.flatnonzero(kept & (stock.column("encoding") == DELTA))
-    owners, ids = stock.bases(deltas)
-    words, which = np.unique(id_words(ids), axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    base, rows = stock.with_ids(words)
-    full = stock.take("encoding", rows) != DELTA
-    base, rows = base[full], rows[full]
+    full = stock.column("encoding") != DELTA
+    wanted, orphaned = np.zeros(len(stock), np.bool_), [np.zeros(0, np.int64)]
+    for owners, ids in stock.bases(np.flatnonzero(kept & ~full)):
+        base, rows = stock.with_ids(id_words(ids))
+        there = np.zeros(len(ids), np.bool_)
+        there[base[full[rows]]] = True
+        wanted[rows[full[rows]]] = True
+        orphaned.append(np.unique(owners[~there]))
+    rows = stock.alike(np.flatnonzero(wanted))
     fresh = np.where(kept[rows] & ~worst[rows], 0, 2 * len(stock.packs))  # a row that stays anyway is best
-    others, best = _but_best(rows, (base,), _ranked(stock, rows, rank, worst) + fresh, worst)
-    kept[rows[~np.isin(rows, others)]] = True
-    there = np.zeros(len(words), np.bool_)
-    there[base] = True
-    return (others, best), np.unique(owners[~there[which]])
+    ranks = _ranked(stock, rows, rank, worst) + fresh
+    others, best = _but_best(rows, tuple(id_words(stock.ids(rows)).T), ranks, worst)
+    wanted[others] = False
+    kept |= wanted
+    return (others, best), np.unique(np.concatenate(orphaned))

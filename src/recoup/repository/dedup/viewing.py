@@ -15,13 +15,14 @@ from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import SetName
 from recoup.model.sharing import Reclaim
 from recoup.repository.dedup import recipes, sets
+from recoup.repository.dedup.columns import id_words
 from recoup.repository.dedup.history import condemned_since
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys
 from recoup.repository.dedup.packs import FOLDER, PackRef
 from recoup.repository.dedup.reindexing import unread
 from recoup.repository.dedup.rows import join_ids
-from recoup.repository.dedup.stock import Places, Stock, id_words
+from recoup.repository.dedup.stock import Places, Stock
 from recoup.repository.dedup.sweeping import PackState, Sweep, planned
 from recoup.repository.dedup.usage import Needs, Ranges, Usage, needs
 from recoup.repository.plain import layout

@@ -50,6 +50,7 @@ def test_urls_as_python_frameworks_write_them_are_understood(filled: Database, s
     assert source_of(filled.url.replace("postgresql://", "postgresql+asyncpg://")).present()
 
 
+@pytest.mark.started
 def test_the_password_is_in_no_argument_of_any_child(
     filled: Database, source_of: Make, take: Take, tmp_path: Path
 ) -> None:

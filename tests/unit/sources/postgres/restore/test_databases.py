@@ -409,6 +409,7 @@ def test_an_extension_that_the_server_lacks_is_said_before_anything_is_made(
     assert leftovers() == set()
 
 
+@pytest.mark.started
 def test_the_password_is_in_no_argument_of_any_child_of_a_restore(
     filled: Database, source_of: Make, keep: Keep, put: Put
 ) -> None:
