@@ -18,6 +18,8 @@ from recoup.system.subprocesses import OWN_MODULES, ChildFailedError
 PATIENCE = 5.0
 """Seconds that a child gets to take back what it has begun."""
 
+_PYTHON = (sys.executable, *OWN_MODULES)
+
 _LIMIT = 64 * 1024 * 1024  # bytes of one message
 
 Message = dict[str, Any]
@@ -45,8 +47,7 @@ class AsyncChild:
             ChildFailedError: it died.
         """
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *OWN_MODULES,
+            *_PYTHON,
             "-m",
             "recoup.system.child",
             f"{function.__module__}:{function.__qualname__}",

@@ -52,6 +52,17 @@ class ChildFailedError(RecoupError):
         self.kind, self.code = kind, code
 
 
+def _started(target: str) -> "subprocess.Popen[bytes]":
+    """The process of a child, with pipes to it."""
+    return subprocess.Popen(
+        [sys.executable, *OWN_MODULES, "-m", "recoup.system.child", target],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches us alone; we end the child in an orderly way
+    )
+
+
 class Child:
     """A function of ours in a process of its own, that answers questions until it is closed.
 
@@ -68,13 +79,7 @@ class Child:
     def __init__(self, function: Callable[..., Any], *arguments: object, patience: float | None = None) -> None:
         target = f"{function.__module__}:{function.__qualname__}"
         self._name = function.__qualname__.strip("_").replace("_", " ")
-        self._process = subprocess.Popen(
-            [sys.executable, *OWN_MODULES, "-m", "recoup.system.child", target],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches us alone; we end the child in an orderly way
-        )
+        self._process = _started(target)
         self._patience = patience
         if patience is None:
             _LIVING.add(self._process)
