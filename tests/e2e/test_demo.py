@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from e2e.fewer_documents import FEWER
+
 
 def environment(temporary: Path) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RECOUP")}
     return {**clean, "TMPDIR": str(temporary), "NO_COLOR": "1", "COLUMNS": "80"}
-
-
-FEWER = (
-    "import sys; from recoup.__main__ import main; from recoup.demo import documents; every = documents._modules;"
-    "documents._modules = lambda root: [path for path in every(root) if path.name[0] in 'bgtz']; main()"
-)
-"""The command with a part of its documents: reading and embedding all of them takes most of its time."""
 
 
 def recoup(*arguments: str, cwd: Path, temporary: Path, fewer: bool = False) -> subprocess.CompletedProcess[str]:
