@@ -65,6 +65,8 @@ def test_a_damaged_chunk_is_named_and_the_next_backup_of_the_same_data_heals_the
     assert len(small.keys_below("damaged")) == 1
     assert [one.item for one in found(small, first)] == [damage.item]
     assert len(small.keys_below("damaged")) == 1, "what is noted is not noted again"
+    for subset in (Subset(structure=True), Subset(share=0.0)):
+        assert [one.item for one in found(small, first, subset)] == [damage.item], "what is known need not be read"
     small.add(a=ONE, b=TWO)
     small.check()
 
@@ -87,17 +89,35 @@ def test_a_pack_that_is_gone_is_stored_again_by_the_next_backup_of_the_same_data
     "subset", [Subset(), Subset(structure=True), Subset(share=0.0)], ids=["all", "structure", "some"]
 )
 def test_a_chunk_is_named_whose_base_no_index_file_names(subset: Subset, tmp_path: Path) -> None:
-    small = Small(tmp_path, delta="on")
-    base = noise(1, 400_000)
-    small.add(a=base)
-    second = small.add(
-        a=b"+".join(base[at : at + 30_000] for at in range(0, len(base), 30_000))
-    )  # no chunk is the same
-    assert any(row.bases for row in small.rows)
+    small, second = against_each_other(tmp_path)
     small.storage.delete(small.keys_below("index")[0])
     assert [one.item for one in found(small, second, subset)] == ["db/a"]
     small.again().healing().rebuild_index()
     assert found(small, second, subset) == []
+
+
+@pytest.mark.requirement("SR-9")
+def test_a_chunk_is_named_whose_base_is_damaged_or_gone(tmp_path: Path) -> None:
+    small, second = against_each_other(tmp_path)
+    bases = {base for row in small.rows for base in row.bases}
+    index = small.again().index()
+    for base in bases:
+        [place] = index.by_id(base)
+        small.flip(place.pack, place.offset + 20)
+    assert [one.item for one in found(small, second)] == ["db/a"]
+    small.storage.delete(place.pack.key)
+    for subset in (Subset(), Subset(structure=True)):
+        assert [one.item for one in found(small, second, subset)] == ["db/a"]
+
+
+def against_each_other(folder: Path) -> tuple[Small, SetName]:
+    """A set whose chunks are stored against those of another one, none of which it has itself."""
+    small = Small(folder, delta="on")
+    base = noise(1, 400_000)
+    small.add(a=base)
+    second = small.add(a=b"+".join(base[at : at + 30_000] for at in range(0, len(base), 30_000)))
+    assert any(row.bases for row in small.rows)
+    return small, second
 
 
 def test_what_was_harmed_on_the_way_is_read_again_before_it_is_believed(small: Small) -> None:
