@@ -250,6 +250,20 @@ def test_bases_come_along(tmp_path: Path, large: bool) -> None:
     replica.check()
 
 
+def test_a_base_that_is_lost_here_comes_again_for_a_difference_that_is_not(tmp_path: Path) -> None:
+    main = Small(tmp_path, delta="on")
+    replica = beside(main, tmp_path)
+    base = noise(9, 300_000)
+    main.add(x=base)
+    [bases] = main.packs
+    second = main.add(x=changed(base, 100_000))
+    copied(main, replica, second)
+    third = main.add(x=changed(base, 100_000))
+    replica.storage.delete(bases.key)
+    assert sent(copied(main, replica, third)) == [(0, len(main.rows))]
+    replica.check()
+
+
 def test_a_base_that_is_only_a_difference_here_comes_in_full(tmp_path: Path) -> None:
     main = Small(tmp_path, delta="on")
     replica = beside(main, tmp_path, delta="on")
