@@ -312,8 +312,8 @@ class DedupRepository(FarRepository):
             raise RefusedError(
                 f"the storage of {self.name} shows an older state than this host saw: {len(gone)} names are gone that nobody "
                 f"removed, {', '.join(map(shown, gone[:_NAMED]))} among them. Nothing was changed",
-                "Somebody put back an old copy, or removed files by other means. `recoup verify` tells what is left; "
-                "`recoup cache --accept` takes what is there for right.",
+                "Somebody put back an old copy, or removed files by other means. `recoup verify` tells what is left, `recoup "
+                "repair` makes a lost index anew; `recoup cache --accept` takes what is there for right.",
             )
 
     def _saw(self, *names: str) -> None:
