@@ -183,6 +183,12 @@ def test_the_structure_alone_is_no_proof_and_reads_no_pack(small: Small) -> None
     assert [one.kind for one in found(small, first, Subset(structure=True))] == ["size"]
 
 
+def test_what_lies_in_a_set_and_is_not_of_it_is_named(small: Small) -> None:
+    first = small.add(a=ONE)
+    small.storage.put(f"{first}/other", b"x")
+    assert [(one.item, one.kind) for one in found(small, first)] == [("other", "extra")]
+
+
 def test_all_shares_of_a_round_read_each_pack_once(small: Small) -> None:
     names = [small.add(a=noise(n)) for n in range(12)]
     read = counted(small.storage)  # type: ignore[arg-type]
