@@ -97,7 +97,7 @@ def add(
 def rotate(
     context: typer.Context,
     slot: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Keyslot; by default the one that opens the repository here.")
+        str, typer.Argument(metavar="ID", help="Keyslot; by default the one that opens the repository here.")
     ] = "",
     new_password_file: NewPassword = None,
     new_key_file: NewFile = None,
