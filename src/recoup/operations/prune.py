@@ -299,7 +299,7 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
     removed = [row for row in fresh.rows if row.set in going]
     trash_days = 0.0 if plan.wanted_bytes else trash_days
     names = [_parsed(row.set) for row in removed if row.artefact is None]
-    freed = _freed(removed, repository)
+    freed = _freed(removed, fresh, repository)
     reclaim = repository.delete(names, keep_days=trash_days, at_once=plan.wanted_bytes > 0)
     foreign.remove(repository, [row.artefact for row in removed if row.artefact is not None])
     report = PruneReport(
@@ -319,8 +319,10 @@ def run(plan: PrunePlan, repository: Repository, trash_days: float, emit: Emit, 
     return report
 
 
-def _freed(rows: Sequence[Row], repository: Repository) -> int:
+def _freed(rows: Sequence[Row], judged: PrunePlan, repository: Repository) -> int:
     """What these take, without what sets use that stay."""
+    if judged.alone_bytes is not None and len(rows) == sum(not row.keep for row in judged.rows):
+        return judged.alone_bytes
     sharing = repository.sharing() if rows else None
     if sharing is None:
         return sum(row.bytes for row in rows)

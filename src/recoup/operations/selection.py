@@ -30,6 +30,7 @@ def listing(repository: Repository, now: datetime, *, copies: bool = True) -> li
         copies: whether copies of manifests will do, which is faster on object stores; not where sets are to be removed.
     """
     overview = repository.overview(copies=copies)
+    overview.expect_all()
     infos = (_info(repository.name, overview, name, now) for name in sorted(overview.names))
     return [info for info in infos if info is not None]
 

@@ -378,6 +378,10 @@ class Replica(Protocol):
 class Overview(Protocol):
     """All sets as they were at one moment, found with few requests."""
 
+    def expect_all(self) -> None:
+        """Is told that every set will be asked for: what takes a request for each may be asked for at once."""
+        ...
+
     @property
     def names(self) -> Sequence[SetName]:
         """Names of all sets, oldest first."""

@@ -23,6 +23,7 @@ _REFRESH = 300.0  # seconds; as restic
 _SILENT = timedelta(minutes=30)  # as restic
 _OTHER_BOOT = timedelta(minutes=15)  # three times the refreshing
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_WRITING = ("backup", "exclusive")  # who first tries what it will need
 _TIE_TRIES = 3  # two runs that began in the same instant see each other and both step back; one of them gets in then
 
 
@@ -165,7 +166,7 @@ def _take(
     deadline = clock.monotonic() + wait
     pause = 0.5
     for attempt in range(1_000_000):
-        key, record = _announced(storage, clock, mode, verb, stack, tries=attempt == 1 and mode != "shared")
+        key, record = _announced(storage, clock, mode, verb, stack, tries=attempt == 0 and mode in _WRITING)
         others = read_all(look(), clock.now(), but=key)
         blocking = [lock for lock in others if in_the_way(mode, stack, lock)]
         if not blocking:

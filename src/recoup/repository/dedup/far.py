@@ -7,19 +7,24 @@ and is read once while a lock is held. What decides about a set that is to appea
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import cast
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from recoup.errors import RefusedError
 from recoup.model.manifest import Manifest
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.repository._base import LockMode, Overview
+from recoup.repository.dedup.keeping import Keeping
 from recoup.repository.dedup.looking import Look
 from recoup.repository.dedup.sets import fetched
 from recoup.repository.plain import layout
 from recoup.repository.plain.claiming import ClaimedSets
 from recoup.repository.plain.repository import MOMENT, PlainRepository
 from recoup.storage._base import Storage
+
+if TYPE_CHECKING:
+    from recoup.repository.dedup.caching import Kept
 
 _FILES = 4  # manifests that are kept: verbs go from set to set
 _LARGE = 1024 * 1024  # bytes of a manifest that is not kept
@@ -35,6 +40,14 @@ class FarRepository(PlainRepository):
     _visible: set[SetName]  # sets that are there as long as the lock is held: who removes one needs it alone
     _files: dict[SetName, bytes]  # manifests, as they were read since the lock was taken
 
+    @cached_property
+    def _keeping(self) -> Keeping:
+        return Keeping(lambda: kept.cache if (kept := self.kept()) is not None else None)
+
+    def kept(self) -> "Kept | None":
+        """What this host keeps of it; None where it keeps nothing."""
+        return None
+
     @property
     def _is_far(self) -> bool:
         return isinstance(self._sets, ClaimedSets)
@@ -43,7 +56,7 @@ class FarRepository(PlainRepository):
         if not self._is_far:
             return self._storage
         self._looked_at = self._clock.monotonic()  # the time before it was asked
-        self._look = Look(self._storage)
+        self._look = Look(self._storage, self._keeping)
         return cast("Storage", self._look)
 
     def there(self) -> Storage:
@@ -111,7 +124,10 @@ class FarRepository(PlainRepository):
         """All sets at once."""
         if not self._is_far:
             return super().overview(copies=copies)
-        return self._copied(self.there(), lambda: self._names_seen()[0], copies=copies)
+        there = self.there()
+        if self._look is not None and not self._is_locked:  # while nobody waits
+            self._look.keep_only()
+        return self._copied(there, lambda: self._names_seen()[0], copies=copies)
 
     def manifest(self, name: SetName) -> Manifest:
         """What a set claims."""

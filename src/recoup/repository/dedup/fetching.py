@@ -180,13 +180,13 @@ def joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _joined(ranges: Iterable[tuple[int, int]], gap: int) -> Iterator[tuple[int, int]]:
-    begin, end = 0, -1
+    begin = end = -1
     for first, last in ranges:
         if end >= 0 and first - end <= gap and last - begin <= _EXTENT:
             end = max(end, last)
             continue
         if end >= 0:
             yield begin, end
-        begin, end = (0 if first <= _HEAD else first), last
+        begin, end = (0 if end < 0 and first <= _HEAD else first), last
     if end >= 0:
         yield begin, end

@@ -4,13 +4,17 @@ What a look has was there a moment ago, all of it at the same moment. Whoever de
 the storage itself.
 """
 
+import contextlib
+import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from recoup.model.names import SetName
+from recoup.repository.dedup.keeping import LARGEST, Keeping
 from recoup.repository.plain import layout
-from recoup.storage._base import Object, Storage
+from recoup.repository.plain.claiming import markers
+from recoup.storage._base import ByteReader, Object, Storage
 
 _PAGE = 1000  # objects that every store lists by one request
 _CHANGING = (
@@ -27,13 +31,24 @@ class Look:
 
     Args:
         storage: that is looked at.
+        keeping: has what was read before of objects that never change.
     """
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, keeping: Keeping) -> None:
+        self._storage, self._keeping = storage, keeping
         found = list(itertools.islice(storage.list(), _PAGE))
         self._all = {one.key: one for one in found} if len(found) < _PAGE else None
         self._top = list(storage.folders()) if self._all is None else _tops(self._all)
+
+    def get(self, key: str) -> bytes:
+        """As a storage does. What is gone shows that the listing is too old for whoever reads what it has."""
+        try:
+            if self._is_kept(key):
+                return self._keeping.get((self._all or {})[key], lambda: self._storage.get(key))
+            return self._storage.get(key)
+        except FileNotFoundError:
+            self._all, self._top = None, list(self._storage.folders())
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -59,9 +74,24 @@ class Look:
         known = (self._all or {}).get(key)
         return self._storage.size(key) if known is None else known.size
 
-    def object(self, key: str) -> Object | None:
-        """What the listing had of an object; None where it lacked it, or did not get so far."""
-        return (self._all or {}).get(key)
+    @contextlib.contextmanager
+    def reader(self, key: str, start: int = 0, length: int | None = None) -> Iterator[ByteReader]:
+        """As a storage does."""
+        if self._is_kept(key):
+            data = self.get(key)
+            yield io.BytesIO(data[start : None if length is None else start + length])
+        else:
+            with self._storage.reader(key, start, length) as reader:
+                yield reader
+
+    def _is_kept(self, key: str) -> bool:
+        one = (self._all or {}).get(key)
+        return one is not None and _never_changes(key) and 0 < one.size <= LARGEST
+
+    def keep_only(self) -> None:
+        """Throws away what was kept of objects that are gone."""
+        if self._all is not None:
+            self._keeping.keep_only(one for key, one in self._all.items() if _never_changes(key))
 
     def sets(self) -> tuple[Sequence[SetName], Sequence[SetName]] | None:
         """Names of the sets, and of those in the trash, oldest first.
@@ -69,13 +99,18 @@ class Look:
         None where the listing alone does not tell: a folder without a manifest may be a set that is being written or
         removed, or has lost it.
         """
-        folders = {name for folder in self._top if (name := SetName.parse(folder))}
-        if self._all is None or any(f"{name}/{layout.MANIFEST}" not in self._all for name in folders):
+        deleted = markers(cast("Storage", self))
+        hidden = {one.name for one in deleted}
+        visible = {name for folder in self._top if (name := SetName.parse(folder))} - hidden
+        if self._all is None or any(f"{name}/{layout.MANIFEST}" not in self._all for name in visible):
             return None
-        markers = {found[0]: one for one in self.list(layout.TRASH) if (found := layout.trashed_in(one.key))}
-        if any(one.size for one in markers.values()):  # of some the removal has begun
-            return None
-        return sorted(folders - markers.keys()), sorted(markers)
+        return sorted(visible), sorted({one.name for one in deleted if one.state == "kept"})
+
+
+def _never_changes(key: str) -> bool:
+    """Whether an object is a set's or a mark."""
+    top = key.partition("/")[0]
+    return top == layout.MARKS or SetName.parse(top) is not None
 
 
 def _tops(keys: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from recoup.model.names import SetName
 from recoup.model.sharing import Reclaim
 from recoup.repository.dedup.history import Record, write_record
 from recoup.repository.dedup.keys import Keys
+from recoup.repository.dedup.looking import Look
 from recoup.repository.dedup.options import DedupOptions
 from recoup.repository.dedup.pruning import Pruning
 from recoup.repository.dedup.viewing import Kept, Rules, View
@@ -24,7 +25,7 @@ class Reclaiming:
         clock: time.
         options: of the repository.
         cache: the user's cache folder; None keeps nothing.
-        names: lists the sets.
+        look: looks at the storage anew.
         sets: knows the trash.
     """
 
@@ -35,12 +36,12 @@ class Reclaiming:
         clock: Clock,
         options: DedupOptions,
         cache: Path | None,
-        names: Callable[[], Sequence[SetName]],
+        look: Callable[[], Storage],
         sets: Sets,
     ) -> None:
         self._storage, self._keys, self._clock, self._cache = storage, keys, clock, cache
         self._rules = Rules(options.grace, options.max_unused)
-        self._names, self._sets = names, sets
+        self._look, self._sets = look, sets
 
     def view(self) -> View:
         """Which sets use which chunks, now.
@@ -48,7 +49,13 @@ class Reclaiming:
         Raises:
             RefusedError: a set or an index file cannot be read, so nobody knows.
         """
-        return View(self._storage, self._keys, self._cache, self._clock.now(), self._kept, self._rules)
+        now, look = self._clock.now(), self._look()
+        seen = look.sets() if isinstance(look, Look) else None
+        if seen is None:
+            return View(self._storage, self._keys, self._cache, now, self._kept, self._rules)
+        # sets, packs and index by one listing: what a set uses was in the index before it was there
+        kept = [Kept(name, str(name), trashed=trashed) for trashed in (False, True) for name in seen[trashed]]
+        return View(look, self._keys, self._cache, now, lambda: kept, self._rules)
 
     def tell_removed(self, names: Sequence[SetName]) -> None:
         """Writes down that sets go, so that nobody takes it for a step back of the storage."""
@@ -62,9 +69,9 @@ class Reclaiming:
 
     def _kept(self) -> Sequence[Kept]:
         """All sets; one that is moved to the trash or back meanwhile is found in one of these places."""
-        found = {str(name): Kept(name, str(name)) for name in self._names()}
+        found = {str(name): Kept(name, str(name)) for name in self._sets.names()}
         for one in self._sets.trashed():
             if one.state == "kept":
                 place = self._sets.place(one)
                 found.setdefault(place, Kept(one.name, place, trashed=True))
-        return [*found.values(), *(Kept(name, str(name)) for name in self._names() if str(name) not in found)]
+        return [*found.values(), *(Kept(name, str(name)) for name in self._sets.names() if str(name) not in found)]

@@ -152,6 +152,8 @@ class DedupRepository(FarRepository):
         """Looks whether it is there and of a known format."""
         lately = self._unlocking.record(MOMENT) if self._unlocking is not None else None
         self._record = lately or decode_record(self._stored_record(), self.location)
+        if lately is None and self._unlocking is not None:
+            self._unlocking.note(self._record)
         self._checked_at = self._clock.monotonic()
 
     @cached_property
@@ -164,6 +166,8 @@ class DedupRepository(FarRepository):
         found = self._unlocking.keys() if self._unlocking is not None else None
         if found is None or not self.record.fits(found):
             found = keyslots.open_keys(self._storage, self.record, self.options)
+            if self._unlocking is not None:
+                self._unlocking.keep(found)
         return found
 
     def damaged_keyslots(self) -> list[str]:
@@ -184,9 +188,7 @@ class DedupRepository(FarRepository):
 
         if self._cache is None:
             return None
-        return Kept(
-            self.name, self._storage, self.keys, self._cache, self.all_names
-        )
+        return Kept(self.name, self._storage, self.keys, self._cache, self.all_names)
 
     def overview(self, *, copies: bool = True) -> Overview:
         """All sets at once. Raises WrongKeyError where nothing opens the repository: not a set of it could be read."""
@@ -471,11 +473,11 @@ class DedupRepository(FarRepository):
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim:
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
         reclaiming = self._reclaiming()
-        self._require_not_back(self.index())
+        self._require_not_back(Index.load(self.there(), self.keys, self._cache))
         self.forget()
         self._require_deletable(names)
         reclaiming.tell_removed(names)  # who sees that they are gone has to see why
-        super().delete(names, keep_days=keep_days)
+        self._delete(names, keep_days)
         return reclaiming.prune(at_once=at_once)
 
     def sharing(self) -> "View":
@@ -490,7 +492,7 @@ class DedupRepository(FarRepository):
                 f"this host only adds sets to {self.name}: it cannot tell what is in use, so nothing was removed",
                 "Delete and prune on a host with a passphrase, key file or identity.",
             )
-        return Reclaiming(self._storage, self.keys, self._clock, self.options, self._cache, self.names, self._sets)
+        return Reclaiming(self._storage, self.keys, self._clock, self.options, self._cache, self._look_anew, self._sets)
 
     def trashed_bytes(self) -> int:
         """What only sets in the trash use that can be removed now, and their own files."""

@@ -47,6 +47,14 @@ class Unlocking:
         found = self._record
         return found[1] if found is not None and self._clock.monotonic() - found[0] <= seconds else None
 
+    def note(self, record: Record) -> None:
+        """Is told what somebody else has just read: the next one need not."""
+        self._record = self._clock.monotonic(), record
+
+    def keep(self, keys: Keys) -> None:
+        """Is told what somebody else opened."""
+        self._keys = keys
+
     def keys(self) -> Keys | None:
         """The keys; None where they were not opened, for whatever reason."""
         if self._thread is not None:

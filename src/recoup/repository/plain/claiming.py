@@ -26,6 +26,16 @@ _LOST = (
 )
 
 
+def markers(listed: Storage) -> Sequence[Trashed]:
+    """The markers of deleted sets that a listing has."""
+    states: dict[int, State] = {len(_REMOVING): "removing", len(_REMOVED): "removed"}
+    return [
+        Trashed(*found, marker.key, states.get(marker.size, "kept"))
+        for marker in list(listed.list(layout.TRASH))
+        if (found := layout.trashed_in(marker.key))
+    ]
+
+
 class ClaimedSets:
     """Sets under their final names from the beginning.
 
@@ -149,6 +159,8 @@ class ClaimedSets:
 
     def remove_abandoned(self) -> None:
         """Removes what writers left that are gone; a set that only kept its claim stays."""
+        if next(iter(self._storage.list(layout.PARTIAL)), None) is None:
+            return
         for name in claims.abandoned(self._storage, self._clock.now()):
             if not self._has_manifest(name):
                 self._remove_unlisted(name)
@@ -163,13 +175,7 @@ class ClaimedSets:
 
     def trashed(self) -> Sequence[Trashed]:
         """The markers."""
-        states: dict[int, State] = {len(_REMOVING): "removing", len(_REMOVED): "removed"}
-        markers = list(self._storage.list(layout.TRASH))
-        return [
-            Trashed(*found, marker.key, states.get(marker.size, "kept"))
-            for marker in markers
-            if (found := layout.trashed_in(marker.key))
-        ]
+        return markers(self._storage)
 
     def place(self, found: Trashed) -> str:
         """Its own name: the trash has the marker alone."""

@@ -99,6 +99,7 @@ class PlainRepository:
         self._opened: dict[tuple[SetName, bytes, bool], Manifest] = {}
         self._last_keys: SetKeys | None = None
         self._checked_at: float | None = None
+        self._known_marks: Copies = {}
 
     @property
     def location(self) -> str:
@@ -210,7 +211,7 @@ class PlainRepository:
         catalog = self._sets.catalog if isinstance(self._sets, ClaimedSets) else None
         if copies and catalog is not None:
             found = catalog.copies(catalog.archives(listed))
-        overview = Copied(names, listed, found, self._read, _mark)
+        overview = Copied(names, listed, found, self._read, _mark, self._known_marks)
         if copies and catalog is not None:
             catalog.note(len(overview.names))
         return overview
@@ -379,8 +380,13 @@ class PlainRepository:
         at_once: bool = False,  # noqa: ARG002 - nothing is shared
     ) -> Reclaim | None:
         """Moves sets to the trash, one step each, and empties it of what is old enough."""
-        now = self._clock.now()
         self._require_deletable(names)
+        self._delete(names, keep_days)
+        return None
+
+    def _delete(self, names: Sequence[SetName], keep_days: float) -> None:
+        """Deletes sets that may be deleted, and empties the trash."""
+        now = self._clock.now()
         self._opened.clear()  # a later set may get the name of a deleted one
         self._last_keys = None
         self._storage.tidy()
@@ -390,7 +396,6 @@ class PlainRepository:
         self._empty_trash(now - timedelta(days=keep_days))
         for orphan in self.marked() - {*self.names(), *self.trashed()}:  # a removal that was killed
             self._storage.delete_all(layout.marks_prefix(orphan))
-        return None
 
     def sharing(self) -> Sharing | None:
         """None: each set has its own files."""
