@@ -195,7 +195,7 @@ def copied(row: Row, way: Way, copying: Callable[[], Copied]) -> tuple[CopiedSet
     text = f"{row.set} of {way.origin.name} is now in {way.target.name} as {name}"
     if sent is not None:
         fields |= {"sent": sent.bytes, "packs": sent.files}
-        text += f"; {_packs(sent.files)} as they were" if sent.files else ""
+        text += f"; {_packs(sent.files)} went over unopened" if sent.files else ""
     way.emit(Event("set_copied", way.clock.now(), text, set=name, fields=fields))
     return CopiedSet(row.set, name, row.bytes, seconds, sent=sent), None
 

@@ -1,8 +1,7 @@
 """Copying sets between repositories with the same keys: packs are taken over as they lie there (`docs/format.md`, Copies)."""
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Protocol
 import blake3
 import numpy as np
 
-from recoup.errors import DamagedError, StorageError
+from recoup.errors import DamagedError
 from recoup.model.manifest import Manifest, SourceRecord, StoredPart
 from recoup.model.names import SetName, shown
 from recoup.model.sharing import Sent
@@ -29,8 +28,8 @@ from recoup.repository.dedup.writing import DedupSetWriter
 from recoup.storage._base import Storage
 
 _BLOCK = 1024 * 1024
-_AT_ONCE = 2  # packs that are sent at once
-_LOOK = 0.5  # seconds between two looks at how far they are
+_STEP = 4 * _BLOCK  # bytes after which somebody is told
+_THREADS = 2
 _HINT = "`recoup verify` tells what else is damaged; `recoup repair` mends it from another repository."
 
 
@@ -250,7 +249,7 @@ class Taking:
         self._there, self._stream_key = place.chunks.index, place.stream_key
         self._facts = self._there.packs
         self._wanted, self._advance = Wanted(run.index), advance
-        self._moved, self._stopped = 0, False
+        self._moved = 0
         self._left: Collection[PackRef] = ()  # packs that lie here before any is sent
         self.sent = Sent()
 
@@ -271,8 +270,9 @@ class Taking:
         """
         whole = list(filter(self._may_be_believed, self._wanted.as_they_are(self._there)))
         self.sent = self._wanted.sent(self._there, whole)
-        for packed in self._copied(whole):
-            self._run.take_in(packed)
+        self._left = listed_sizes(self._run.storage).keys() if whole else ()
+        for ref in whole:
+            self._run.take_in(self._copy(ref, self._facts[ref]))
         for ref in [ref for ref in self._wanted.packs if ref not in set(whole)]:
             self._seal_anew(ref)
         self._run.end_pack()  # from here on, a chunk is known with its bases
@@ -316,37 +316,11 @@ class Taking:
             return True
         facts = self._facts[ref]
         check = PackCheck(self._chunks, ref, self._there.of_pack(ref), facts.digest, facts.size, lambda _: None)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             return not check.run(pool) and not check.problem
 
-    def _copied(self, refs: Sequence[PackRef]) -> Iterator[Packed]:
-        """Packs, each when all of it is here."""
-        waiting = deque[Future[Packed]]()
-        self._left = listed_sizes(self._run.storage).keys() if refs else ()
-        with ThreadPoolExecutor(_AT_ONCE, "packs") as pool:
-            try:
-                for ref in refs:
-                    waiting.append(pool.submit(self._copy, ref, self._facts[ref]))
-                    if len(waiting) > _AT_ONCE:
-                        yield self._ended(waiting.popleft())
-                while waiting:
-                    yield self._ended(waiting.popleft())
-            finally:
-                self._stopped = True
-                for task in waiting:
-                    task.cancel()
-
-    def _ended(self, task: "Future[Packed]") -> Packed:
-        while not wait((task,), _LOOK).done:
-            self._tell()
-        self._tell()
-        return task.result()
-
-    def _tell(self) -> None:
-        self._advance(min(self._moved, self.sent.bytes), self.sent.bytes)
-
     def _copy(self, ref: PackRef, facts: PackFacts) -> Packed:
-        """In a thread. One that is there and has its digest was left by a copy that was killed."""
+        """Sends a pack. One that lies here and has its digest was left by a copy that was killed."""
         packed = Packed(ref, facts.size, facts.digest, Rows.of(place.row for place in self._there.of_pack(ref)))
         storage = self._run.storage
         if ref in self._left:
@@ -384,9 +358,9 @@ class Taking:
         return DamagedError(f"{ref.key} of {self._name} {why}", _HINT)
 
     def _go_on(self, count: int) -> None:
-        if self._stopped:
-            raise StorageError("the copy was stopped")
-        self._moved += count
+        before, self._moved = self._moved, self._moved + count
+        if before // _STEP != self._moved // _STEP:
+            self._advance(min(self._moved, self.sent.bytes), self.sent.bytes)
 
     # --- chunk by chunk -----------------------------------------------------------------------------------------------
 
@@ -395,7 +369,6 @@ class Taking:
         places = filter(marks.has, self._there.of_pack(ref))
         for place, data in checking.sound(places):
             self._run.store_encoded(place.row, data)
-            self._moved += place.row.stored
-            self._tell()
+            self._go_on(place.row.stored)
         if checking.harmed:
             raise self._damaged(ref, f"has {len(checking.harmed)} chunks that are not what was stored")

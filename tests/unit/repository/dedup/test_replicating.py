@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recoup.errors import ExitCode, NoSpaceError, RecoupError, RefusedError, StorageError, WrongKeyError
+from recoup.model.events import Event, Progress
 from recoup.model.names import SetName
 from recoup.model.reports import CopyReport
 from recoup.operations import copy, selection
@@ -99,6 +100,20 @@ def test_what_the_plan_says_is_what_is_sent(main: Small, replica: Small) -> None
     found = [one.sent for one in copied(main, replica).sets]
     assert sum(one.bytes for one in found if one) == measured.sent.bytes
     assert not replica.again().locks()
+
+
+def test_how_far_it_is_and_what_went_over_is_told(main: Small, replica: Small) -> None:
+    name = main.add(x=noise(1, 5_000_000))
+    news: list[Any] = []
+    copied(main, replica, emit=news.append)
+    size = sum(main.storage.size(ref.key) for ref in main.packs)
+    told = [one for one in news if isinstance(one, Progress)]
+    assert {(one.work, one.total) for one in told} == {(f"copy {name}", size)}
+    assert 0 < told[0].done < size
+    assert [(one.done, one.finished) for one in told if one.finished] == [(size, True)]
+    [event] = [one for one in news if isinstance(one, Event)]
+    assert (event.name, event.fields["sent"], event.fields["packs"]) == ("set_copied", size, 1)
+    assert event.message.endswith("; 1 pack went over unopened")
 
 
 def test_the_host_that_copied_vouches_for_what_it_copied(main: Small, replica: Small) -> None:
