@@ -39,8 +39,11 @@ class Loaded:
 
     @property
     def usable(self) -> bool:
-        """Whether it can do what Python would do that is started now: not in a fork of this process, nor with other settings."""
-        return self._owner == os.getpid() and client.of_python(dict(os.environ)) == self._settings
+        """Whether it can do what Python would do that is started now: a fork of this process starts no server, and one with other
+        settings of Python is of no use.
+        """
+        there = self._owner == os.getpid() or "programs" in vars(self)
+        return there and client.of_python(dict(os.environ)) == self._settings
 
     def end(self) -> None:
         """Ends the server, if it was started."""

@@ -173,11 +173,15 @@ def captures_of(busy: Busy, count: int, rate: float, at_once: int = 1) -> list[s
 
 @pytest.mark.slow
 def test_fifty_slowed_captures_of_a_busy_database_succeed_and_are_exact(tmp_path: Path) -> None:
-    bulk = {"rows": 500_000, "ballast": 185_000_000, "block_size": 262_144}
-    busy = Busy(tmp_path, NEWEST, **bulk, pause=0.01, seed=1, style="between")
-    assert busy.path.stat().st_size > 190_000_000
-    failures = captures_of(busy, 50, rate=500e6, at_once=2)
-    busy.end()
+    failures = []
+    # what a capture meets depends on how long it takes: most are of fewer bytes, at a rate that is as much lower
+    for count, size, rate in ((8, 200e6, 500e6), (42, 60e6, 150e6)):
+        (tmp_path / f"{size}").mkdir()
+        bulk = {"rows": 500_000, "ballast": int(size - 15e6), "block_size": 262_144}
+        busy = Busy(tmp_path / f"{size}", NEWEST, **bulk, pause=0.01, seed=1, style="between")
+        assert busy.path.stat().st_size > 0.95 * size
+        failures += captures_of(busy, count, rate=rate, at_once=2)
+        busy.end()
     assert len(failures) <= 1, failures
 
 
