@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoup.errors import ExitCode
+from recoup.errors import DamagedError, ExitCode
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart, TreePart
 from recoup.model.reports import RepairReport
@@ -28,6 +28,7 @@ from recoup.testing.repository_contract import LARGE, Given, stream_bytes, tree_
 from unit.operations.scripted import ScriptedCapture, ScriptedSource
 from unit.operations.test_fanout import back_up_into, made
 from unit.operations.test_repair import FILES, small_tree
+from unit.repository.dedup.small_sets import Small, noise
 
 DATA = LARGE[:300_000] + bytes(1_500_000)
 
@@ -208,3 +209,17 @@ def test_bytes_of_another_cut_are_not_taken(pair: Pair) -> None:
         assert here.healing().heal(pair.name, part, partial(StreamPart, "main.db", Given(data), len(data)), None) == 0
     assert pair.files("packs") == []
     assert here.healing().heal(pair.name, part, lambda: StreamPart("main.db", Given(DATA), len(DATA)), None) > 0
+
+
+def test_a_pack_is_replaced_by_what_was_stored_or_stays_as_it_is(tmp_path: Path) -> None:
+    small = Small(tmp_path)
+    first = small.add(a=noise(1))
+    [pack] = small.packs
+    small.flip(pack, 200)
+    assert list(small.again().verify(first, Subset()))
+    small.add(a=noise(1))  # so that each chunk of the pack can be read
+    before = small.storage.get(pack.key)
+    with pytest.raises(DamagedError, match="cannot be made anew"):
+        small.again().healing().mend_pack(first, pack.key)
+    assert small.storage.get(pack.key) == before
+    small.check()
