@@ -89,6 +89,18 @@ def test_where_nobody_but_a_thief_names_the_chunks_no_other_bytes_come_out(
         assert ids or list(repository.verify(name, Subset(structure=True)))
 
 
+@pytest.mark.parametrize("ids", [False, True], ids=["addresses", "ids"])
+def test_false_claims_on_all_chunks_go_over_to_no_replica(root: Path, tmp_path: Path, ids: bool) -> None:
+    poison(root, ids=ids)
+    origin, replica = opened(root, tmp_path), opened(tmp_path / "replica", tmp_path)
+    replica.create_like(origin)
+    replication = replica.replication(origin)
+    assert replication is not None
+    for name in origin.names():
+        replication.copy(name, lambda _needed: None, lambda _done, _total: None)
+    require_untouched(opened(tmp_path / "replica", tmp_path))
+
+
 @pytest.mark.parametrize("writer", [False, True], ids=["owner", "another writer"])
 def test_a_host_does_not_take_a_chunk_for_stored_that_a_thief_claims_to_have(
     root: Path, tmp_path: Path, writer: bool
