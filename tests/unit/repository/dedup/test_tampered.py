@@ -164,6 +164,8 @@ def test_a_wrong_key_opens_nothing_and_says_which_slots_there_are(tmp_path: Path
         repository.manifest(repository.names()[0])
     assert caught.value.exit_code == ExitCode.WRONG_KEY
     assert Path(KEYSLOT).stem in caught.value.hint
+    with pytest.raises(WrongKeyError):
+        repository.overview()
 
 
 def test_keys_of_another_repository_are_refused_where_its_record_was_swapped_in(key: Path) -> None:
