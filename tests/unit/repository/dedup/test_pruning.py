@@ -335,6 +335,14 @@ def test_a_pack_younger_than_the_grace_time_stays_so_that_an_interrupted_set_goe
     small.check()
 
 
+def test_what_a_long_run_has_stored_gets_an_index_before_its_end(small: Small) -> None:
+    with pytest.raises(ZeroDivisionError), small.begun(a=A) as slow:
+        small.clock.time += timedelta(minutes=5)
+        slow.run.end_pack()  # type: ignore[attr-defined]
+        assert len(small.keys_below("index")) == 1
+        raise ZeroDivisionError
+
+
 def test_the_bases_of_chunks_in_use_stay(tmp_path: Path) -> None:
     small = Small(tmp_path, delta="on")
     base = noise(7, 400_000)
