@@ -23,6 +23,7 @@ _SALT = 32  # bytes
 _NONCE = 12  # bytes
 _SHORTEST_KEY_FILE = 32  # bytes
 _MAXMEM = 1024**3 + 64 * 1024**2  # bytes: what the largest allowed parameters take, and some
+_ONE = threading.Lock()  # each stretching takes 64 MiB
 _LOOK = "Look at the path and permissions of the file."
 
 
@@ -210,7 +211,8 @@ def _scrypt(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
 
     def work() -> None:
         try:
-            found.append(hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_MAXMEM, dklen=KEY_BYTES))
+            with _ONE:
+                found.append(hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_MAXMEM, dklen=KEY_BYTES))
         except (MemoryError, ValueError) as error:
             found.append(error)
 
