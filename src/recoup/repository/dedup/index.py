@@ -117,6 +117,11 @@ class _Part:
         files: NDArray[Any] = self.first_file + self.table.packs["file"][self.table.pack[rows]]
         return files
 
+    def in_pack(self, n: int) -> NDArray[Any]:
+        """Its rows in one of its packs, in the order in which they lie there."""
+        rows = np.flatnonzero(self.table.pack == n)
+        return rows[np.argsort(self.table.position[rows], kind="stable")]
+
     def may_be_used(self, i: int) -> bool:
         """Whether a writer may refer to the pack of one of its rows."""
         return bool(self.usable[self.table.pack[i]])
@@ -342,8 +347,13 @@ class Index:
         if known is None:
             return ()
         part, n = known
-        rows = np.flatnonzero(part.table.pack == n)
-        return _Places((part,), None, rows[np.argsort(part.table.position[rows], kind="stable")])
+        return _Places((part,), None, part.in_pack(n))
+
+    def packed(self, ref: PackRef) -> Packed:
+        """What an index file says of a pack. Raises KeyError when none names it."""
+        part, n = self._by_pack()[ref]
+        pack = part.table.packs[n]
+        return Packed(ref, int(pack["size"]), pack["digest"].tobytes(), part.table.rows(part.in_pack(n)))
 
     def is_believed(self, ref: PackRef) -> bool:
         """Whether what its index file says of a pack is the word of this host or of the owner."""

@@ -1,12 +1,14 @@
 """Making index files anew from packs, when index files were lost (`docs/format.md`, Damage and removal)."""
 
+import copy
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from recoup.errors import DamagedError, RecoupError, RefusedError, WrongKeyError
+from recoup.model.structs import Struct
 from recoup.repository.dedup.damaged import Damaged, write_damaged
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import fits, write_index
@@ -20,8 +22,7 @@ from recoup.storage._base import Storage
 _THREADS = 2
 
 
-@dataclass(frozen=True)
-class Rebuilt:
+class Rebuilt(Struct):
     """What was made anew.
 
     Attributes:
@@ -71,29 +72,29 @@ def rebuilt(
     """
     if not keys.can_read:
         raise WrongKeyError("an index cannot be made anew on this host", "Use a host that can read sets.")
-    packed, problems = _directories(storage, keys, index)
-    damaged = frozenset(_damaged(Chunks(storage, keys, index), packed, advance))
+    packs, problems = _directories(storage, keys, index)
+    damaged = frozenset(_damaged(Chunks(storage, keys, index), packs, advance))
     write_damaged(storage, keys, moment, damaged)  # first: nobody may take these for stored
     # a pack that a killed run began was in none of them
     unclear = any(not isinstance(problem, UnfinishedError) for problem in problems)
     lost = () if unclear else sorted({*_lost_files(index), *gone})
-    names = _written(storage, keys, moment, packed, lost)
-    return Rebuilt(tuple(names), tuple(one.ref for one in packed), damaged, tuple(problems))
+    names = _written(storage, keys, moment, map(index.packed, packs), lost)
+    return Rebuilt(tuple(names), tuple(packs), damaged, tuple(problems))
 
 
-def _directories(storage: Storage, keys: Keys, index: Index) -> tuple[list[Packed], list[RecoupError]]:
-    packed, problems = list[Packed](), list[RecoupError]()
+def _directories(storage: Storage, keys: Keys, index: Index) -> tuple[list[PackRef], list[RecoupError]]:
+    """The packs that the index takes in, and why not the others. None of their rows stays in memory but there."""
+    packs, problems, before = list[PackRef](), list[RecoupError](), copy.copy(index)
     for ref in unnamed_packs(storage, index):
         try:
             found = read_directory(storage, ref, keys)
-            _require_no_others(found, index)
+            _require_no_others(found, before)
         except RecoupError as error:
             problems.append(error)
         else:
-            packed.append(found)
-    for one in packed:
-        index.add(one)
-    return packed, problems
+            index.add(found)
+            packs.append(ref)
+    return packs, problems
 
 
 def _require_no_others(packed: Packed, index: Index) -> None:
@@ -107,12 +108,13 @@ def _require_no_others(packed: Packed, index: Index) -> None:
             )
 
 
-def _damaged(chunks: Chunks, packed: Sequence[Packed], advance: Callable[[int], None]) -> Iterator[Damaged]:
+def _damaged(chunks: Chunks, packs: Sequence[PackRef], advance: Callable[[int], None]) -> Iterator[Damaged]:
     """Chunks that cannot be read. All packs are in the index by now: bases may lie in any of them."""
+    facts = chunks.index.packs
     with ThreadPoolExecutor(_THREADS) as pool:
-        for one in packed:
-            check = PackCheck(chunks, one.ref, chunks.index.of_pack(one.ref), one.digest, one.size, advance)
-            yield from ((one.ref, identity) for identity in check.run(pool))
+        for ref in packs:
+            check = PackCheck(chunks, ref, chunks.index.of_pack(ref), facts[ref].digest, facts[ref].size, advance)
+            yield from ((ref, identity) for identity in check.run(pool))
 
 
 def _lost_files(index: Index) -> list[str]:
@@ -121,16 +123,20 @@ def _lost_files(index: Index) -> list[str]:
 
 
 def _written(
-    storage: Storage, keys: Keys, moment: datetime, packed: Sequence[Packed], lost: Sequence[str]
+    storage: Storage, keys: Keys, moment: datetime, packed: Iterable[Packed], lost: Sequence[str]
 ) -> Iterator[str]:
-    run = secrets.token_bytes(RUN_BYTES)
-    groups = list(_groups(packed))
-    for sequence, group in enumerate(groups or ([[]] if lost else [])):
-        last = sequence >= len(groups) - 1  # what is lost is stood for when all is there again
-        yield write_index(storage, keys, moment, run, sequence, group, lost if last else ())
+    run, groups = secrets.token_bytes(RUN_BYTES), _groups(packed)
+    group = next(groups, [] if lost else None)
+    for sequence in count():
+        if group is None:
+            return
+        following = next(groups, None)
+        replaces = lost if following is None else ()  # what is lost is stood for when all is there again
+        yield write_index(storage, keys, moment, run, sequence, group, replaces)
+        group = following
 
 
-def _groups(packed: Sequence[Packed]) -> Iterator[list[Packed]]:
+def _groups(packed: Iterable[Packed]) -> Iterator[list[Packed]]:
     group = list[Packed]()
     for one in packed:
         if group and not fits([*group, one]):
