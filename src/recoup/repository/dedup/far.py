@@ -15,7 +15,7 @@ from recoup.model.manifest import Manifest
 from recoup.model.marks import Mark
 from recoup.model.names import SetName
 from recoup.repository._base import LockMode, Overview
-from recoup.repository.dedup.keeping import Keeping
+from recoup.repository.dedup.keeping import Keeping, Noting
 from recoup.repository.dedup.looking import Look
 from recoup.repository.dedup.sets import fetched
 from recoup.repository.plain import layout
@@ -153,6 +153,15 @@ class FarRepository(PlainRepository):
             if len(self._files) > _FILES:
                 del self._files[next(iter(self._files))]
         return data
+
+    def writing(self) -> Storage:
+        """The storage for a run, which keeps near what this host will want to read next."""
+        return cast("Storage", Noting(self._storage, self._keeping)) if self._is_far else self._storage
+
+    def tidy(self) -> None:
+        """Removes what writers left that were killed, a few times a day."""
+        if not self._is_far or not self._keeping.tidied(self._clock.now().timestamp()):
+            self._storage.tidy()
 
     def remove_abandoned(self) -> None:
         """Removes what killed runs left of sets, where there are any unfinished ones."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from recoup.model.names import SetName
 from recoup.repository.dedup.keeping import LARGEST, Keeping
+from recoup.repository.dedup.index_files import FOLDER as INDEX
 from recoup.repository.plain import layout
 from recoup.repository.plain.claiming import markers
 from recoup.storage._base import ByteReader, Object, Storage
@@ -45,6 +46,8 @@ class Look:
         try:
             if self._is_kept(key):
                 return self._keeping.get((self._all or {})[key], lambda: self._storage.get(key))
+            if key.startswith(f"{INDEX}/") and (own := self._keeping.take(key)) is not None:
+                return own
             return self._storage.get(key)
         except FileNotFoundError:
             self._all, self._top = None, list(self._storage.folders())
@@ -91,7 +94,8 @@ class Look:
     def keep_only(self) -> None:
         """Throws away what was kept of objects that are gone."""
         if self._all is not None:
-            self._keeping.keep_only(one for key, one in self._all.items() if _never_changes(key))
+            kept = [one for key, one in self._all.items() if _never_changes(key) or key.startswith(f"{INDEX}/")]
+            self._keeping.keep_only(kept)
 
     def sets(self) -> tuple[Sequence[SetName], Sequence[SetName]] | None:
         """Names of the sets, and of those in the trash, oldest first.

@@ -272,7 +272,7 @@ class DedupRepository(FarRepository):
             deltas: whether new chunks may be stored against others, where that is possible.
         """
         self._check_lately()
-        for tidy in (self._storage.tidy, self.remove_abandoned):
+        for tidy in (self.tidy, self.remove_abandoned):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
                 tidy()
         run = self._run(deltas=deltas and self._uses_deltas())
@@ -342,7 +342,7 @@ class DedupRepository(FarRepository):
             from recoup.repository.dedup.bases import Matcher
 
             matcher = Matcher(self.keys.anchor_key, index)
-        return Run(self._storage, self.keys, index, self._clock, matcher, self._near)
+        return Run(self.writing(), self.keys, index, self._clock, matcher, self._near)
 
     def replication(self, origin: Repository) -> "DedupReplication | None":
         """What copies sets of a repository with the same keys; None for another one."""

@@ -297,3 +297,52 @@ def test_what_is_asked_for_ahead_is_bounded(tmp_path: Path, monkeypatch: pytest.
             most = max(most, sum(one.end - one.begin for one in held))
     assert whole == len(data)
     assert most <= 3 * 2_300_000
+
+
+class Watched(Bucket):
+    """Notes what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = list[str]()
+
+    def get(self, key: str) -> bytes:
+        self.read.append(key)
+        return super().get(key)
+
+
+def test_a_host_reads_its_own_index_file_from_what_it_kept_once(tmp_path: Path) -> None:
+    bucket = Watched()
+    small = Small(tmp_path, bucket)
+
+    def again() -> DedupRepository:
+        repository = DedupRepository("r", bucket, small.options, small.clock, tmp_path / "cache")
+        repository.__dict__["keys"] = small.keys
+        return repository
+
+    data = random.Random(3).randbytes(50_000)
+    for _ in range(2):
+        small.clock.time += timedelta(seconds=1)
+        with again().begin(small.clock.now()) as writer:
+            writer.parts = [store(writer, "db", StreamPart("a", Given(data), len(data)))]  # type: ignore[attr-defined]
+            commit(writer, {"a": data})
+        small.held[writer.name] = {"a": data}
+    assert len(list(bucket.list("packs"))) == 1  # the second run found all that the first one stored
+    assert not any(read.startswith("index/") for read in bucket.read)
+    small.check()
+
+
+def test_a_host_tidies_a_storage_a_few_times_a_day(tmp_path: Path) -> None:
+    cache, now = Cache(tmp_path, KEYS), 1_800_000_000.0
+    keeping = Keeping(lambda: cache)
+    hour = 3600.0
+    assert [keeping.tidied(now + hours * hour) for hours in (0, 1, 5, 7, 8, 2, 3)] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,  # the clock went back
+        True,
+    ]
+    assert not Keeping(lambda: None).tidied(now)
