@@ -23,11 +23,11 @@ from recoup.repository.dedup.encoding import Encoder
 from recoup.repository.dedup.index import Index, write_index
 from recoup.repository.dedup.index import Place as ChunkPlace
 from recoup.repository.dedup.keys import Keys, RunKey
+from recoup.repository.dedup.names import RECIPES
 from recoup.repository.dedup.packs import HEADER_BYTES, Packed, PackRef, PackWriter, beginning, ending
 from recoup.repository.dedup.parts import Place, member_lines
 from recoup.repository.dedup.reading import Chunks, Stream
 from recoup.repository.dedup.rows import RUN_BYTES, Rows
-from recoup.repository.dedup.writing import RECIPES
 from recoup.repository.plain import layout, members
 from recoup.storage._base import Storage
 from recoup.system.clock import Clock

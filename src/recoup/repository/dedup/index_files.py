@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recoup.errors import DamagedError, RecoupError, RefusedError
 from recoup.model.names import shown
 from recoup.repository.dedup.keys import KEY_BYTES, Keys, verify_signature
+from recoup.repository.dedup.names import INDEX
 from recoup.repository.dedup.packs import HEADER_BYTES, MAX_PACK, MAX_PACK_BASES, TRAILER_BYTES, Packed, PackRef
 from recoup.repository.dedup.recipes import unpacked
 from recoup.repository.dedup.rows import (
@@ -30,7 +31,7 @@ from recoup.repository.dedup.rows import (
 )
 from recoup.storage._base import Storage
 
-FOLDER = "index"
+FOLDER = INDEX
 MAGIC = b"RCPINDX1"
 MAX_FILE = 80 * 1024 * 1024
 """Bytes of an index file."""

@@ -27,27 +27,15 @@ from recoup.repository._base import (
     Ticket,
     Verification,
 )
-from recoup.repository.dedup import index_files, keyslots, sets, slots
-from recoup.repository.dedup.damaged import Damaged, write_damaged
+from recoup.repository.dedup import keyslots, sets, slots
 from recoup.repository.dedup.far import FarRepository
-from recoup.repository.dedup.going_back import gone_back, saw
-from recoup.repository.dedup.guarding import Guard
-from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.keys import Keys, new_keys, owner_keys
-from recoup.repository.dedup.measuring import measured
-from recoup.repository.dedup.near import NearPacks
+from recoup.repository.dedup.names import INDEX, RECIPES
 from recoup.repository.dedup.options import DedupOptions
-from recoup.repository.dedup.pack_checks import Checked, lost_packs
-from recoup.repository.dedup.parts import Place, member_lines, part_of
-from recoup.repository.dedup.reading import Chunks
 from recoup.repository.dedup.recipes import Recipe, unseal
 from recoup.repository.dedup.record import Record, decode_record
-from recoup.repository.dedup.stock import Stock
-from recoup.repository.dedup.storing import Run
 from recoup.repository.dedup.unlocking import Unlocking
-from recoup.repository.dedup.verifying import DedupVerification
 from recoup.repository.dedup.writers import Makers
-from recoup.repository.dedup.writing import RECIPES, DedupSetWriter
 from recoup.repository.plain import layout
 from recoup.repository.plain.catalog import Copies
 from recoup.repository.plain.folder import Style
@@ -59,10 +47,18 @@ from recoup.system.host import this_host
 
 if TYPE_CHECKING:
     from recoup.repository.dedup.caching import Kept
+    from recoup.repository.dedup.damaged import Damaged
+    from recoup.repository.dedup.guarding import Guard
     from recoup.repository.dedup.healing import DedupHealing
+    from recoup.repository.dedup.index import Index
+    from recoup.repository.dedup.near import NearPacks
+    from recoup.repository.dedup.pack_checks import Checked
+    from recoup.repository.dedup.parts import Place
     from recoup.repository.dedup.reclaiming import Reclaiming
     from recoup.repository.dedup.replicating import DedupReplication
+    from recoup.repository.dedup.storing import Run
     from recoup.repository.dedup.viewing import View
+    from recoup.repository.dedup.writing import DedupSetWriter
 
 _NAMED = 3  # names in a sentence
 _TAKE = "Take `keys_of` away, or name a repository of `layout: dedup`."
@@ -93,7 +89,7 @@ class DedupRepository(FarRepository):
     ) -> None:
         super().__init__(name, storage, Style(), clock)
         self.options, self._cache = options, cache
-        self._checked = Checked()
+        self._checked: Checked | None = None
         self._place: tuple[SetName, Place] | None = None
         self._shared: tuple[frozenset[SetName], Index] | None = None
         self._record: Record | None = None
@@ -178,9 +174,14 @@ class DedupRepository(FarRepository):
     def _makers(self) -> Makers:
         return Makers(self._storage, self.record)
 
-    def index(self) -> Index:
+    def index(self) -> "Index":
         """All that its index files say now."""
-        return Index.load(self._storage, self.keys, self._cache)
+        return self._index_on(self._storage)
+
+    def _index_on(self, storage: Storage) -> "Index":
+        from recoup.repository.dedup.index import Index
+
+        return Index.load(storage, self.keys, self._cache)
 
     def kept(self) -> "Kept | None":
         """What this host keeps of it; None where it keeps nothing."""
@@ -264,13 +265,16 @@ class DedupRepository(FarRepository):
             yield writer
 
     @contextlib.contextmanager
-    def begun(self, moment: datetime, *, deltas: bool) -> Iterator[DedupSetWriter]:
+    def begun(self, moment: datetime, *, deltas: bool) -> "Iterator[DedupSetWriter]":
         """Begins a set.
 
         Args:
             moment: of the backup.
             deltas: whether new chunks may be stored against others, where that is possible.
         """
+        from recoup.repository.dedup.guarding import Guard
+        from recoup.repository.dedup.writing import DedupSetWriter
+
         self._check_lately()
         for tidy in (self.tidy, self.remove_abandoned):
             with contextlib.suppress(StorageError):  # who may not delete can still back up; prune says what is left
@@ -284,14 +288,14 @@ class DedupRepository(FarRepository):
                 yield made
             if made.is_there:
                 self._look_again(guard, made.name)
-                self._saw(str(made.name), *(f"{index_files.FOLDER}/{name}" for name in run.index_files))
+                self._saw(str(made.name), *(f"{INDEX}/{name}" for name in run.index_files))
         except BaseException:
             with contextlib.suppress(RecoupError, OSError):
                 run.close()
             raise
         run.close()
 
-    def _look_again(self, guard: Guard, name: SetName) -> None:
+    def _look_again(self, guard: "Guard", name: SetName) -> None:
         """Takes a set back that appeared too late for its chunks to stay."""
         try:
             guard.look_again()
@@ -306,8 +310,10 @@ class DedupRepository(FarRepository):
                 self._reclaiming().tell_removed([name])
             raise
 
-    def _require_not_back(self, index: Index) -> None:
+    def _require_not_back(self, index: "Index") -> None:
         """Demands that the storage shows nothing older than this host saw."""
+        from recoup.repository.dedup.going_back import gone_back
+
         kept = self.kept()
         gone = gone_back(self._storage, kept.cache, index, kept.sets()) if kept is not None else ()
         if gone:
@@ -319,24 +325,30 @@ class DedupRepository(FarRepository):
             )
 
     def _saw(self, *names: str) -> None:
+        from recoup.repository.dedup.going_back import saw
+
         if (kept := self.kept()) is not None:
             saw(kept.cache, names)
 
-    def index_for_writing(self) -> Index:
+    def index_for_writing(self) -> "Index":
         """What index files say now, without the packs that are not there.
 
         Raises:
             RefusedError: the storage shows an older state than this host saw.
         """
+        from recoup.repository.dedup.pack_checks import lost_packs
+
         there = self.there()
-        index = Index.load(there, self.keys, self._cache)
+        index = self._index_on(there)
         self._require_not_back(index)
         if lost := lost_packs(there, index):
             index.lose(lost)
         self._look = None  # the next run has to see what this one stores
         return index
 
-    def _run(self, *, deltas: bool) -> Run:
+    def _run(self, *, deltas: bool) -> "Run":
+        from recoup.repository.dedup.storing import Run
+
         index, matcher = self.index_for_writing(), None
         if deltas:
             from recoup.repository.dedup.bases import Matcher
@@ -360,34 +372,39 @@ class DedupRepository(FarRepository):
         return self.options.delta == "on" or not self.is_remote or self._near is not None
 
     @cached_property
-    def _near(self) -> NearPacks | None:
+    def _near(self) -> "NearPacks | None":
         """Copies of packs on this machine; None where they would save nothing, or none are wanted."""
         if not self.is_remote or not self.options.cache or self._cache is None:
             return None
+        from recoup.repository.dedup.near import NearPacks
+
         return NearPacks.of(self._cache, self.keys.repository, self.options.cache)
 
     def join(self, ticket: Ticket) -> JoinedWriter:  # noqa: ARG002 - refused for every set
         """Refused: another machine would have to get the set's key."""
         raise RefusedError("workers cannot store into a dedup repository", "Back up without workers.")
 
-    def place(self, name: SetName) -> Place:
+    def place(self, name: SetName) -> "Place":
         """Where the parts of a set are read from.
 
         Raises:
             NoSuchSetError, RefusedError, WrongKeyError: as `manifest`.
             DamagedError: its recipes are not what was stored.
         """
+        from recoup.repository.dedup.parts import Place
+        from recoup.repository.dedup.reading import Chunks
+
         if self._place is None or self._place[0] != name:
             index, header = self.index_for(name), self.header(name)
             chunks = Chunks(self._storage, self.keys, index.as_seen_by(header.made_by))
             self._place = name, Place(chunks, self._recipes_of(name, header), self.keys.stream_key)
         return self._place[1]
 
-    def index_for(self, name: SetName) -> Index:
+    def index_for(self, name: SetName) -> "Index":
         """An index that was read after a set appeared; one serves all sets that were there by then."""
         if self._shared is None or name not in self._shared[0]:
             names, there = self.seen_with(name)
-            self._shared = frozenset((*names, name)), Index.load(there, self.keys, self._cache)
+            self._shared = frozenset((*names, name)), self._index_on(there)
         return self._shared[1]
 
     def recipes(self, name: SetName) -> dict[str, Recipe]:
@@ -422,6 +439,9 @@ class DedupRepository(FarRepository):
 
     def chunks_of(self, names: Sequence[SetName], without: Sequence[SetName] = ()) -> ChunkSum:
         """The chunks that some sets use and others do not, each counted once."""
+        from recoup.repository.dedup.measuring import measured
+        from recoup.repository.dedup.stock import Stock
+
         stock = Stock(self.index().tables)
         return measured(stock, map(self.recipes, names), map(self.recipes, without))
 
@@ -431,18 +451,29 @@ class DedupRepository(FarRepository):
 
     def fetch(self, name: SetName, source: str, part: StoredPart) -> Part:  # noqa: ARG002 - other layouts need the source
         """A stored part; reading it checks its bytes."""
+        from recoup.repository.dedup.parts import part_of
+
         return part_of(self.place(name), part)
 
     def listed(self, name: SetName, part: StoredPart) -> Iterator[Listed]:
         """The members of a stored tree, without their content."""
+        from recoup.repository.dedup.parts import member_lines
+
         return (line for line, _ in member_lines(self.place(name), part))
 
     def verify(self, name: SetName, subset: Subset, advance: Callable[[int], None] | None = None) -> Verification:
         """Reads the packs that a set needs; what another set's verification has read is not read again."""
+        from recoup.repository.dedup.pack_checks import Checked
+        from recoup.repository.dedup.verifying import DedupVerification
+
+        if self._checked is None:
+            self._checked = Checked()
         return DedupVerification(self, self._storage, name, subset, self._checked, advance or (lambda _: None))
 
-    def note_damaged(self, chunks: Iterable[Damaged]) -> None:
+    def note_damaged(self, chunks: "Iterable[Damaged]") -> None:
         """Has the next backup store chunks again, where this host may say so: a verification goes on without."""
+        from recoup.repository.dedup.damaged import write_damaged
+
         with contextlib.suppress(StorageError, OSError):
             write_damaged(self._storage, self.keys, self._clock.now(), chunks)
 
@@ -457,7 +488,7 @@ class DedupRepository(FarRepository):
     def forget(self) -> None:
         """Reads all anew from now on: sets and packs have changed."""
         super().forget()
-        self._checked, self._place, self._shared = Checked(), None, None
+        self._checked, self._place, self._shared = None, None, None
 
     def size_of(self, name: SetName, path: str) -> int:
         """Bytes of a file of a set; 0 when it is not there."""
@@ -473,7 +504,7 @@ class DedupRepository(FarRepository):
     def delete(self, names: Sequence[SetName], *, keep_days: float = 0.0, at_once: bool = False) -> Reclaim:
         """Moves sets to the trash, empties it of what is old enough, and prunes chunks."""
         reclaiming = self._reclaiming()
-        self._require_not_back(Index.load(self.there(), self.keys, self._cache))
+        self._require_not_back(self._index_on(self.there()))
         self.forget()
         self._require_deletable(names)
         reclaiming.tell_removed(names)  # who sees that they are gone has to see why

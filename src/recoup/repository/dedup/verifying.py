@@ -12,11 +12,11 @@ from recoup.repository._base import Subset
 from recoup.repository.dedup.damaged import Damaged
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index import Place as ChunkPlace
+from recoup.repository.dedup.names import RECIPES
 from recoup.repository.dedup.pack_checks import Checked, PackChecks, is_there, listed_sizes, lost_packs
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.parts import Place, member_lines
 from recoup.repository.dedup.reading import Chunks
-from recoup.repository.dedup.writing import RECIPES
 from recoup.repository.plain import layout
 from recoup.storage._base import Storage
 

@@ -14,13 +14,13 @@ from recoup.model.part import Content, Hashed, Member
 from recoup.repository._base import Ticket
 from recoup.repository.dedup import recipes as recipe_files
 from recoup.repository.dedup.cutting import SHORTEST
+from recoup.repository.dedup.names import RECIPES
 from recoup.repository.dedup.recipes import Recipe
 from recoup.repository.dedup.sets import encode_set, identity
 from recoup.repository.dedup.storing import Run, StreamStorer
 from recoup.repository.plain import layout, members
 from recoup.repository.plain.writing import PlainSetWriter
 
-RECIPES = "recipes"
 _BLOCK = 1024 * 1024
 
 
