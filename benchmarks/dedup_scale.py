@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dedup_chunks import many_chunks
 from dedup_contestants import PASSWORD
 from dedup_far import far
 from dedup_large import GIGABYTES, QUICK_GIGABYTES, large_file
@@ -223,7 +224,7 @@ def _compared(what: str, *places: Path) -> str:
     return f"| recoup {' | '.join((what, *cells))} |"
 
 
-PARTS = ("index", "sets", "large", "far")
+PARTS = ("index", "chunks", "sets", "large", "far")
 ONES = {"write": write_indexes, "look": look_up, "sets": make_sets}
 """What is done in a process of its own."""
 
@@ -255,6 +256,8 @@ def report(chosen: argparse.Namespace) -> str:
         scratch = Path(name).resolve()
         if "index" in chosen.only:
             lines += index_memory(scratch, QUICK_CHUNKS if chosen.quick else CHUNKS)
+        if "chunks" in chosen.only:
+            lines += many_chunks(scratch, QUICK_CHUNKS if chosen.quick else CHUNKS)
         if "sets" in chosen.only:
             lines += many_sets(scratch, QUICK_SETS if chosen.quick else SETS)
         if "large" in chosen.only:

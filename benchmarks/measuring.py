@@ -4,6 +4,7 @@ Memory is what the processes of a command need for themselves, all together at o
 not count, as the system takes them back whenever it wants. It is looked up all the time that the command runs.
 """
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -67,11 +68,9 @@ def _family(pid: int) -> list[int]:
     """A process and its descendants; where the system does not list children, the process alone."""
     found = [pid]
     for one in found:
-        for listed in Path(f"/proc/{one}/task").glob("*/children"):
-            try:
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            for listed in Path(f"/proc/{one}/task").glob("*/children"):
                 found += map(int, listed.read_text().split())
-            except OSError:
-                continue
     return found
 
 

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoup.errors import DamagedError, RecoupError, RefusedError
+from recoup.repository.dedup import loading
 from recoup.repository.dedup.columns import chosen, columns_of, joined
 from recoup.repository.dedup.damaged import write_damaged
 from recoup.repository.dedup.history import Record, write_record
@@ -627,6 +629,34 @@ def test_a_hundred_thousand_chunks_take_little_memory_and_are_found(tmp_path: Pa
     for part in index._parts:
         for i in range(0, len(part.table), 999):
             assert index.stored(part.table.row(i).id) == part.place(i)
+
+
+def _most_taken(storage: Storage, cache: Path | None) -> int:
+    """Bytes that opening an index takes, at most."""
+    tracemalloc.start()
+    try:
+        index = loaded(storage, cache=cache)
+        assert sum(1 for _ in index.newest_full(100)) > 0
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("folder", ["cache", None])
+def test_what_an_index_takes_hardly_grows_with_its_chunks(
+    folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "SEGMENT", 16_384)  # of a smaller index as many pieces as a million chunks have
+    monkeypatch.setattr(loading, "HELD", 1024)
+    monkeypatch.setattr(loading, "_PENDING", 4096)
+    storage, rng, cache = MemoryStorage(), np.random.default_rng(7), tmp_path / folder if folder else None
+    taken = []
+    for begin in (0, 10):
+        for f in range(begin, begin + 10):
+            write_index(storage, KEYS, NOW, run_id(f), 0, [_large_pack(rng, run_id(f), n, 130) for n in range(20)])
+        taken.append(_most_taken(storage, cache and cache / str(begin)))
+        assert _most_taken(storage, cache and cache / str(begin)) <= taken[-1] + 100_000
+    assert taken[1] - taken[0] < 4 * (10 * 20 * 130), f"{taken} bytes"  # the columns of a chunk have 85
 
 
 def _large_pack(rng: np.random.Generator, run: bytes, number: int, count: int) -> Packed:

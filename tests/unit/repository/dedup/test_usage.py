@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recoup.repository.dedup import stock as stock_module
 from recoup.repository.dedup.columns import Table, columns_of, joined
 from recoup.repository.dedup.index_files import FileFacts, IndexFile, pack_table
 from recoup.repository.dedup.packs import Packed, PackRef
@@ -174,3 +175,40 @@ def test_a_million_chunks_take_little_more_than_their_index(missing: int) -> Non
     tracemalloc.stop()
     assert int(found.kept.sum()) == runs * (count - missing)
     assert peak < 60_000_000
+
+
+def test_the_bases_of_many_chunks_are_looked_up_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    monkeypatch.setattr(stock_module, "_AT_ONCE", 4096)
+    half, rng, bases = 20_000, np.random.default_rng(7), 8
+    ids = rng.integers(0, 256, (2 * half, 32), np.uint8)
+    counts = np.repeat(np.array([0, bases]), half)
+    starts = np.concatenate([np.zeros(1, np.uint32), np.cumsum(counts, dtype=np.uint32)])
+    used = rng.integers(0, half // 2, half * bases)
+    rows = Rows(
+        (bytes(12),),
+        np.zeros(2 * half, np.uint16),
+        np.arange(2 * half, dtype=np.uint32),
+        ids,
+        np.full(2 * half, 9, np.uint32),
+        np.full(2 * half, 30, np.uint32),
+        np.repeat(np.array([0, 17], np.uint8), half),
+        starts,
+        ids[used],
+        np.zeros(2 * half + 1, np.uint32),
+        np.zeros(0, np.uint32),
+    )
+    packed = [
+        Packed(PackRef(bytes(12), i), 0, bytes(32), rows[i * 1000 : i * 1000 + 1000]) for i in range(2 * half // 1000)
+    ]
+    table = joined([columns_of(IndexFile(FileFacts("f", bytes(32), bytes(32)), pack_table(packed), rows))])
+    tracemalloc.start()
+    stock = Stock([table])
+    usage = Usage(stock)
+    usage.add(usage.ranges({"s": Recipe(0, bytes(32), (Span(bytes(12), half, half),))}))
+    found = needs(stock, usage, np.zeros(len(stock.packs), np.int64), np.zeros(0, np.int64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(np.flatnonzero(found.kept).tolist()) == {*range(half, 2 * half), *np.unique(used).tolist()}
+    assert peak < half * bases * 32  # the ids of their bases alone take that
