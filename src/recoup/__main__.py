@@ -6,6 +6,7 @@ import signal
 import sys
 
 from recoup.system.leaving import Leaving
+from recoup.system.sparing import spare_plugins_of_pydantic
 
 
 def _stop(_signal: int, _frame: object) -> None:
@@ -18,9 +19,9 @@ def main() -> None:
     """Runs the command line, and ends the process."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
         signal.signal(signal.SIGINT, _stop)  # until the verb begins (`cli/_session.py`)
-    # Two things that a start spends more time on than on its work: looking for plugins of pydantic in everything that is
-    # installed, and collecting garbage while modules are loaded, which make none.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Two things that a start spends more time on than on its work: looking for plugins of pydantic, and collecting garbage
+    # while modules are loaded, which make none.
+    spare_plugins_of_pydantic()
     gc.set_threshold(20_000, 20, 20)
     leaving = Leaving()
     from recoup.cli.main import run
