@@ -4,7 +4,7 @@ Whoever calls `run` holds the repository's exclusive lock, so that no backup, re
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from recoup.errors import RefusedError
@@ -13,6 +13,7 @@ from recoup.model.events import Emit, Event, Level
 from recoup.model.names import SetName
 from recoup.model.reports import PruneReport, SetInfo
 from recoup.model.sharing import Reclaim
+from recoup.model.structs import Struct
 from recoup.operations import _reclaiming, foreign
 from recoup.operations._freeing import freeing
 from recoup.operations.selection import Filter, holds, is_good, listing
@@ -21,8 +22,7 @@ from recoup.retention import NO_RULES, Candidate, Group, Rules, Verdict, judge, 
 from recoup.system.clock import Clock
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct):
     """What becomes of one set.
 
     Attributes:
@@ -52,8 +52,7 @@ class Row:
     artefact: Artefact | None = None
 
 
-@dataclass(frozen=True)
-class PrunePlan:
+class PrunePlan(Struct):
     """What a prune would do.
 
     Attributes:

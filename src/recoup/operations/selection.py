@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from recoup.errors import NoSuchSetError, RecoupError, UsageError
 from recoup.model.marks import standing
 from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
+from recoup.model.structs import Struct
 from recoup.repository._base import Overview, Repository
 
 _MOMENT = re.compile(
@@ -93,8 +94,7 @@ def sources_of(infos: Iterable[SetInfo], configured: Iterable[str]) -> list[str]
     return sorted(configured) or sorted({name for info in infos if info.manifest for name in info.manifest.sources})
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Struct):
     """Which sets to look at. A set has to meet all that is given; a damaged one meets all but the times.
 
     Attributes:
@@ -166,8 +166,7 @@ def resolve(
     return fit[0] if wanted.lower() == "oldest" else fit[-1]
 
 
-@dataclass(frozen=True)
-class _Choice:
+class _Choice(Struct):
     what: str
     fits: Callable[[SetInfo], bool]
 

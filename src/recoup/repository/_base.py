@@ -5,7 +5,7 @@ A set exists when its manifest does. Parts go in first, the manifest last, in on
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import MAXYEAR, datetime
 from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
@@ -16,14 +16,14 @@ from recoup.model.names import SetName
 from recoup.model.part import Attributes, Content, Member, Part
 from recoup.model.reports import Damage
 from recoup.model.sharing import Reclaim, Sent
+from recoup.model.structs import Struct
 
 LockMode = Literal["backup", "shared", "exclusive", "claim"]
 """`backup`: shared, but one at a time for each stack. `shared`: reads. `exclusive`: prune and delete. `claim`: a name is given
 out, which is in the way of nothing else."""
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(Struct):
     """A lock that somebody holds.
 
     Attributes:
@@ -60,8 +60,7 @@ def locked(until: datetime) -> str:
     return f"locked by the storage until {until.isoformat(sep=' ', timespec='seconds')}"
 
 
-@dataclass(frozen=True)
-class KeyProof:
+class KeyProof(Struct):
     """What was proven of a repository's keys.
 
     Attributes:
@@ -175,8 +174,7 @@ class SetWriter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(Struct):
     """What another machine needs to store parts in a set that is being written. No secret: it opens nothing.
 
     Attributes:
@@ -287,8 +285,7 @@ class Listed(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ChunkSum:
+class ChunkSum(Struct):
     """Chunks of a repository that stores equal ones once.
 
     Attributes:
@@ -721,8 +718,7 @@ class Repository(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Subset:
+class Subset(Struct):
     """Which part of a set's stored bytes to read: slice `number` of `of`; 1 of 1 is all. Names and sizes are always compared.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Any
 import blake3
 
 from recoup.repository.dedup.cache import Cache
-from recoup.repository.dedup.index_files import FOLDER as INDEX
+from recoup.repository.dedup.names import INDEX
 from recoup.storage._base import Object, Storage
 
 LARGEST = 256 * 1024

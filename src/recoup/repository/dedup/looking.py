@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from recoup.model.names import SetName
 from recoup.repository.dedup.keeping import LARGEST, Keeping
-from recoup.repository.dedup.index_files import FOLDER as INDEX
+from recoup.repository.dedup.names import INDEX
 from recoup.repository.plain import layout
 from recoup.repository.plain.claiming import markers
 from recoup.storage._base import ByteReader, Object, Storage

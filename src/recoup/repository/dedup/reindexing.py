@@ -1,8 +1,8 @@
 """Writing index files anew, without packs that go, and fewer of them (`docs/format.md`, Damage and removal)."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
+from recoup.model.structs import Struct
 from recoup.repository.dedup.index import Index
 from recoup.repository.dedup.index_files import FOLDER, fits, write_index
 from recoup.repository.dedup.keys import Keys
@@ -15,8 +15,7 @@ _SMALL = 8_192  # rows below which an index file is worth joining with others
 _MANY = 32  # small files of one host that are left as they are: each costs a request when there is no cache
 
 
-@dataclass(frozen=True)
-class Rewrite:
+class Rewrite(Struct):
     """One new index file, or none.
 
     Attributes:

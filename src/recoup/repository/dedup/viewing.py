@@ -4,7 +4,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from recoup.errors import DamagedError, RefusedError
 from recoup.model.names import SetName
 from recoup.model.sharing import Reclaim
+from recoup.model.structs import Struct
 from recoup.repository.dedup import recipes, sets
 from recoup.repository.dedup.columns import id_words
 from recoup.repository.dedup.history import condemned_since
@@ -32,8 +32,7 @@ RECIPES = "recipes"
 _THREADS = 8  # requests at once
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct):
     """A set that may use chunks.
 
     Attributes:
@@ -47,8 +46,7 @@ class Kept:
     trashed: bool = False
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct):
     """By what a prune decides.
 
     Attributes:
