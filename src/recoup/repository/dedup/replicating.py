@@ -273,8 +273,10 @@ class Taking:
         self._left = listed_sizes(self._run.storage).keys() if whole else ()
         for ref in whole:
             self._run.take_in(self._copy(ref, self._facts[ref]))
-        for ref in [ref for ref in self._wanted.packs if ref not in set(whole)]:
-            self._seal_anew(ref)
+        taken = set(whole)
+        for ref in self._wanted.packs:
+            if ref not in taken:
+                self._seal_anew(ref)
         self._run.end_pack()  # from here on, a chunk is known with its bases
 
     def recipe(self, stream: Stream) -> Recipe:
@@ -371,4 +373,5 @@ class Taking:
             self._run.store_encoded(place.row, data)
             self._go_on(place.row.stored)
         if checking.harmed:
-            raise self._damaged(ref, f"has {len(checking.harmed)} chunks that are not what was stored")
+            why = "the storage does not give" if checking.unread else "are not what was stored"
+            raise self._damaged(ref, f"has {len(checking.harmed)} chunks that {why}")
