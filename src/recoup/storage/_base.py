@@ -6,14 +6,14 @@ returns, `get` and `list` see the object whole; before, they see nothing of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from recoup.model.structs import Struct
 
-@dataclass(frozen=True)
-class Properties:
+
+class Properties(Struct):
     """What a storage can do: data, so that nobody asks for its class.
 
     Attributes:
@@ -33,8 +33,7 @@ class Properties:
     locks: bool = False
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(Struct):
     """Something that a particular place has, lacks or is set to, beyond what every storage promises.
 
     Attributes:
@@ -48,8 +47,7 @@ class Feature:
     hint: str = ""
 
 
-@dataclass(frozen=True)
-class Object:
+class Object(Struct):
     """What a listing tells.
 
     Attributes:

@@ -7,11 +7,11 @@ import contextlib
 import secrets
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from recoup.errors import DamagedError, RecoupError
 from recoup.model.names import SetName
 from recoup.model.part import Member
+from recoup.model.structs import Struct
 from recoup.repository.compressing import compressor, decompressed
 from recoup.repository.plain import layout
 from recoup.repository.plain.packing import TarWriter, entries
@@ -30,8 +30,7 @@ _TIME = "%Y%m%dT%H%M%S%f"
 _SUFFIX = ".tar.zst"
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(Struct):
     """One object of the catalogue.
 
     Attributes:
