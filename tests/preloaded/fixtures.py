@@ -33,9 +33,9 @@ class Loaded:
             (folder / name).chmod(0o700)
         return folder
 
-    def child(self, target: str) -> "subprocess.Popen[bytes]":
-        """Stands for `recoup.system.subprocesses._started`."""
-        return children.start(self.programs / "socket", target)
+    def child(self, really: children.Starting, target: str) -> "subprocess.Popen[bytes]":
+        """Stands for `recoup.system.subprocesses._started`, which is `really`."""
+        return children.start(self.programs / "socket", really, target) if self.usable else really(target)
 
     @property
     def usable(self) -> bool:
@@ -94,12 +94,7 @@ def _quick_children(_loaded: Loaded | None, request: pytest.FixtureRequest, monk
 
     if not _loaded or request.node.get_closest_marker("started"):
         return
-    really = subprocesses._started
-
-    def start(target: str) -> "subprocess.Popen[bytes]":
-        return _loaded.child(target) if _loaded.usable else really(target)
-
-    monkeypatch.setattr(subprocesses, "_started", start)
+    monkeypatch.setattr(subprocesses, "_started", functools.partial(_loaded.child, subprocesses._started))
 
 
 @pytest.fixture

@@ -92,7 +92,10 @@ class Served:
         """Passes signals on; False when there is nobody any more who could send one. A client that was killed takes its command
         along, and a child is not killed: it sees itself that nobody is there.
         """
-        numbers = self.client.recv(16)
+        try:
+            numbers = self.client.recv(16)
+        except ConnectionError:  # killed before it read what we told it
+            numbers = b""
         for number in numbers or (() if self._child else (signal.SIGKILL,)):
             os.kill(self.pid, number)
         return bool(numbers)
@@ -205,6 +208,8 @@ class Server:
                 if key.fileobj is self._listening:
                     if (order := self._fork()) is not None:
                         return order
+                elif key.data not in self._served:  # it has ended meanwhile
+                    continue
                 elif key.fd == key.data.ended:
                     self._finish(key.data)
                 elif not key.data.signalled():
@@ -212,7 +217,11 @@ class Server:
 
     def _fork(self) -> Order | None:
         client, _address = self._listening.accept()
-        order = received(client)
+        try:
+            order = received(client)
+        except (ConnectionError, EOFError):  # it was killed before it had said all
+            client.close()
+            return None
         pid = os.fork()
         if not pid:
             client.close()
@@ -253,7 +262,7 @@ def main() -> None:
         os._exit(0)  # Python's own unloading would look at all that is loaded
     else:
         become(*order)
-        subprocesses._started = functools.partial(children.start, place)
+        subprocesses._started = functools.partial(children.start, place, subprocesses._started)
         async_children._PYTHON = (str(place.with_name("python")), *subprocesses.OWN_MODULES)
         leave(order[0]["argv"])
 
