@@ -22,6 +22,8 @@ class Block(Struct):
     mark: str
 
 
+_NOTHING = memoryview(b"")
+
 Fetch = Callable[[int, int, str], Awaitable[Block]]
 """Gives the bytes from one offset up to another of the content that has a mark (empty: of any)."""
 
@@ -58,7 +60,7 @@ class ObjectReader:
             self._take_next()
         self._ask()
         piece = bytes(self._data[:size])
-        self._data = self._data[size:]
+        self._data = self._data[size:] or _NOTHING  # an empty view would hold the whole block
         return piece
 
     def _ask(self) -> None:

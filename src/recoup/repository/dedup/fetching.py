@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from recoup.errors import RecoupError
 from recoup.repository.dedup.index import PackFacts, Place
@@ -14,39 +14,39 @@ from recoup.repository.dedup.packs import PackRef
 Work = tuple[int, list[Place] | int]
 """How many bytes to skip, and chunks that lie one behind the other, or the length of a gap."""
 
-Wanted = dict[PackRef, set[tuple[int, int]]]
-"""Ranges of packs: begins and ends."""
+Wanted = dict[PackRef, Counter[tuple[int, int]]]
+"""Ranges of packs, begins and ends, and how often each is wanted."""
 
 Read = Callable[[PackRef, int, int], bytes]
 """Gives a range of a pack."""
 
-_WINDOW = 8 * 1024 * 1024  # bytes of packs that are looked up at once; up to three times as many are in memory
-_GAPS = (
-    512 * 1024,
-    128 * 1024,
-    0,
-)  # bytes between two ranges that come along: the first cost less than a request of 20 ms
+_WINDOW = 4 * 1024 * 1024  # bytes of packs that are looked up at once; what waits to be decoded stays in memory
+_GAPS = (512 * 1024, 128 * 1024, 0)  # bytes between two ranges that come along: cheaper than a request of 20 ms
 _EXCESS = 1.5  # times the wanted bytes that may come, of more than a small pack
+_HELD = 6  # windows of which something may still be wanted, most of it taken
 _ITEMS = 4096  # pieces of work that are looked up at once
-_EXTENT = 8 * 1024 * 1024  # bytes of one request
+_EXTENT = 4 * 1024 * 1024  # bytes of one request: with all copies of it on its way, more would take too much memory
 _SMALL = 2 * 1024 * 1024  # bytes of a pack that comes whole: it has what was new on some day, of all the stream
-_KEPT = 8 * 1024 * 1024  # bytes of such packs that stay a while
+_KEPT = 4 * 1024 * 1024  # bytes of such packs that stay a while
 _HEAD = 64 * 1024  # bytes from its begin where a range brings the head of its pack along, which opens it
-_THREADS = 4
+_THREADS = 2  # requests at once: each takes twice its bytes for a moment
 
 
-class Extent(NamedTuple):
+@dataclass(eq=False)
+class Extent:
     """A range of a pack that is on its way.
 
     Attributes:
         begin: where.
         end: behind its last byte.
         data: what comes.
+        left: how often something of it will be taken.
     """
 
     begin: int
     end: int
     data: Future[bytes]
+    left: int = 1
 
 
 class Fetching:
@@ -84,7 +84,7 @@ class Fetching:
         before: list[Work] = []
         for window, wanted in self._windows(work):
             held.append(self._ask(wanted, pool))
-            while len(held) > 3:  # its last chunks may still be waiting to be decoded
+            while len(held) > _HELD:  # its last chunks may still be waiting to be decoded
                 self._let_go(held.pop(0))
             yield from before
             before = window
@@ -102,7 +102,7 @@ class Fetching:
             window.append(one)
             held += fresh
             for pack, begin, end in ranges:
-                wanted.setdefault(pack, set()).add((begin, end))
+                wanted.setdefault(pack, Counter())[begin, end] += 1
         if window:
             yield window, wanted
 
@@ -121,7 +121,9 @@ class Fetching:
                 self._ask_whole(pack, pool)
                 continue
             for begin, end in joined(sorted(ranges)):
-                extent = Extent(begin, end, pool.submit(self._read, pack, begin, end - begin))
+                left = sum(n for (first, last), n in ranges.items() if begin <= first and last <= end)
+                left += begin == 0  # the head of the pack
+                extent = Extent(begin, end, pool.submit(self._read, pack, begin, end - begin), left)
                 asked.append((pack, extent))
                 with self._lock:
                     self._extents.setdefault(pack, []).append(extent)
@@ -150,19 +152,22 @@ class Fetching:
         """A range that was asked for; None when it was not, or did not come."""
         with self._lock:
             known = [*self._extents.get(pack, ()), *filter(None, [self._whole.get(pack)])]
-        for extent in known:
-            if extent.begin <= offset and offset + length <= extent.end:
-                with contextlib.suppress(
-                    RecoupError, OSError, CancelledError
-                ):  # whoever needs it asks for it alone, and tells
-                    return memoryview(extent.data.result())[offset - extent.begin : offset - extent.begin + length]
+            found = next((one for one in known if one.begin <= offset and offset + length <= one.end), None)
+            if found is not None:
+                found.left -= 1
+        if found is None:
+            return None
+        if found.left == 0:
+            self._let_go([(pack, found)])
+        with contextlib.suppress(RecoupError, OSError, CancelledError):  # whoever needs it asks for it alone, and tells
+            return memoryview(found.data.result())[offset - found.begin : offset - found.begin + length]
         return None
 
-    def forget(self, pack: PackRef) -> bool:
-        """Lets go of what came of a pack: it may have been harmed on the way. Returns whether there was any."""
+    def forget(self, pack: PackRef) -> None:
+        """Lets go of what came of a pack: it may have been harmed on the way."""
         with self._lock:
-            whole, extents = self._whole.pop(pack, None), self._extents.pop(pack, None)
-        return bool(whole or extents)
+            self._whole.pop(pack, None)
+            self._extents.pop(pack, None)
 
 
 def joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -85,11 +85,14 @@ class Chunks:
         return self.stored(pack, offset, length) if found is None else found
 
     def _let_go(self, pack: PackRef) -> bool:
-        """Forgets what is at hand of a pack: it may be what is damaged. Returns whether there was any."""
+        """Forgets what is at hand of a pack: it may be what is damaged. Returns whether there may have been any."""
         if self._near is not None and self._near.has(pack):
             self._near.forget(pack)
             return True
-        return self._is_far and self._near is None and self._fetching.forget(pack)
+        if not self._is_far or self._near is not None:
+            return False
+        self._fetching.forget(pack)
+        return True  # another thread may have forgotten it since this one took something of it
 
     def use(self, run: bytes, key: RunKey) -> None:
         """Tells a run's key: that of a run under way need not be opened."""
@@ -198,7 +201,9 @@ class Chunks:
             if identity in self._bases:
                 self._bases.move_to_end(identity)
                 return self._bases[identity]
-        data = self._any_of(self._full(identity), DamagedError("a chunk that others are stored against is missing", _HINT))
+        data = self._any_of(
+            self._full(identity), DamagedError("a chunk that others are stored against is missing", _HINT)
+        )
         with self._lock:
             if identity not in self._bases:
                 self._bases[identity] = data
