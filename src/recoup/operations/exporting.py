@@ -134,7 +134,7 @@ def _unwritten(plan: Plan, error: OSError) -> RecoupError:
 
 def _copied(plan: Plan, target: Repository, around: Around, factor: float) -> str:
     row = copy.Row(plan.info.name, "", plan.bytes)
-    return str(copy.copy_one(row, factor, copy.Way(around.origin, target, around.clock, around.emit)))
+    return str(copy.copy_one(row, factor, copy.Way(around.origin, target, around.clock, around.emit)).name)
 
 
 def _into_folder(plan: Plan, folder: Path, around: Around) -> str:

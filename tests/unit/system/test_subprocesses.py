@@ -11,7 +11,6 @@ from recoup.errors import InterruptedRunError
 from recoup.sources import _qdrant_folder
 from recoup.system.subprocesses import Child, child, end_all
 
-
 pytestmark = pytest.mark.started
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from recoup.repository.dedup.anchored import Base, Hit
 from recoup.repository.dedup.rows import DELTA, MAX_BASES, Row
 
-_MOST = 4 * 1024 * 1024  # bytes of bases together; twice as many make such a day 2 % smaller, in half as much time again
+_MOST = 4 * 1024 * 1024  # bytes of bases together: twice as many save 2 % of such a day, in half as much time again
 _APART = 4  # chunks of a run, on average, of which one has a place of the new chunk
 _FOLLOWS = 2  # by how many the number of a chunk may be higher than that of the one before it
 
