@@ -1,6 +1,7 @@
 """A stack as it is configured: its settings, its repositories and its sources, opened. What the verbs stand on."""
 
 import contextlib
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -22,6 +23,8 @@ from recoup.system.plugs import load
 from recoup.system.tempdirs import temporary_folder
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from recoup.config.loading import Loaded
     from recoup.config.settings import RepositorySettings, Settings
     from recoup.model.manifest import Manifest
@@ -41,6 +44,11 @@ if TYPE_CHECKING:
 def is_place(repository: str | None, cwd: Path) -> bool:
     """Whether a text names a repository by its place, and not as the configuration calls it."""
     return repository is not None and ("/" in repository or (cwd / repository).is_dir())
+
+
+def _may_be_written(folder: Path) -> bool:
+    """Whether there may be files in a folder, which need not be there yet; not where a disk is mounted read-only."""
+    return os.access(folder if folder.exists() else folder.parent, os.W_OK)
 
 
 def _staging_of(repository: "PlainRepository") -> str | None:
@@ -362,15 +370,21 @@ class OpenedStack:
         """The repositories, each locked for reading when it is read."""
         from recoup.operations.nearest import Locked
 
-        return Locked(self._at, verb, self.settings.stack, wait)
+        return Locked(self._at, verb, self.settings.stack, wait, self._clock, self.tell)
+
+    def _read_locked(self, repository: "PlainRepository", verb: str, wait: float) -> "AbstractContextManager[None]":
+        """One repository, locked for reading."""
+        from recoup.operations import _reading
+
+        return _reading.held(repository, verb, self.settings.stack, wait, self._clock, self.tell)
 
     @contextlib.contextmanager
     def _staging(self, purpose: str, repositories: "Sequence[PlainRepository]") -> Iterator[Path]:
         """A temporary folder: where configured, else beside a repository, so that storing a copy is a rename."""
         parent = self._spool
         if parent is None:
-            beside = next(filter(None, map(_staging_of, repositories)), None)
-            parent = Path(beside) if beside else None
+            beside = map(Path, filter(None, map(_staging_of, repositories)))
+            parent = next(filter(_may_be_written, beside), None)
         with temporary_folder(purpose, parent) as folder:
             yield folder
 

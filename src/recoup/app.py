@@ -8,7 +8,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -41,6 +40,8 @@ from recoup.system.destinations import checked_destination
 from recoup.system.plugs import load
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from recoup.config.settings import RepositorySettings
     from recoup.model.artefact import Artefact
     from recoup.model.manifest import Manifest
@@ -387,7 +388,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
             raise NoSuchSetError(f"{self.repository.name} holds no sets: nothing was verified", "Run `recoup backup`.")
         reports, turns = list["VerifyReport"](), Turns(self.settings.stack, self._repository_names[0], sets)
         with (
-            self._reading("verify", wait_lock),
+            self._read_locked(self.repository, "verify", wait_lock),
             self._emitting() as emit,
             self._crew("verify", self._repository_names, emit) as crew,
         ):
@@ -795,7 +796,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
                     f"insufficient disk space to look into {manifest.name}",
                     "Free space, or set `staging:` to a folder on a larger disk.",
                 )
-            with repository.lock("shared", "look", self.settings.stack, wait_lock):
+            with self._read_locked(repository, "look", wait_lock):
                 for part in parts:
                     write_part(repository.fetch(name, source, part), folder)
             yield folder
@@ -838,7 +839,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         repository = self._at(artefact.repository)
         with (
             self._staging("look", [repository]) as folder,
-            repository.lock("shared", "look", self.settings.stack, wait_lock),
+            self._read_locked(repository, "look", wait_lock),
         ):
             yield foreign.fetched(repository, artefact, folder, lambda kind: load("recoup.sources", kind).look_into)
 
@@ -894,7 +895,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
 
         plan = plan or self.plan_copy(to, sets, origin=origin)
         left, right = self._open(plan.origin), self._open(plan.target)
-        with left.lock("shared", "copy", self.settings.stack, wait_lock), self._emitting() as emit:
+        with self._read_locked(left, "copy", wait_lock), self._emitting() as emit:
             way = copy.Way(left, right, self._clock, emit, wait_lock)
             with self._crew_for_copy(plan, emit) as crew:
                 return copy.run(plan, way) if crew is None else _copy_divided.run(plan, way, crew)
@@ -998,7 +999,7 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         from recoup.operations import marks
 
         name = self._named(text)
-        with self._reading("pin", 0.0):
+        with self.repository.lock("shared", "pin", self.settings.stack):
             marks.pin(self.repository, name, self.masker(reason), until, self._clock.now(), self._host.name)
         return str(name)
 
@@ -1127,9 +1128,6 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         if len(names) > 1:
             raise UsageError(f"there are several repositories: {', '.join(names)}", "Choose one with -r NAME.")
         return self._open(names[0])
-
-    def _reading(self, verb: str, wait: float) -> AbstractContextManager[None]:
-        return self.repository.lock("shared", verb, self.settings.stack, wait)
 
     def only(self, repository: str) -> "Stack":
         """This stack with one of its repositories chosen.

@@ -4,6 +4,7 @@ An error's message says what happened and to what; its `hint` says what to do ne
 whoever raises masks first (`recoup.model.secrets`).
 """
 
+import errno
 from enum import IntEnum
 
 
@@ -136,6 +137,24 @@ class StorageError(RecoupError):
     """The repository's storage cannot be written or read."""
 
 
+class RightError(StorageError):
+    """A right is missing.
+
+    Args:
+        message: what may not be done.
+        hint: what to do.
+        right: as the provider calls it.
+    """
+
+    def __init__(self, message: str, hint: str = "", right: str = "") -> None:
+        super().__init__(message, hint)
+        self.right = right
+
+
+class ReadOnlyError(StorageError):
+    """Nothing may be written to the repository, not even a lock."""
+
+
 class WorkersError(RecoupError):
     """The machines that were to share the work cannot be used, or gave it up; what they left is not listed."""
 
@@ -150,3 +169,10 @@ class InterruptedRunError(RecoupError):
     """The user stopped the run."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def forbids_writing(error: BaseException) -> bool:
+    """Whether it says that nothing may be written: a file system mounted read-only, or a missing right."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, RightError | ReadOnlyError)

@@ -167,7 +167,7 @@ def run(
         comparing.cancel()
         examining.cancel()
     proof = Mark("proof", clock.now(), host)
-    return verify.conclude(name, repository, subset, merged(going.lanes), clock.monotonic() - begun, proof)
+    return verify.conclude(name, repository, subset, merged(going.lanes), clock.monotonic() - begun, proof, emit)
 
 
 # --- at a worker ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from recoup.errors import NoSpaceError, RecoupError
+from recoup.errors import NoSpaceError, RecoupError, forbids_writing
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import Comparison, compare
 from recoup.model.manifest import Manifest, SourceRecord
@@ -121,8 +121,8 @@ def conclude(
     try:
         _note(report, plan, repository, clock.now(), host)
     except (RecoupError, OSError) as error:
-        if not report.unreadable:
-            raise  # a repository that cannot be read need not take a note, either; any other has to
+        if not report.unreadable and not forbids_writing(error):
+            raise  # a repository that cannot be read need not take a note, either; any other that may be written has to
         text = f"the drill of {plan.set} could not be noted in {repository.name}: {error}"
         emit(Event("mark_failed", clock.now(), text, Level.WARNING, str(plan.set), {"repository": repository.name}))
     message = f"{plan.set} is {'proven: it restores' if report.passed else 'NOT restorable as it claims'}"

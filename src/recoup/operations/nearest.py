@@ -11,10 +11,12 @@ from recoup.model.events import Event, Level
 from recoup.model.manifest import Manifest
 from recoup.model.names import SetName, shown
 from recoup.model.reports import DrillReport, SetInfo
+from recoup.operations import _reading
 from recoup.operations._cutting import sentence
 from recoup.operations.drill import Plan
 from recoup.operations.selection import holds, listing
 from recoup.repository._base import Repository
+from recoup.system.clock import Clock
 
 T = TypeVar("T")
 
@@ -151,10 +153,21 @@ class Locked:
         verb: what for.
         stack: whose.
         wait: seconds to wait for a lock.
+        clock: time.
+        tell: is told where there is no lock.
     """
 
-    def __init__(self, opened: Callable[[str], Repository], verb: str, stack: str, wait: float) -> None:
+    def __init__(
+        self,
+        opened: Callable[[str], Repository],
+        verb: str,
+        stack: str,
+        wait: float,
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
         self._opened, self._verb, self._stack, self._wait = opened, verb, stack, wait
+        self._clock, self._tell = clock, tell
         self._locks = contextlib.ExitStack()
         self._held: dict[str, Repository] = {}
 
@@ -166,7 +179,8 @@ class Locked:
         """
         if name not in self._held:
             repository = self._opened(name)
-            self._locks.enter_context(repository.lock("shared", self._verb, self._stack, self._wait))
+            lock = _reading.held(repository, self._verb, self._stack, self._wait, self._clock, self._tell)
+            self._locks.enter_context(lock)
             self._held[name] = repository
         return self._held[name]
 

@@ -12,6 +12,7 @@ from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import Damage, VerifyReport
 from recoup.model.structs import Struct
+from recoup.operations import _reading
 from recoup.operations.turns import Turns
 from recoup.repository._base import Chunked, Repository, Subset, Verification
 from recoup.repository._subset import Portion
@@ -128,7 +129,8 @@ def _verify(
         for found in _examined(name, repository, examiner, known, emit):
             note(found)
     looked = looked_at(verification, damage)
-    return conclude(name, repository, subset, looked, clock.monotonic() - begun, Mark("proof", clock.now(), host))
+    proof = Mark("proof", clock.now(), host)
+    return conclude(name, repository, subset, looked, clock.monotonic() - begun, proof, emit)
 
 
 def looked_at(verification: Verification, damage: Iterable[Damage]) -> Looked:
@@ -142,7 +144,13 @@ def damage_found(name: SetName, found: Damage, now: datetime) -> Event:
 
 
 def conclude(
-    name: SetName, repository: Repository, subset: Subset, looked: Looked, seconds: float, proof: Mark
+    name: SetName,
+    repository: Repository,
+    subset: Subset,
+    looked: Looked,
+    seconds: float,
+    proof: Mark,
+    emit: Emit,
 ) -> VerifyReport:
     """Reports what was found in a set, and notes it there.
 
@@ -153,6 +161,7 @@ def conclude(
         looked: what was found.
         seconds: how long it took.
         proof: the note, still without its fields.
+        emit: where news go.
     """
     read, whole = looked.bytes, looked.total_bytes
     share = 0.0 if subset.structure else min(1.0, read / whole) if whole else float(not looked.damage)
@@ -168,7 +177,7 @@ def conclude(
         "share": round(report.share, 4),
         "damage": len(report.damage),
     }
-    repository.mark(name, replace(proof, fields=fields))
+    _reading.note(repository, name, replace(proof, fields=fields), f"the verification of {name}", emit)
     return report
 
 

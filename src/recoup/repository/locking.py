@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from recoup.errors import LockedError, RecoupError, StorageError
+from recoup.errors import LockedError, ReadOnlyError, RecoupError, StorageError, forbids_writing
 from recoup.model.owner import Owner
 from recoup.repository._base import Lock, LockMode
 from recoup.storage._base import Storage
@@ -129,9 +129,16 @@ def held(
 
     Raises:
         LockedError: another one is in the way, also after `wait` seconds.
+        ReadOnlyError: who is to read may put no lock, and none is in the way.
         StorageError: who is to write may not, or the storage keeps no conditions; the message names all that is missing.
     """
-    key, record = _take(storage, clock, mode, verb, stack, wait, look or (lambda: storage))
+    looked = look or (lambda: storage)
+    try:
+        key, record = _take(storage, clock, mode, verb, stack, wait, looked)
+    except (OSError, RecoupError) as error:
+        if mode == "shared" and forbids_writing(error):
+            raise _read_only(error, mode, stack, read_all(looked(), clock.now())) from None
+        raise
     try:
         with refreshed(lambda: _write(storage, key, {**record, "refreshed": clock.now().isoformat()})):
             yield
@@ -229,6 +236,17 @@ def _remove_stale(storage: Storage, locks: Sequence[Lock]) -> None:
         if lock.stale:
             with contextlib.suppress(OSError, RecoupError):  # a stale one is in nobody's way
                 storage.delete(f"{PREFIX}/{lock.id}.json")
+
+
+def _read_only(error: BaseException, mode: LockMode, stack: str, others: Sequence[Lock]) -> RecoupError:
+    """What to tell who cannot put a lock."""
+    for lock in others:
+        if in_the_way(mode, stack, lock):
+            return _locked(lock, 0.0)
+    why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return ReadOnlyError(
+        f"the repository cannot be locked: {why[:1].lower()}{why[1:]}", "Check its mount and its rights."
+    )
 
 
 def _locked(lock: Lock, waited: float) -> LockedError:

@@ -6,9 +6,9 @@ An object of a few bytes is stored, read, listed and deleted.
 import secrets
 from collections.abc import Callable
 
-from recoup.errors import StorageError
+from recoup.errors import RightError, StorageError
 from recoup.storage._base import Storage
-from recoup.storage._object_faults import Place, RightError
+from recoup.storage._object_faults import Place
 
 
 def check(storage: Storage, folder: str, place: Place, look: Callable[[], None], *, conditions: bool) -> None:

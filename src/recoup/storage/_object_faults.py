@@ -7,7 +7,7 @@ import re
 from http import HTTPStatus
 from typing import Literal
 
-from recoup.errors import NoSpaceError, StorageError
+from recoup.errors import NoSpaceError, RightError, StorageError
 from recoup.model.names import shown
 from recoup.model.structs import Struct
 
@@ -19,20 +19,6 @@ class PassingError(StorageError):
     """A request failed in a way that may pass; it can be made again."""
 
     retryable = True
-
-
-class RightError(StorageError):
-    """A right is missing.
-
-    Args:
-        message: what may not be done.
-        hint: what to do.
-        right: as the provider calls it.
-    """
-
-    def __init__(self, message: str, hint: str = "", right: str = "") -> None:
-        super().__init__(message, hint)
-        self.right = right
 
 
 class UnclearError(StorageError):

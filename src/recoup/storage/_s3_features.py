@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from recoup.errors import StorageError
+from recoup.errors import RightError, StorageError
 from recoup.storage._base import Feature
-from recoup.storage._object_faults import RightError
 from recoup.storage._object_options import ObjectOptions
 from recoup.storage._s3 import Answer, Unfinished
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recoup.errors import DamagedError, StorageError
+from recoup.errors import DamagedError, RightError, StorageError
 from recoup.model.names import checked_relative, shown
 from recoup.storage import _object_access, _s3_features
 from recoup.storage._background import Background, background
 from recoup.storage._base import ByteReader, Feature, Object, Properties
-from recoup.storage._object_faults import Operation, RightError, TakenError, UnclearError, of_obstore
+from recoup.storage._object_faults import Operation, TakenError, UnclearError, of_obstore
 from recoup.storage._object_keys import Keys
 from recoup.storage._object_options import ObjectOptions as Options
 from recoup.storage._object_options import number_of
