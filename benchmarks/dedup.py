@@ -110,7 +110,8 @@ def report(
             "Growth is that of the sizes of the repository's files. Memory is what the largest process of a backup had resident; "
             "together: what all its processes needed for themselves. Processor seconds are medians: backups of each kind of day, "
             "restore and verification.",
-            "The limit is `zstd -3 --long=30 --patch-from` the day before.",
+            "The limit is `zstd -3 --long=30 --patch-from` the day before. Why a figure is missed stands in "
+            "[README.md](README.md#missed-figures).",
             "",
             GOALS_HEADING,
             *goal_rows(all_measured, Recoup.name),
