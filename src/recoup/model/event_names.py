@@ -42,6 +42,7 @@ EVENTS = (
     "prune_locked",
     "prune_skipped",
     "prune_spared",
+    "read_unlocked",
     "repository_failed",
     "restore_failed",
     "restore_fell_back",
