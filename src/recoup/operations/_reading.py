@@ -37,7 +37,7 @@ def held(
         yield
 
 
-def note(repository: Repository, name: SetName, mark: Mark, what: str, emit: Emit) -> None:
+def note(repository: Repository, name: SetName, mark: Mark, what: str, emit: Emit, *, demanded: bool = True) -> None:
     """Notes a result at its set; where nothing may be written, tells that it is not noted.
 
     Args:
@@ -46,11 +46,12 @@ def note(repository: Repository, name: SetName, mark: Mark, what: str, emit: Emi
         mark: the note.
         what: was done, in words that "could not be noted" follows.
         emit: where news go.
+        demanded: whether anything else that stands against it is an error; else it is told, too.
     """
     try:
         repository.mark(name, mark)
     except (RecoupError, OSError) as error:
-        if not forbids_writing(error):
+        if demanded and not forbids_writing(error):
             raise
         why = error.strerror if isinstance(error, OSError) else error
         text = f"{what} could not be noted in {repository.name}: {why}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from recoup.errors import NoSpaceError, RecoupError, forbids_writing
+from recoup.errors import NoSpaceError, RecoupError
 from recoup.model.events import Emit, Event, Level, Progress
 from recoup.model.facts import Comparison, compare
 from recoup.model.manifest import Manifest, SourceRecord
@@ -15,6 +15,7 @@ from recoup.model.names import SetName
 from recoup.model.part import Part
 from recoup.model.reports import DrillReport, SetInfo, SourceDrill
 from recoup.model.structs import Struct
+from recoup.operations import _reading
 from recoup.operations._fingerprint import Fingerprint, consume, watched
 from recoup.repository._base import Repository
 from recoup.sources._base import Source
@@ -118,13 +119,9 @@ def conclude(
     Raises:
         RecoupError: a set that could be read takes no note.
     """
-    try:
-        _note(report, plan, repository, clock.now(), host)
-    except (RecoupError, OSError) as error:
-        if not report.unreadable and not forbids_writing(error):
-            raise  # a repository that cannot be read need not take a note, either; any other that may be written has to
-        text = f"the drill of {plan.set} could not be noted in {repository.name}: {error}"
-        emit(Event("mark_failed", clock.now(), text, Level.WARNING, str(plan.set), {"repository": repository.name}))
+    mark = _mark(report, plan, clock.now(), host)
+    # a repository that cannot be read need not take a note, either; any other that may be written has to
+    _reading.note(repository, plan.set, mark, f"the drill of {plan.set}", emit, demanded=not report.unreadable)
     message = f"{plan.set} is {'proven: it restores' if report.passed else 'NOT restorable as it claims'}"
     level = Level.INFO if report.passed else Level.ERROR
     fields = {"passed": report.passed, "sources": list(plan.sources)}
@@ -212,7 +209,7 @@ def _compare(record: SourceRecord, twin: Source, restored: Fingerprint) -> tuple
     return (size, content, *lines)
 
 
-def _note(report: DrillReport, plan: Plan, repository: Repository, now: datetime, host: str) -> None:
+def _mark(report: DrillReport, plan: Plan, now: datetime, host: str) -> Mark:
     drillable = {name for name, record in plan.manifest.sources.items() if record.parts}
     whole = drillable <= set(plan.sources)
     fields = {
@@ -222,4 +219,4 @@ def _note(report: DrillReport, plan: Plan, repository: Repository, now: datetime
         "sources": {drill.source: drill.passed for drill in report.sources},
         "seconds": round(report.seconds, 3),
     }
-    repository.mark(plan.set, Mark("proof", now, host, fields))
+    return Mark("proof", now, host, fields)

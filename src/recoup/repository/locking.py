@@ -132,13 +132,7 @@ def held(
         ReadOnlyError: who is to read may put no lock, and none is in the way.
         StorageError: who is to write may not, or the storage keeps no conditions; the message names all that is missing.
     """
-    looked = look or (lambda: storage)
-    try:
-        key, record = _take(storage, clock, mode, verb, stack, wait, looked)
-    except (OSError, RecoupError) as error:
-        if mode == "shared" and forbids_writing(error):
-            raise _read_only(error, mode, stack, read_all(looked(), clock.now())) from None
-        raise
+    key, record = _take(storage, clock, mode, verb, stack, wait, look or (lambda: storage))
     try:
         with refreshed(lambda: _write(storage, key, {**record, "refreshed": clock.now().isoformat()})):
             yield
@@ -173,13 +167,20 @@ def _take(
     deadline = clock.monotonic() + wait
     pause = 0.5
     for attempt in range(1_000_000):
-        key, record = _announced(storage, clock, mode, verb, stack, tries=attempt == 0 and mode in _WRITING)
+        refused: ReadOnlyError | None = None
+        try:
+            key, record = _announced(storage, clock, mode, verb, stack, tries=attempt == 0 and mode in _WRITING)
+        except ReadOnlyError as error:
+            key, record, refused = "", {}, error  # who reads learns that when nobody is in the way
         others = read_all(look(), clock.now(), but=key)
         blocking = [lock for lock in others if in_the_way(mode, stack, lock)]
         if not blocking:
+            if refused is not None:
+                raise refused
             _remove_stale(storage, others)
             return key, record
-        storage.delete(key)
+        if refused is None:
+            storage.delete(key)
         if attempt < _TIE_TRIES and any(clock.now() - lock.since < timedelta(seconds=2) for lock in blocking):
             clock.sleep(random.uniform(0.01, 0.2))  # noqa: S311 - only to break ties
             continue
@@ -195,6 +196,13 @@ def _announced(
     storage: Storage, clock: Clock, mode: LockMode, verb: str, stack: str, *, tries: bool
 ) -> tuple[str, Mapping[str, object]]:
     """Puts a lock; where it `tries`, whatever else a run needs that writes is tried by means of it."""
+    if mode == "shared":
+        try:
+            return _announce(storage, clock, mode, verb, stack)
+        except (OSError, RecoupError) as error:
+            if forbids_writing(error):
+                raise _read_only(error) from None
+            raise
     if not tries:
         return _announce(storage, clock, mode, verb, stack)
     key = ""
@@ -238,11 +246,7 @@ def _remove_stale(storage: Storage, locks: Sequence[Lock]) -> None:
                 storage.delete(f"{PREFIX}/{lock.id}.json")
 
 
-def _read_only(error: BaseException, mode: LockMode, stack: str, others: Sequence[Lock]) -> RecoupError:
-    """What to tell who cannot put a lock."""
-    for lock in others:
-        if in_the_way(mode, stack, lock):
-            return _locked(lock, 0.0)
+def _read_only(error: BaseException) -> ReadOnlyError:
     why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return ReadOnlyError(
         f"the repository cannot be locked: {why[:1].lower()}{why[1:]}", "Check its mount and its rights."

@@ -1,5 +1,6 @@
 """A repository that nobody may write to is read all the same: its disk is mounted read-only after a disaster, say."""
 
+import contextlib
 import errno
 import json
 import os
@@ -7,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,19 @@ def test_who_may_not_lock_learns_why_and_whether_somebody_else_writes(error: Exc
         storage.error = error
         with pytest.raises(LockedError, match="prune"), held(storage, clock, "shared", "look", "a", 0.0):
             pass
+
+
+def test_who_may_not_lock_waits_for_somebody_else_who_writes() -> None:
+    storage = ReadOnly(OSError(errno.EROFS, "Read-only file system"))
+    error, storage.error = storage.error, None
+    with contextlib.ExitStack() as other:
+        other.enter_context(held(storage, SystemClock(), "exclusive", "prune", "b", 0.0))
+        storage.error = error
+        leaving = threading.Timer(0.2, other.close)
+        leaving.start()
+        with pytest.raises(ReadOnlyError), held(storage, SystemClock(), "shared", "look", "a", 30.0):
+            pass
+        leaving.join()
 
 
 def test_a_full_disk_is_no_reason_to_read_without_a_lock() -> None:
