@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from dedup_contestants import PASSWORD
+from dedup_contestants import describe_stack
 from measuring import LARGEST_MEMORY, MB, RECOUP, Run, timed
 
 RUNS = 8
@@ -111,12 +111,7 @@ def many_chunks(scratch: Path, chunks: int) -> list[str]:
 def _measured(place: Path, chunks: int, rows: int) -> Iterator[str]:
     (place / "data").mkdir(parents=True)
     (place / "data" / "note.bin").write_bytes(secrets.token_bytes(BYTES * chunks * 4 // 5))
-    (place / "password").write_text(PASSWORD)
-    (place / "password").chmod(0o600)
-    repository = {"path": "backups", "layout": "dedup", "password_file": "password", "keep": {"last": 9}}
-    sources = {"data": {"kind": "files", "path": "data"}}
-    config = {"version": 1, "stack": "benchmark", "sources": sources, "repositories": {"main": repository}}
-    (place / "recoup.yaml").write_text(json.dumps(config))
+    describe_stack(place, keep={"last": 9})
     environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(place / "cache")}
     timed([RECOUP, "init"], place, environment)
     timed([RECOUP, "backup", "--no-prune"], place, environment)

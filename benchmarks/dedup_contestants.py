@@ -13,6 +13,22 @@ PASSWORD = "correct horse battery staple"  # opens nothing but what a benchmark 
 _CACHES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "RESTIC_CACHE_DIR", "BORG_BASE_DIR")
 
 
+def describe_stack(place: Path, **repository: object) -> None:
+    """Writes the settings of a stack of one folder, `data`, and one dedup repository, `backups`, with their password.
+
+    Args:
+        place: folder of all.
+        repository: further settings of it.
+    """
+    password = place / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o600)
+    main = {"path": "backups", "layout": "dedup", "password_file": password.name, **repository}
+    sources = {"data": {"kind": "files", "path": "data"}}
+    config = {"version": 1, "stack": "benchmark", "sources": sources, "repositories": {"main": main}}
+    (place / "recoup.yaml").write_text(json.dumps(config))
+
+
 class Contestant(ABC):
     """A program with a repository of its own.
 

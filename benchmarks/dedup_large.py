@@ -1,11 +1,10 @@
 """One large sparse file in the dedup repository: the memory that each verb takes, which may not grow with the size."""
 
-import json
 import random
 import sys
 from pathlib import Path
 
-from dedup_contestants import PASSWORD
+from dedup_contestants import describe_stack
 from measuring import LARGEST_MEMORY, MB, RECOUP, Run, timed
 
 GIGABYTES, QUICK_GIGABYTES = 20, 2
@@ -34,12 +33,7 @@ def large_file(scratch: Path, gigabytes: int) -> list[str]:
     (place / "data").mkdir(parents=True)
     print(f"making a sparse file of {gigabytes} GB", file=sys.stderr)
     make_sparse(place / "data" / "large.bin", gigabytes * 1000 * MB)
-    (place / "password").write_text(PASSWORD)
-    (place / "password").chmod(0o600)
-    repository = {"path": "backups", "layout": "dedup", "password_file": "password"}
-    sources = {"data": {"kind": "files", "path": "data"}}
-    config = {"version": 1, "stack": "benchmark", "sources": sources, "repositories": {"main": repository}}
-    (place / "recoup.yaml").write_text(json.dumps(config))
+    describe_stack(place)
     timed([RECOUP, "init"], place)
     verbs = ("backup", "backup", "verify", "restore --target out")
     rows = [_row(verb, timed([RECOUP, *verb.split()], place)) for verb in verbs]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from dedup_chunks import many_chunks
-from dedup_contestants import PASSWORD
+from dedup_contestants import describe_stack
 from dedup_far import far
 from dedup_large import GIGABYTES, QUICK_GIGABYTES, large_file
 from dedup_series import default_cache
@@ -196,12 +196,7 @@ def many_sets(scratch: Path, sets: int) -> list[str]:
     places = {count: scratch / f"sets-{count}" for count in (2, sets)}
     for count, place in places.items():
         (place / "data").mkdir(parents=True)
-        (place / "password").write_text(PASSWORD)
-        (place / "password").chmod(0o600)
-        repository = {"path": "backups", "layout": "dedup", "password_file": "password", "keep": {"last": 1}}
-        sources = {"data": {"kind": "files", "path": "data"}}
-        config = {"version": 1, "stack": "benchmark", "sources": sources, "repositories": {"main": repository}}
-        (place / "recoup.yaml").write_text(json.dumps(config))
+        describe_stack(place, keep={"last": 1})
         timed([RECOUP, "init"], place)
         print(f"making {count:,} sets", file=sys.stderr)
         timed([sys.executable, __file__, "--one", "sets", str(place), str(count)], place)
