@@ -22,9 +22,9 @@ import pytest
 VARIABLE = "RECOUP_TEST_QDRANT"
 """Environment variable that names the server to test with."""
 
-_PORTS = range(
-    15000, 30000
-)  # below the ports that systems hand out to clients, so that a restart finds its own still free
+_PORTS = range(22000, 25000)
+"""Below the ports that systems hand out to clients, so that a restart finds its own still free, and none of those that
+`tests/s3_server` draws."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,24 @@ class Ports:
 
 
 def free_ports() -> Ports:
-    """Three ports of the loopback interface on which nobody listens now."""
-    found: set[int] = set()
+    """Three ports of the loopback interface on which nobody listens now, and that this process has not handed out before.
+
+    What is killed by a test comes back to its port minutes later: so no other worker of pytest-xdist may draw it meanwhile.
+    """
+    found = list[int]()
     while len(found) < 3:
-        port = random.choice(_PORTS)
+        port = random.choice(_own_ports())
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            found.add(port)
+            _handed_out.add(port)
+            found.append(port)
     return Ports(*found)
+
+
+_handed_out: set[int] = set()
+
+
+def _own_ports() -> list[int]:
+    """Those of this worker of pytest-xdist, one of up to eight, that are not handed out yet."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    return [port for port in _PORTS[number::8] if port not in _handed_out]
