@@ -29,7 +29,7 @@ class Machine:
         path.chmod(0o755)
 
     def add_all_but(self, missing: str) -> None:
-        for program in ("gpg", "strace", "unshare", "apt-get"):
+        for program in ("gpg", "zstd", "strace", "unshare", "chromium", "apt-get"):
             if program != missing:
                 self.add(program)
 
@@ -110,6 +110,18 @@ def test_a_missing_program_is_named_with_the_line_to_type(machine: Machine, shel
     done = machine.run(shell, "test")
     assert done.returncode == 1
     assert "sudo apt-get install -y gnupg" in done.stderr
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="apt-get is Linux's")
+def test_a_missing_browser_is_named_and_chrome_is_as_good(machine: Machine, shell: str) -> None:
+    machine.add_all_but("chromium")
+    machine.add("uv", "echo ran")
+    machine.add("id", "echo 1000")
+    without = machine.run(shell, "test")
+    assert without.returncode == 1
+    assert without.stderr.rstrip().endswith("sudo apt-get install -y chromium")
+    machine.add("google-chrome")
+    assert machine.run(shell, "test").returncode == 0
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="apt-get is Linux's")
