@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import counted, size
+from recoup.model.figures import counted, size
 from recoup.model.names import shown
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import age, size
-from recoup.cli._json import plain
 from recoup.cli._session import Session
 from recoup.errors import ExitCode, RestoreError, UsageError
+from recoup.model.figures import age, size
+from recoup.model.json_values import plain
 from recoup.model.names import shown
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import age, size
+from recoup.model.figures import age, size
 from recoup.model.names import SetName, shown
 
 if TYPE_CHECKING:

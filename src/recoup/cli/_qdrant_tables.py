@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from recoup.cli._figures import counted, size
+from recoup.model.figures import counted, size
 from recoup.model.names import shown
 
 if TYPE_CHECKING:

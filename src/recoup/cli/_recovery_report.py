@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import counted, duration, size
 from recoup.cli._report_pages import Page, Row, Table, compared, verdict
+from recoup.model.figures import counted, duration, size
 
 if TYPE_CHECKING:
     from recoup.model.reports import RecoveryReport

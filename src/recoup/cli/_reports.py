@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recoup.cli._json import plain
 from recoup.cli._report_pages import Page, Table, compared, summary, verdict
 from recoup.errors import UsageError
+from recoup.model.json_values import plain
 from recoup.model.secrets import Masker
 from recoup.system.atomicfile import write_atomic
 

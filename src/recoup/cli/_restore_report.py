@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import duration
 from recoup.cli._report_pages import Page, Row, Table
 from recoup.errors import ExitCode
+from recoup.model.figures import duration
 
 if TYPE_CHECKING:
     from recoup.model.reports import RestoredSource, RestoreReport

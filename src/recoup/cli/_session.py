@@ -157,7 +157,7 @@ class Session(Globals):
         if self.json:
             import json
 
-            from recoup.cli._json import plain
+            from recoup.model.json_values import plain
 
             fields = self.masker.value({"type": kind, **plain(value)})
             with contextlib.suppress(BrokenPipeError):

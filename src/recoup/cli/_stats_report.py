@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from recoup.cli._figures import counted, size
+from recoup.model.figures import counted, size
 from recoup.model.names import shown
 from recoup.model.structs import Struct
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from recoup.cli._figures import age, counted, duration, size
+from recoup.model.figures import age, counted, duration, size
 from recoup.model.names import shown
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import typer
 
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode, UsageError
+from recoup.model import figures
 
 if TYPE_CHECKING:
     from recoup.repository.dedup.caching import CacheState
@@ -67,21 +68,19 @@ def _accept(now: Session) -> ExitCode:
 
 
 def _cleared(name: str, size: int) -> str:
-    from recoup.cli import _figures
 
-    return f"{name}: {_figures.size(size)} thrown away; what was seen of the repository stays known."
+    return f"{name}: {figures.size(size)} thrown away; what was seen of the repository stays known."
 
 
 def lines(state: "CacheState") -> Iterator[str]:
     """What is kept of a repository, for people."""
-    from recoup.cli import _figures
     from recoup.model.names import shown
 
-    kept = f"{_figures.size(state.bytes)} in {_figures.counted(state.files, 'file')}"
+    kept = f"{figures.size(state.bytes)} in {figures.counted(state.files, 'file')}"
     yield f"{state.repository}: {kept} in {shown(state.folder)}"
     yield (
-        f"  {_figures.counted(state.chunks, 'chunk')} in {_figures.counted(state.index_files, 'index file')}; "
-        f"{_figures.counted(state.seen, 'name')} seen"
+        f"  {figures.counted(state.chunks, 'chunk')} in {figures.counted(state.index_files, 'index file')}; "
+        f"{figures.counted(state.seen, 'name')} seen"
     )
     yield from (f"  ! {shown(problem)}" for problem in state.problems)
     if state.gone:

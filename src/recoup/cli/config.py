@@ -8,6 +8,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 app = typer.Typer(add_completion=False, help="Check, show, sample or describe the configuration.")
 
@@ -16,14 +17,13 @@ app = typer.Typer(add_completion=False, help="Check, show, sample or describe th
 @verb
 def check(context: typer.Context) -> ExitCode:
     """Read the configuration and say what is wrong with it."""
-    from recoup.cli import _figures
 
     now = session(context)
     stack = now.stack
     places = len(stack.settings.repositories)
     now.result("config", {"ok": True, "sources": stack.source_names, "warnings": stack.warnings})
     now.show(
-        f"The configuration is right: {_figures.counted(len(stack.source_names), 'source')}, "
+        f"The configuration is right: {figures.counted(len(stack.source_names), 'source')}, "
         f"{places} {'repository' if places == 1 else 'repositories'}."
     )
     return ExitCode.OK

@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 
 @verb
@@ -25,9 +26,8 @@ def copy(
     where it stopped. Compression, packing and encryption are those of the other repository. Between dedup repositories with the
     same keys (`keys_of`) nothing is opened: what the other one lacks is sent as it is stored.
     """
-    from recoup.cli import _figures, _tables
+    from recoup.cli import _tables, outcomes
     from recoup.cli._running import running
-    from recoup.model import outcomes
 
     now = session(context)
     with running(now, "copy", repositories=[to]) as run:
@@ -37,10 +37,10 @@ def copy(
             for row in plan.rows:
                 now.result("plan", row)
             now.show(_tables.copy_plan(plan))
-            missing = _figures.counted(len(plan.missing), "set")
+            missing = figures.counted(len(plan.missing), "set")
             now.show(
-                f"Would copy {missing} to {plan.target}: about {_figures.size(plan.needed_bytes)}; "
-                f"{_figures.size(plan.free_bytes)} are free."
+                f"Would copy {missing} to {plan.target}: about {figures.size(plan.needed_bytes)}; "
+                f"{figures.size(plan.free_bytes)} are free."
             )
             if plan.sent is not None:
                 now.result("sent", plan.sent)

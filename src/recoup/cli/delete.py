@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 
 @verb
@@ -15,7 +16,7 @@ def delete(
     force: Annotated[bool, typer.Option("--force", help="Also pinned sets and the newest complete one.")] = False,
 ) -> ExitCode:
     """Delete sets. They go for good, or, with `trash_days`, into the trash, from where `undelete` takes them back."""
-    from recoup.cli import _figures, _listing
+    from recoup.cli import _listing
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -24,9 +25,9 @@ def delete(
     plan.require_allowed(force=force)
     if now.dry_run:
         now.result("plan", plan)
-        now.show(f"Would delete {_figures.counted(len(plan.infos), 'set')}.")
+        now.show(f"Would delete {figures.counted(len(plan.infos), 'set')}.")
         return ExitCode.OK
-    now.confirm(f"Delete {_figures.counted(len(plan.infos), 'set')}{'' if plan.trash_days else ' for good'}?")
+    now.confirm(f"Delete {figures.counted(len(plan.infos), 'set')}{'' if plan.trash_days else ' for good'}?")
     with now.news(talkative=True):
         removed = now.stack.delete(plan, force=force, wait_lock=now.wait_lock)
     now.result("delete", {"removed": removed})

@@ -8,6 +8,7 @@ import typer
 from recoup.cli._plug_options import PlugCommand, chosen_options
 from recoup.cli._session import Session, names, session, verb
 from recoup.errors import ExitCode, UsageError
+from recoup.model import figures
 
 
 class _DrillCommand(PlugCommand):
@@ -50,9 +51,8 @@ def drill(
     With --full it is the drill of a lost machine: settings come from the manifests, whatever is configured here. Its report names
     the measured recovery time (RTO) and recovery point (RPO). Exit code 3 when there is no good copy of a source.
     """
-    from recoup.cli import _figures, _reports, _tables
+    from recoup.cli import _reports, _tables, outcomes
     from recoup.cli._running import running
-    from recoup.model import outcomes
 
     now = session(context)
     if report is not None:
@@ -66,7 +66,7 @@ def drill(
         options = chosen_options(context, "DrillOptions", option or (), now.stack.sets, list(plan.sources))
         if now.dry_run:
             now.result("plan", plan)
-            now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({_figures.size(plan.bytes)}).")
+            now.show(f"Would drill {plan.set}: {', '.join(plan.sources)} ({figures.size(plan.bytes)}).")
             return ExitCode.OK
         with now.news():
             done = now.stack.drill(plan, wait_lock=now.wait_lock, options=options)
@@ -75,7 +75,7 @@ def drill(
     now.result("drill", done)
     for earlier in (*done.earlier, done):
         where = f" in {earlier.repository}" if now.stack.has_several else ""
-        now.show(f"{earlier.set}{where}, {_figures.age(earlier.age_seconds)}")
+        now.show(f"{earlier.set}{where}, {figures.age(earlier.age_seconds)}")
         now.show(_tables.drill_report(earlier))
     for earlier in done.earlier:
         now.show(
@@ -84,7 +84,7 @@ def drill(
     for name, reason in done.skipped.items():
         now.show(f"Not drilled: {name} ({reason})")
     verdict = "Proven: it restores." if done.passed else "NOT proven: what came back is not what was backed up."
-    now.show(f"{verdict} {_figures.duration(done.seconds)}.")
+    now.show(f"{verdict} {figures.duration(done.seconds)}.")
     if report is not None:
         _reports.write(done, report, now.masker)
         now.show(f"Report: {report}")
@@ -93,9 +93,8 @@ def drill(
 
 def _recovery(context: typer.Context, now: Session, report: Path | None, named: list[str]) -> ExitCode:
     """The drill of everything."""
-    from recoup.cli import _figures, _recovery_report, _reports, _tables
+    from recoup.cli import _recovery_report, _reports, _tables, outcomes
     from recoup.cli._running import running
-    from recoup.model import outcomes
 
     with running(now, "drill") as run:
         plan = now.stack.plan_recovery()
@@ -104,7 +103,7 @@ def _recovery(context: typer.Context, now: Session, report: Path | None, named: 
         if now.dry_run:
             now.result("plan", plan)
             for one in plan.drills:
-                now.show(f"Would recover {', '.join(one.sources)} from {one.set} ({_figures.size(one.bytes)}).")
+                now.show(f"Would recover {', '.join(one.sources)} from {one.set} ({figures.size(one.bytes)}).")
             for line in _recovery_report.remarks(plan):
                 now.show(line)
             return ExitCode.OK
@@ -114,7 +113,7 @@ def _recovery(context: typer.Context, now: Session, report: Path | None, named: 
     now.result("recovery", done)
     for drilled in (one for last in done.drills for one in (*last.earlier, last)):
         where = f" in {drilled.repository}" if now.stack.has_several else ""
-        now.show(f"{drilled.set}{where}, {_figures.age(drilled.age_seconds)}")
+        now.show(f"{drilled.set}{where}, {figures.age(drilled.age_seconds)}")
         now.show(_tables.drill_report(drilled))
     for line in _recovery_report.sentences(done):
         now.show(line)

@@ -7,6 +7,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 
 @verb
@@ -24,7 +25,6 @@ def export(
     A folder becomes a repository with this set, or gets it in addition; `recoup -r DIR restore` reads it, and so does any
     program that reads files. Every byte is checked on the way, and nothing is left of an export that fails.
     """
-    from recoup.cli import _figures
 
     now = session(context)
     plan = now.stack.plan_export(set, to)
@@ -35,13 +35,13 @@ def export(
         now.result(
             "plan", {"set": plan.info.name, "repository": plan.repository, "to": plan.where, "bytes": plan.bytes}
         )
-        aside(f"Would export {plan.info.name} of {plan.repository} to {plan.where}: {_figures.size(plan.bytes)}.")
+        aside(f"Would export {plan.info.name} of {plan.repository} to {plan.where}: {figures.size(plan.bytes)}.")
         return ExitCode.OK
     with now.news():
         report = now.stack.export(plan, wait_lock=now.wait_lock, output=sys.stdout.buffer)
     if to != "-":
         now.result("export", report)
     aside(
-        f"{report.set}: {_figures.size(report.bytes)} exported to {report.target} in {_figures.duration(report.seconds)}."
+        f"{report.set}: {figures.size(report.bytes)} exported to {report.target} in {figures.duration(report.seconds)}."
     )
     return ExitCode.OK

@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 if TYPE_CHECKING:
     from recoup.operations.contents import Entry
@@ -35,10 +36,9 @@ def ls(
 
 def line(entry: "Entry") -> str:
     """An entry for people."""
-    from recoup.cli import _figures
     from recoup.model.names import shown
 
     modified = f"{entry.modified:%Y-%m-%d %H:%M}" if entry.modified else ""
-    size = _figures.size(entry.bytes) if entry.kind in ("stream", "tree", "file") else ""
+    size = figures.size(entry.bytes) if entry.kind in ("stream", "tree", "file") else ""
     link = f" -> {shown(entry.link)}" if entry.link else ""
     return f"{entry.kind:8}  {size:>10}  {modified:16}  {shown(entry.path)}{link}"

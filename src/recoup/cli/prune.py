@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import names, pairs, session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 
 @verb
@@ -34,14 +35,13 @@ def prune(
     Never removed: the newest complete set, each source's newest good copy, and pinned sets. When --free cannot be reached
     without these, nothing is removed, and the exit code is 13.
     """
-    from recoup.cli import _figures, _tables
+    from recoup.cli import _tables, outcomes
     from recoup.cli._running import running
-    from recoup.model import outcomes
     from recoup.system.clock import SystemClock
 
     now = session(context)
     with running(now, "prune") as run:
-        wanted = 0 if free is None else _figures.bytes_of(free, "--free")
+        wanted = 0 if free is None else figures.bytes_of(free, "--free")
         plan = now.stack.plan_prune(pairs(tag or (), "--tag"), names(source) or (), free=wanted)
         for row in plan.rows:
             now.result("verdict", row)
@@ -56,19 +56,19 @@ def prune(
             return ExitCode.OK
         if removing or plan.trash_bytes:
             trash = " and empty the trash" if plan.trash_bytes else ""
-            now.confirm(f"Remove {_figures.counted(len(removing), 'set')}{trash}, {_figures.size(plan.freed_bytes)}?")
+            now.confirm(f"Remove {figures.counted(len(removing), 'set')}{trash}, {figures.size(plan.freed_bytes)}?")
         with now.news():
             report = now.stack.prune(plan, wait_lock=now.wait_lock)
         code, everything = int(report.exit_code), not (tag or source or free)
         run.ended(outcomes.of_prune(code, now.stack.chosen_repositories, everything=everything))
     now.result("prune", report)
     if plan.trash_bytes:
-        now.show(f"Emptied the trash, {_figures.size(plan.trash_bytes)}.")
+        now.show(f"Emptied the trash, {figures.size(plan.trash_bytes)}.")
     if report.removed:
-        now.show(f"Removed {_figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
+        now.show(f"Removed {figures.counted(len(report.removed), 'set')}, kept {len(report.kept)}.")
     if report.exit_code == ExitCode.DAMAGED:
         now.show("Content that sets need is lost or damaged: `recoup verify` tells which.")
     elif report.exit_code:
-        gained = _figures.size(report.gained_bytes)
+        gained = figures.size(report.gained_bytes)
         now.show(f"Only {gained} more are free than before: sets share what they hold, or others fill the disk.")
     return report.exit_code

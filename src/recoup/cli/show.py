@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import names, session, verb
 from recoup.errors import ExitCode, RefusedError, UsageError
+from recoup.model import figures
 
 
 @verb
@@ -21,7 +22,7 @@ def show(
     source: Annotated[str | None, typer.Option("--source", metavar="A,B", help="Only these sources.")] = None,
 ) -> ExitCode:
     """Show one set: its parts, facts, findings, pins and proofs."""
-    from recoup.cli import _figures, _foreign, _listing, _tables
+    from recoup.cli import _foreign, _listing, _tables
     from recoup.system.clock import SystemClock
 
     now = session(context)
@@ -52,7 +53,7 @@ def show(
         record = manifest.sources[name]
         now.show(f"\n{name} ({record.kind}{', ' + record.method if record.method else ''})")
         for part in record.parts:
-            now.show(f"  {part.path}  {_figures.size(part.bytes)}  sha256 {part.sha256[:16]}...")
+            now.show(f"  {part.path}  {figures.size(part.bytes)}  sha256 {part.sha256[:16]}...")
         if record.facts and record.facts.values:
             now.show(_tables.facts(record))
         for finding in record.findings:

@@ -10,6 +10,7 @@ from recoup.cli._installing import configuration, show_plan
 from recoup.cli._schedule_installing import Force, Root
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode, NoRepositoryError, UsageError
+from recoup.model import figures
 from recoup.model.names import shown
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def _erasures(now: Session, stack: str) -> "list[Erasure]":
 
 
 def _show(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Erasure]") -> None:
-    from recoup.cli import _figures
 
     for plan in plans:
         show_plan(now, plan, plan.purpose)
@@ -86,11 +86,11 @@ def _show(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Erasure
     for one in erasures:
         fields = {"repository": one.repository, "sets": [*map(str, one.sets)], "bytes": one.bytes, "left": one.left}
         now.result("plan", {"purpose": "backups", **fields})
-        what = f"{_figures.counted(len(one.sets), 'set')} ({_figures.size(one.bytes)})"
-        trash = f" and {_figures.counted(one.trashed, 'set')} in the trash" if one.trashed and not one.others else ""
+        what = f"{figures.counted(len(one.sets), 'set')} ({figures.size(one.bytes)})"
+        trash = f" and {figures.counted(one.trashed, 'set')} in the trash" if one.trashed and not one.others else ""
         now.show(f"DELETE FOR GOOD {what}{trash} in {one.repository}, {one.location}")
         if one.others:
-            now.show(f"  What other stacks have there stays: {_figures.counted(one.others, 'set')}, and the trash.")
+            now.show(f"  What other stacks have there stays: {figures.counted(one.others, 'set')}, and the trash.")
         for name, reason in one.left.items():
             now.show(f"  {shown(name)} stays: {reason}")
 
@@ -139,14 +139,13 @@ def _removed(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Eras
 
 
 def _erased(now: Session, stack: str, one: "Erasure") -> list[str]:
-    from recoup.cli import _figures
     from recoup.operations import erasing
 
     repository = now.stack.only(one.repository).repository
     trash_days = now.stack.settings.repositories[one.repository].trash_days
     with repository.lock("exclusive", "uninstall", stack, now.wait_lock):
         left = erasing.run(repository, one, trash_days)
-    now.show(f"Deleted {_figures.counted(len(one.sets) - len(left), 'set')} in {one.repository}.")
+    now.show(f"Deleted {figures.counted(len(one.sets) - len(left), 'set')} in {one.repository}.")
     return [f"{name} in {one.repository}" for name in (*left, *one.left)]
 
 

@@ -6,6 +6,7 @@ import typer
 
 from recoup.cli._session import session, verb
 from recoup.errors import ExitCode
+from recoup.model import figures
 
 if TYPE_CHECKING:
     from recoup.model.reports import VerifyReport
@@ -31,9 +32,8 @@ def verify(
     It proves that the bytes are those that were stored. That they restore is what `drill` proves. A share (`5%`) or size (`10G`)
     goes on where the last one ended, as this machine remembers it, so that every byte is read in turn.
     """
-    from recoup.cli import _figures, _tables
+    from recoup.cli import _tables, outcomes
     from recoup.cli._running import running
-    from recoup.model import outcomes
     from recoup.repository import _subset
 
     now = session(context)
@@ -41,7 +41,7 @@ def verify(
     if now.dry_run:
         names = [now.stack.show(set).name] if set else [info.name for info in now.stack.sets()]
         now.result("plan", {"sets": names})
-        now.show(f"Would verify {_figures.counted(len(names), 'set')}.")
+        now.show(f"Would verify {figures.counted(len(names), 'set')}.")
         return ExitCode.OK
     with running(now, "verify") as run:
         with now.news():

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from recoup.cli import _diff_report, _figures, _listing, _nagios, _reference, _stats_report, _status_report, _tables
+from recoup.cli import _diff_report, _listing, _nagios, _reference, _stats_report, _status_report, _tables
 from recoup.cli.main import VERBS, command, run
 from recoup.errors import ExitCode
+from recoup.model import figures
 from recoup.model.facts import Comparison, Facts
 from recoup.model.manifest import Finding, Frozen, Host, Manifest, SourceRecord, StoredPart, outcome_of
 from recoup.model.marks import Standing
@@ -442,7 +443,7 @@ def test_an_unread_set_and_a_doubtful_source_are_said_in_words_not_by_colour_alo
     [(None, "never"), (-1, "in the future"), (0, "just now"), (59, "just now"), (120, "2 min ago"), (7200, "2 h ago")],
 )
 def test_ages_read_like_speech(seconds: float | None, text: str) -> None:
-    assert _figures.age(seconds) == text
+    assert figures.age(seconds) == text
 
 
 def test_a_failed_drill_is_never_shown_as_equal() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from recoup.cli._figures import bytes_of
 from recoup.errors import UsageError
+from recoup.model.figures import bytes_of
 
 
 @pytest.mark.parametrize(
