@@ -26,8 +26,9 @@ def copy(
     where it stopped. Compression, packing and encryption are those of the other repository. Between dedup repositories with the
     same keys (`keys_of`) nothing is opened: what the other one lacks is sent as it is stored.
     """
-    from recoup.cli import _tables, outcomes
+    from recoup.cli import _tables
     from recoup.cli._running import running
+    from recoup.model import outcomes
 
     now = session(context)
     with running(now, "copy", repositories=[to]) as run:

@@ -51,8 +51,9 @@ def drill(
     With --full it is the drill of a lost machine: settings come from the manifests, whatever is configured here. Its report names
     the measured recovery time (RTO) and recovery point (RPO). Exit code 3 when there is no good copy of a source.
     """
-    from recoup.cli import _reports, _tables, outcomes
+    from recoup.cli import _reports, _tables
     from recoup.cli._running import running
+    from recoup.model import outcomes
 
     now = session(context)
     if report is not None:
@@ -93,8 +94,9 @@ def drill(
 
 def _recovery(context: typer.Context, now: Session, report: Path | None, named: list[str]) -> ExitCode:
     """The drill of everything."""
-    from recoup.cli import _recovery_report, _reports, _tables, outcomes
+    from recoup.cli import _recovery_report, _reports, _tables
     from recoup.cli._running import running
+    from recoup.model import outcomes
 
     with running(now, "drill") as run:
         plan = now.stack.plan_recovery()

@@ -35,8 +35,9 @@ def prune(
     Never removed: the newest complete set, each source's newest good copy, and pinned sets. When --free cannot be reached
     without these, nothing is removed, and the exit code is 13.
     """
-    from recoup.cli import _tables, outcomes
+    from recoup.cli import _tables
     from recoup.cli._running import running
+    from recoup.model import outcomes
     from recoup.system.clock import SystemClock
 
     now = session(context)

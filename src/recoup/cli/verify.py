@@ -32,8 +32,9 @@ def verify(
     It proves that the bytes are those that were stored. That they restore is what `drill` proves. A share (`5%`) or size (`10G`)
     goes on where the last one ended, as this machine remembers it, so that every byte is read in turn.
     """
-    from recoup.cli import _tables, outcomes
+    from recoup.cli import _tables
     from recoup.cli._running import running
+    from recoup.model import outcomes
     from recoup.repository import _subset
 
     now = session(context)
