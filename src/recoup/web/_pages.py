@@ -1,0 +1,96 @@
+"""Rendering pages: templates, what they may call, and the frame around each of them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from recoup.model import figures
+from recoup.model.names import shown
+from recoup.system.clock import local_zone
+from recoup.web._site import Site
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+NAVIGATION = (
+    ("overview", "Overview"),
+    ("sets", "Sets"),
+    ("restore", "Restore"),
+    ("drills", "Drills"),
+    ("jobs", "Jobs"),
+    ("settings", "Settings"),
+)
+"""Names of the routes in the navigation, and what people call them."""
+
+
+def site_of(request: Request) -> Site:
+    """What the pages stand on."""
+    site: Site = request.app.state.site
+    return site
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page, or a fragment of one.
+
+    Args:
+        request: who asks.
+        template: name of a file in `templates/`; one that begins with an underscore is a fragment and gets no frame.
+        status: of the answer.
+        values: for the template.
+    """
+    known = {**values, **_frame(request)}
+    return HTMLResponse(_environment().get_template(template).render(known), status)
+
+
+def path_to(request: Request, route: str, **parameters: Any) -> str:
+    """The path of a route as the browser has to ask for it, behind a proxy's prefix, too.
+
+    Args:
+        request: who asks.
+        route: its name; `static` with `path` is a file of ours.
+        parameters: those of the route's own path; others are not taken.
+    """
+    found = request.app.url_path_for(route, **parameters)
+    return f"{request.scope.get('root_path', '')}{found}"
+
+
+def _frame(request: Request) -> Mapping[str, Any]:
+    """What each page shows around its content."""
+    site = site_of(request)
+    return {
+        "stack_name": site.name,
+        "navigation": NAVIGATION,
+        "current": request.scope.get("route") and getattr(request.scope["route"], "tags", [""])[:1],
+        "url": lambda route, **parameters: path_to(request, route, **parameters),
+        "viewer": request.state.viewer,
+        "csrf": request.state.csrf,
+        "running": site.jobs.running,
+        "config_error": site.config_error,
+        "now": site.now(),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    made.trim_blocks = made.lstrip_blocks = True
+    made.filters |= {
+        "size": figures.size,
+        "age": figures.age,
+        "duration": figures.duration,
+        "shown": shown,
+        "when": when,
+        "iso": datetime.isoformat,
+    }
+    made.globals |= {"counted": figures.counted}
+    return made
+
+
+def when(moment: datetime) -> str:
+    """A moment for people, in this machine's time zone: `2026-11-22 03:15`."""
+    return f"{moment.astimezone(local_zone()):%Y-%m-%d %H:%M}"

@@ -1,0 +1,25 @@
+"""The web application, and serving it."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from recoup.web import overview
+from recoup.web._site import Site
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(site: Site) -> FastAPI:
+    """The application of a stack.
+
+    Args:
+        site: what it shows.
+    """
+    app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.site = site
+    for noun in (overview,):
+        app.include_router(noun.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    return app
