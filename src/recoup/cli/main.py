@@ -68,6 +68,7 @@ VERBS = (
     ),
     Verb("schedule", "schedule:app", "Show what runs when, run what is due, or have cron or systemd call it."),
     Verb("daemon", "daemon:daemon", "Run the schedule in the foreground, for containers and systemd."),
+    Verb("web", "web:web", "Serve the page on which backups are seen, made, proven and restored."),
     Verb("wrappers", "wrappers:app", "Write a team's own scripts as thin calls of Recoup, and remove them."),
     Verb("notify", "notify:app", "Send test notices to whom the configuration names."),
     Verb("cache", "cache:cache", "Say what this host keeps of dedup repositories, throw it away, or make it anew."),

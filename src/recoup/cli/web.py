@@ -1,11 +1,14 @@
 """`recoup web`: the page."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoup.cli._session import Session, session, verb
 from recoup.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from recoup.web._site import Site
 
 
 @verb
@@ -34,9 +37,58 @@ def web(
     from recoup.web.serving import Place, serve
 
     site = _site(now)
-    place = Place.of(site, bind)
+    settings = now.stack.settings.web
+    place = Place.parsed(bind or settings.bind, settings.path)
     if now.dry_run:
         now.show(f"Would serve the stack {site.name} at {place.url}")
         return ExitCode.OK
     serve(site, place, lambda url: _ready(now, url, browser=open_))
     return ExitCode.OK
+
+
+def _require_extra() -> None:
+    try:
+        import argon2
+        import fastapi
+        import itsdangerous
+        import jinja2
+        import python_multipart
+        import uvicorn  # noqa: F401 - only whether they can be imported
+    except ImportError as error:
+        raise UsageError(
+            f"the page needs {error.name}, which is not installed here", "Install it: pip install 'recoup[web]'."
+        ) from None
+
+
+def _site(now: Session) -> "Site":
+    from recoup.system.clock import SystemClock
+    from recoup.web._site import Site
+    from recoup.web.jobs import Jobs
+
+    stack, clock = now.stack, SystemClock()
+    options = [option for file in stack.files for option in ("-c", str(file))]
+    for override in now.overrides:
+        options += ["--set", override]
+    if now.repository is not None:
+        options += ["-r", now.repository]
+    return Site(now.opened, Jobs(stack.settings.stack, options, clock), clock)
+
+
+def _ready(now: Session, url: str, *, browser: bool) -> None:
+    now.show(f"The page is at {url}\nCtrl-C ends it; jobs that it began go on.")
+    now.result("web", {"url": url})
+    if browser:
+        import webbrowser
+
+        webbrowser.open(url)
+
+
+def _hashed() -> str:
+    """A password, asked for twice on a terminal and read from stdin else, hashed."""
+    import sys
+
+    from recoup.web._passwords import hashed
+
+    if sys.stdin.isatty():
+        return hashed(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return hashed(sys.stdin.readline().rstrip("\n"))

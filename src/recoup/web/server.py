@@ -11,11 +11,12 @@ from recoup.web._site import Site
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(site: Site) -> FastAPI:
+def create_app(site: Site, place: "Place") -> FastAPI:
     """The application of a stack.
 
     Args:
         site: what it shows.
+        place: where it is.
     """
     app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site = site

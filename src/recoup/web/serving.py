@@ -1,0 +1,122 @@
+"""Serving the pages: where, until when, and what has to be true before."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from recoup.errors import RecoupError, UsageError
+from recoup.model.structs import Struct
+from recoup.web.server import create_app
+
+if TYPE_CHECKING:
+    from recoup.web._site import Site
+
+DEFAULT = "127.0.0.1:8642"
+"""Where the page is by default: on this machine alone."""
+
+_GRACE = 2  # seconds that answers under way get when the server ends: an event stream would keep it for ever
+
+
+class Place(Struct):
+    """Where the page is.
+
+    Attributes:
+        host: name or address to listen on.
+        port: TCP port; 0 lets the system choose.
+        path: prefix behind a proxy, without a slash at its end; empty for none.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+
+    @classmethod
+    def parsed(cls, text: str, path: str = "") -> "Place":
+        """The place that a text names: `HOST:PORT`, `[ADDRESS]:PORT`, or a port of this machine alone.
+
+        Args:
+            text: what a person wrote.
+            path: prefix behind a proxy.
+
+        Raises:
+            UsageError: it names none.
+        """
+        host, _, port = text.strip().rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+        if not port.isdecimal() or int(port) > 65535 or any(sign in host for sign in "/@ []"):
+            raise UsageError(f"{text!r} is no place to listen at", f"Write HOST:PORT, as in {DEFAULT}.")
+        return cls(host, int(port), path)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+    @property
+    def url(self) -> str:
+        """What a browser on this machine asks for."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not where to listen, but what it means
+        host = anywhere.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}/"
+
+
+def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
+    """Serves the pages of a stack until the process is told to end.
+
+    Args:
+        site: the stack.
+        place: where.
+        ready: is told the URL as soon as browsers can connect.
+
+    Raises:
+        RecoupError: nobody can listen there.
+        ConfigError: the place is reachable from elsewhere, and nobody would have to sign in.
+    """
+    app = create_app(site, place)
+    with _listening(place) as (listener, found):
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # who is asked is said by `hosts`, and who asks by the connection
+            root_path=place.path,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        ready(found.url)
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever handles them: Ctrl-C and SIGTERM end it by an exception of the main thread."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handles them while it runs, and takes what came for handled."""
+        with contextlib.suppress(KeyboardInterrupt), super().capture_signals():
+            yield
+
+
+@contextlib.contextmanager
+def _listening(place: Place) -> Iterator[tuple[socket.socket, Place]]:
+    """A socket that accepts connections, and where it is."""
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((place.host, place.port))
+            listener.listen(128)
+        except OSError as error:
+            raise RecoupError(
+                f"nobody can listen at {place.host}:{place.port}: {error.strerror or error}",
+                "Choose another place with --bind or `web.bind`; perhaps the page runs already.",
+            ) from None
+        yield listener, Place(place.host, listener.getsockname()[1], place.path)
