@@ -34,7 +34,8 @@ def web(
     if hash_password:
         now.write(f"{_hashed()}\n")
         return ExitCode.OK
-    from recoup.web.serving import Place, serve
+    from recoup.web._place import Place
+    from recoup.web.serving import serve
 
     site = _site(now)
     settings = now.stack.settings.web
@@ -47,17 +48,13 @@ def web(
 
 
 def _require_extra() -> None:
-    try:
-        import argon2
-        import fastapi
-        import itsdangerous
-        import jinja2
-        import python_multipart
-        import uvicorn  # noqa: F401 - only whether they can be imported
-    except ImportError as error:
-        raise UsageError(
-            f"the page needs {error.name}, which is not installed here", "Install it: pip install 'recoup[web]'."
-        ) from None
+    from importlib.util import find_spec
+
+    for name in ("argon2", "fastapi", "itsdangerous", "jinja2", "python_multipart", "uvicorn"):
+        if find_spec(name) is None:
+            raise UsageError(
+                f"the page needs {name}, which is not installed here", "Install it: pip install 'recoup[web]'."
+            )
 
 
 def _site(now: Session) -> "Site":

@@ -6,12 +6,13 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from recoup.web import overview
+from recoup.web._place import Place
 from recoup.web._site import Site
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(site: Site, place: "Place") -> FastAPI:
+def create_app(site: Site, place: Place) -> FastAPI:
     """The application of a stack.
 
     Args:
