@@ -13,6 +13,7 @@ from recoup.asynchronous._wire import told
 from recoup.errors import InterruptedRunError
 from recoup.model.events import News, Progress
 from recoup.model.wire import encoded
+from recoup.sinks._pacing import Pace
 from recoup.system import child
 from recoup.system.clock import SystemClock
 
@@ -66,14 +67,11 @@ def _opened(opening: Mapping[str, Any]) -> "Stack":
 
 def _teller() -> Callable[[News], None]:
     """Tells every event, and progress now and then. A parent that is gone ends us; that is not the emitter's matter."""
-    clock, last = SystemClock(), dict[str, float]()
+    pace = Pace(_SELDOM, SystemClock())
 
     def tell(news: News) -> None:
-        if isinstance(news, Progress):
-            now = clock.monotonic()
-            if not news.finished and now - last.get(news.work, float("-inf")) < _SELDOM:
-                return
-            last[news.work] = now
+        if isinstance(news, Progress) and not pace.lets(news):
+            return
         with contextlib.suppress(OSError):
             child.tell(told(news))
 

@@ -25,6 +25,7 @@ class Globals:
         verbose: 0, 1 (events of all levels) or 2 (tracebacks, too).
         json: results as JSON lines on stdout, human text on stderr.
         log_json: events as JSON lines on stderr.
+        log_progress: with log_json: progress, too.
         log_file: events as log lines, appended to this file.
         dry_run: show the plan, change nothing.
         yes: do not ask.
@@ -39,6 +40,7 @@ class Globals:
     verbose: int = 0
     json: bool = False
     log_json: bool = False
+    log_progress: bool = False
     log_file: Path | None = None
     dry_run: bool = False
     yes: bool = False
@@ -54,6 +56,7 @@ class Globals:
         self.verbose += later.verbose
         self.json |= later.json
         self.log_json |= later.log_json
+        self.log_progress |= later.log_progress
         self.log_file = later.log_file or self.log_file
         self.dry_run |= later.dry_run
         self.yes |= later.yes
@@ -105,6 +108,9 @@ def _declared(
         bool, _option("--json", help="Results as JSON lines on stdout, text for people on stderr.")
     ] = False,
     global_log_json: Annotated[bool, _option("--log-json", help="Events as JSON lines on stderr.")] = False,
+    global_log_progress: Annotated[
+        bool, _option("--log-progress", help="With --log-json: progress, too, at most once a second for each work.")
+    ] = False,
     global_log_file: Annotated[
         Path | None, _option("--log-file", metavar="FILE", help="Append events to this file as log lines.")
     ] = None,

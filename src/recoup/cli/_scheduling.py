@@ -66,7 +66,13 @@ def command(now: "Session") -> list[str]:
         found += ["--set", override]
     if now.log_file is not None:
         found += ["--log-file", str(now.log_file)]
-    said = {"--quiet": now.quiet, "--json": now.json, "--log-json": now.log_json, "--no-color": now.no_color}
+    said = {
+        "--quiet": now.quiet,
+        "--json": now.json,
+        "--log-json": now.log_json,
+        "--log-progress": now.log_progress,
+        "--no-color": now.no_color,
+    }
     return [*found, *(option for option, given in said.items() if given), *(["-v"] * now.verbose)]
 
 

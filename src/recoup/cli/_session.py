@@ -98,7 +98,7 @@ class Session(Globals):
             level = Level.ERROR if self.quiet else level
             options = console.Options(sys.stderr, level, progress=not self.quiet, color=not self.no_color)
             sinks.append(Lenient(console.connect(options, masker), _to_nobody))
-        self._emit = [*sinks, *([functools.partial(self._json_news, masker)] if self.log_json else [])]
+        self._emit = [*sinks, *self._json_news(masker)]
         try:
             yield
         finally:
@@ -116,20 +116,28 @@ class Session(Globals):
 
         return Lenient(sink, tell)
 
-    def _json_news(self, masker: "Masker", news: "News") -> None:
-        import json
+    def _json_news(self, masker: "Masker") -> "list[Callable[[News], None]]":
+        if not self.log_json:
+            return []
+        from recoup.cli._json_news import JsonNews
 
-        from recoup.model.events import Event
-        from recoup.sinks.jsonl import record
-
-        if isinstance(news, Event):
-            with contextlib.suppress(OSError):  # who listened is gone: that is no reason not to do the work
-                print(json.dumps(record(news, masker)), file=sys.stderr, flush=True)
+        return [JsonNews(masker, progress=self.log_progress)]
 
     def say(self, text: str) -> None:
         """A line for people on stderr, unless quiet."""
         if not self.quiet:
             self.err.print(self.masker(text), markup=False, soft_wrap=True)
+
+    def check(self) -> None:
+        """Looks whether the options make sense together.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self.log_progress and not self.log_json:
+            raise UsageError(
+                "--log-progress goes with --log-json only", "Bars and lines for people show progress anyway."
+            )
 
     def show(self, renderable: Any) -> None:
         """A result for people, unless quiet; with --json it goes to stderr."""
@@ -201,6 +209,7 @@ def verb(function: Callable[..., ExitCode | None]) -> Callable[..., None]:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            now.check()
             code = function(context=context, **arguments) or ExitCode.OK
         except (typer.Exit, typer.Abort):
             raise

@@ -118,18 +118,21 @@ def _removed(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Eras
     from recoup.scheduler._starting import forget_locks, job_lock, schedule_lock
     from recoup.scheduler.placing import carry_out
     from recoup.system import statefile
+    from recoup.web import jobs
 
     schedule, wrappers = plans
     installing.remove(schedule)
     carry_out(wrappers)
     hint = "Wait until it has ended, or end it; then run this again: what was removed is gone."
-    who, what = "an uninstallation", f"the schedule of {stack} still runs"
+    who = "an uninstallation"
+    schedule_runs, job_runs = f"the schedule of {stack} still runs", f"a job of {stack} still runs"
     left = [name for plan in plans for name in plan.left]
-    with schedule_lock(stack).held(who, what, hint), job_lock(stack).held(who, what, hint):
+    with schedule_lock(stack).held(who, schedule_runs, hint), job_lock(stack).held(who, job_runs, hint):
         for one in erasures:
             left += _erased(now, stack, one)
         if not left:
             statefile.forget(stack)
+            jobs.forget(stack)
             forget_locks(stack)
     now.result("uninstall", {"removed": [step.name for plan in plans for step in plan.changes], "left": left})
     for plan in plans:

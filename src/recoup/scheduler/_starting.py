@@ -9,6 +9,9 @@ from recoup.system.holding import Lock
 from recoup.system.journal import state_folder
 from recoup.system.subprocesses import Beside
 
+OTHER_JOB = "another job of this stack runs"
+"""What is said to who finds `job_lock` held; behind it comes what the holder says of itself."""
+
 
 def schedule_lock(stack: str) -> Lock:
     """The lock of who looks at a stack's schedule."""
@@ -16,7 +19,7 @@ def schedule_lock(stack: str) -> Lock:
 
 
 def job_lock(stack: str) -> Lock:
-    """The lock that a running job of a stack's schedule holds, also when who began it is dead."""
+    """The lock that a running job of a stack holds, of its schedule or of somebody who clicks, also when who began it is dead."""
     return Lock(_folder() / f"{stack}.job.lock")
 
 
@@ -43,7 +46,7 @@ class Starter:
             LockedError: another one runs.
             ChildFailedError: it cannot be started.
         """
-        with self._lock.held(job.name, "another job of this schedule runs") as descriptor:
+        with self._lock.held(job.name, OTHER_JOB) as descriptor:
             self._last = Beside((*self._command, *job.arguments), (descriptor,))
             return self._last
 

@@ -1,10 +1,11 @@
 """Events as JSON lines in a file, one for each event; progress is left out."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from recoup.model.events import Event, News
+from recoup.model.events import Event, News, Progress
 from recoup.model.secrets import Masker
 from recoup.model.structs import Struct
 from recoup.sinks._base import AppendedFile, Sink
@@ -37,6 +38,26 @@ def record(event: Event, masker: Masker) -> dict[str, Any]:
     if event.name not in EXACT:
         common |= {"level": event.level.name.lower(), "message": masker(event.message)}
     return {**common, **{key: value for key, value in _fields(event, masker).items() if key not in common}}
+
+
+def progress_record(progress: Progress, moment: datetime, masker: Masker) -> dict[str, Any]:
+    """Progress as one JSON object: `event` is `progress`, then `time` (ISO 8601, UTC), `work`, `done`, `total`, `unit` (empty for
+    bytes) and `finished`.
+
+    Args:
+        progress: it.
+        moment: when it was told, UTC.
+        masker: for its text.
+    """
+    return {
+        "event": "progress",
+        "time": moment.isoformat(),
+        "work": masker(progress.work),
+        "done": progress.done,
+        "total": progress.total,
+        "unit": progress.unit,
+        "finished": progress.finished,
+    }
 
 
 def _fields(event: Event, masker: Masker) -> dict[str, Any]:

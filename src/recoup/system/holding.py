@@ -56,7 +56,7 @@ class Lock:
             return False
         descriptor = self._opened()
         try:
-            return not _locked(descriptor)
+            return not _locked(descriptor, fcntl.LOCK_SH)  # which two who ask at a time can both have
         finally:
             os.close(descriptor)
 
@@ -77,9 +77,9 @@ class Lock:
         return os.pread(descriptor, _LONGEST, 0).decode(errors="replace") or "somebody who does not say who it is"
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False

@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -193,23 +194,41 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
 
 class Beside:
     """A program that runs beside us in a session of its own: Ctrl-C in our terminal does not reach it, and it outlives us when we
-    are killed. It reads nothing and writes where we do.
+    are killed. It reads nothing, and writes where we do unless it is told otherwise.
 
     Args:
         command: argument list.
         descriptors: those that it inherits, by the same numbers.
+        stdout: descriptor of a file that it writes to instead of ours.
+        stderr: likewise.
+        environ: its environment instead of ours.
+        held_back: signals that wait until the program takes them (`signal.pthread_sigmask`), so that one that comes while it
+            starts is not its end.
 
     Raises:
         ChildFailedError: it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
-        try:
+    def __init__(
+        self,
+        command: Sequence[str],
+        descriptors: Sequence[int] = (),
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        environ: Mapping[str, str] | None = None,
+        held_back: Collection[signal.Signals] = (),
+    ) -> None:
+        with _cannot_be_started(command), _held_back(held_back):
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=environ,
+                pass_fds=descriptors,
+                start_new_session=True,
             )
-        except OSError as error:
-            raise ChildFailedError(f"{command[0]} cannot be started ({error.strerror}).") from None
 
     @property
     def pid(self) -> int:
@@ -230,6 +249,47 @@ class Beside:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Lets it run on by itself: when it ends, a thread takes its exit code, so that nobody has to ask for it."""
+        threading.Thread(target=self._process.wait, name=f"wait for process {self.pid}", daemon=True).start()
+
+
+@contextlib.contextmanager
+def _cannot_be_started(command: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ChildFailedError(f"{command[0]} cannot be started ({error.strerror}).") from None
+
+
+@contextlib.contextmanager
+def _held_back(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """What is started meanwhile inherits that these signals wait; ours wait so long, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def code_of(command: Sequence[str], descriptors: Sequence[int] = ()) -> int:
+    """Runs a program to its end, in our own session, reading and writing where we do.
+
+    Args:
+        command: argument list.
+        descriptors: those that it inherits, by the same numbers.
+
+    Returns:
+        Its exit code; negative is the number of the signal that ended it.
+
+    Raises:
+        ChildFailedError: it cannot be started.
+    """
+    with _cannot_be_started(command):
+        process = subprocess.Popen(command, pass_fds=descriptors)
+    with process:
+        return process.wait()
 
 
 def reap(own: Collection[int]) -> None:
