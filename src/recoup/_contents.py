@@ -10,7 +10,7 @@ from recoup.system.destinations import checked_destination
 
 if TYPE_CHECKING:
     from recoup.model.manifest import Manifest
-    from recoup.model.reports import ExportReport, SetInfo
+    from recoup.model.reports import ExportReport, ManifestFile, SetInfo
     from recoup.operations.contents import Entry
     from recoup.operations.diff import DiffReport
     from recoup.operations.exporting import Plan as ExportPlan
@@ -63,6 +63,24 @@ class StackWithContents(StackWithSets):
         with self._locked("look", wait_lock) as reading:
             wanted = contents.Range(first, last)
             yield from contents.read(reading(info.repository), self._parsed(info.name), manifest, path, wanted)
+
+    def manifest_file(self, text: str = "latest") -> "ManifestFile":
+        """A set's manifest as a file that a person can keep.
+
+        Args:
+            text: a set.
+
+        Raises:
+            WrongKeyError: it is encrypted, and what is configured does not open it.
+            RefusedError: it is damaged.
+        """
+        from recoup.model.manifest import encode
+        from recoup.model.reports import ManifestFile
+
+        info = self._copies(text)[0]
+        manifest, repository = self._manifest(info), self._at(info.repository)
+        stored = repository.manifest_as_stored(self._parsed(info.name))
+        return ManifestFile(info.name, stored or encode(manifest), as_stored=stored is not None)
 
     def _holding(self, text: str, path: str) -> "tuple[Manifest, SetInfo]":
         """The nearest copy of the set that a person means, where a path in it is to be read."""

@@ -129,6 +129,31 @@ class OpenedStack:
         """The configuration files that were read, the weakest first."""
         return self._loaded.files
 
+    @property
+    def as_options(self) -> tuple[str, ...]:
+        """The global options of the command line with which another process opens this stack, from whatever folder.
+
+        Raises:
+            UsageError: a secret would stand among them, where others can read it.
+        """
+        files = [option for file in self.files for option in ("-c", str(self._cwd / file))]
+        overrides = [option for override in self._loaded.overrides for option in ("--set", override)]
+        if any(self.masker(override) != override for override in overrides):
+            raise UsageError(
+                "a secret was given as an override, and would stand in a command line",
+                "Put it into the environment or the configuration's `.env`, and refer to it.",
+            )
+        return (*files, *overrides, *self._choice)
+
+    @property
+    def _choice(self) -> tuple[str, ...]:
+        """The option that chooses the repository, if one was chosen."""
+        chosen = self._chosen
+        if chosen is None:
+            return ()
+        by_path = chosen not in self.settings.repositories and "://" not in chosen
+        return ("-r", str(self._cwd / chosen) if by_path else chosen)
+
     @cached_property
     def jobs(self) -> "tuple[Job, ...]":
         """The jobs of `schedule`, in the order of its lines."""

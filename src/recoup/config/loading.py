@@ -56,6 +56,7 @@ class Loaded(Struct):
         secrets: everything that must never be shown.
         warnings: sentences that a person should read.
         notify: whom to tell of runs and conditions, by name.
+        overrides: `KEY=VALUE` with dotted keys, as they were given.
     """
 
     settings: Settings
@@ -66,6 +67,7 @@ class Loaded(Struct):
     secrets: frozenset[str]
     warnings: tuple[str, ...]
     notify: "Mapping[str, NotifyOptions]" = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
     def origin(self, path: KeyPath) -> Origin:
         """Where the value at a key path was set."""
@@ -211,6 +213,7 @@ class _Loading:
             frozenset(secrets - {""}),
             tuple(map(Masker(secrets), warnings)),
             notify,
+            tuple(self.overrides),
         )
 
     def _storages(self, tree: Node, secrets: set[str], warnings: list[str]) -> Node:

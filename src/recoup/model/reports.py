@@ -38,6 +38,21 @@ class SetInfo(Struct):
         return (self.name, 0) if parsed is None else (str(SetName(parsed.time)), parsed.ordinal)
 
 
+class ManifestFile(Struct):
+    """A set's manifest as a file of its own.
+
+    Attributes:
+        set: the set's name.
+        data: JSON, UTF-8.
+        as_stored: True when these are the very bytes that are stored; False when what is stored is encrypted, and this is
+            what it says.
+    """
+
+    set: str
+    data: bytes
+    as_stored: bool
+
+
 class StoredCopy(Struct):
     """What became of one repository in a backup.
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import recoup
-from recoup.errors import DamagedError, ExitCode, RestoreError, UsageError
+from recoup.errors import DamagedError, ExitCode, RefusedError, RestoreError, UsageError
+from recoup.model.manifest import decode
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.reading import Chunks
 from sealing_keys import age_key
@@ -274,3 +275,22 @@ def test_of_a_dedup_repository_only_what_is_wanted_is_read(opened: Opened, monke
     assert read(opened(), "snap/shard.snapshot/0/last") == b"end"
     assert read(opened(), "uploads/deep/report", 10, 20) == BLOB[10:21]
     assert 0 < sum(asked) < len(SNAPSHOT)
+
+
+def test_a_manifest_is_given_out_as_it_is_stored_and_decrypted_where_it_is_encrypted(
+    opened: Opened, home: Path, layout: str
+) -> None:
+    found = opened().manifest_file("latest")
+    stored = (home / "kept" / found.set / "manifest.json").read_bytes()
+    assert found.as_stored == (layout in ("tree", "packed"))
+    assert (found.data == stored) == found.as_stored
+    assert decode(found.data, "manifest.json") == opened().show("latest").manifest
+
+
+def test_a_manifest_that_is_damaged_is_not_given_out(applications: Callable[[str], Path], tmp_path: Path) -> None:
+    home = shutil.copytree(applications("tree"), tmp_path / "home", symlinks=True)
+    stack = recoup.open(home / "recoup.yaml", environ={"HOME": str(home)}, cwd=home)
+    path = home / "kept" / stack.show().name / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(RefusedError):
+        stack.manifest_file(path.parent.name)

@@ -214,6 +214,9 @@ class DedupRepository(FarRepository):
             self._opened[known] = sets.open_manifest(header, self.keys, key)
         return self._opened[known]
 
+    def manifest_as_stored(self, name: SetName) -> None:
+        """None: each is encrypted."""
+
     def whole(self, manifest: Manifest) -> Manifest:
         """The manifest: nothing of it lies elsewhere."""
         return manifest

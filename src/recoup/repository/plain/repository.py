@@ -223,21 +223,29 @@ class PlainRepository:
             raise self._no_such(name)
         return manifest
 
+    def manifest_as_stored(self, name: SetName) -> bytes | None:
+        """The stored bytes of a manifest that anybody can read; None where it is encrypted."""
+        data = self._manifest_file(name)
+        return None if is_header(data) else data
+
     def _read(self, name: SetName, copies: Copies) -> Manifest:
         """A manifest, from copies of its objects where there are some."""
         key = f"{name}/{layout.MANIFEST}"
-        try:
-            data = copies.get(key) or self._storage.get(key)
-        except FileNotFoundError:
-            if name in self.names():
-                raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
-            raise self._no_such(name) from None
+        data = copies.get(key) or self._manifest_file(name)
         if not is_header(data):
             return decode(data, key)
         known = (name, data, bool(copies))
         if known not in self._opened:  # opening takes a program, and a set never changes
             self._opened[known] = self._keys(name).manifest_in(data, copies)
         return self._opened[known]
+
+    def _manifest_file(self, name: SetName) -> bytes:
+        try:
+            return self._storage.get(f"{name}/{layout.MANIFEST}")
+        except FileNotFoundError:
+            if name in self.names():
+                raise RefusedError(f"{name} has lost its manifest.json", "Restore from another set.") from None
+            raise self._no_such(name) from None
 
     def _no_such(self, name: SetName) -> NoSuchSetError:
         return NoSuchSetError(f"there is no set {name} in {self.name}", "`recoup list` shows those there are.")
