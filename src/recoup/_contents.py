@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from recoup._found import StackWithSets
-from recoup.errors import DamagedError
+from recoup.errors import DamagedError, RecoupError
 from recoup.system.destinations import checked_destination
 
 if TYPE_CHECKING:
     from recoup.model.manifest import Manifest
+    from recoup.model.marks import Mark
     from recoup.model.reports import ExportReport, ManifestFile, SetInfo
     from recoup.operations.contents import Entry
     from recoup.operations.diff import DiffReport
@@ -81,6 +82,29 @@ class StackWithContents(StackWithSets):
         manifest, repository = self._manifest(info), self._at(info.repository)
         stored = repository.manifest_as_stored(self._parsed(info.name))
         return ManifestFile(info.name, stored or encode(manifest), as_stored=stored is not None)
+
+    def marks(self, text: str = "latest") -> "tuple[Mark, ...]":
+        """What was learned about a set after it was stored, the newest first.
+
+        Args:
+            text: a set; of its copies the nearest one.
+        """
+        info = self._copies(text)[0]
+        found = self._at(info.repository).marks(self._parsed(info.name))
+        return tuple(sorted(found, key=lambda mark: mark.time, reverse=True))
+
+    def trashed(self) -> "dict[str, tuple[str, ...]]":
+        """The sets in the trash, the newest first, by the repository that has them. What could not be read is in `unread`."""
+        found: dict[str, tuple[str, ...]] = {}
+        self.unread = ()
+        for place in self._nearest:
+            try:
+                repository = self._at(place)
+                repository.check()
+                found[place] = tuple(map(str, sorted(repository.trashed(), reverse=True)))
+            except (RecoupError, OSError) as error:
+                self.unread = (*self.unread, f"the trash of {place} cannot be read: {error}")
+        return found
 
     def _holding(self, text: str, path: str) -> "tuple[Manifest, SetInfo]":
         """The nearest copy of the set that a person means, where a path in it is to be read."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -55,7 +56,8 @@ def path_to(request: Request, route: str, **parameters: Any) -> str:
         route: its name; `static` with `path` is a file of ours.
         parameters: those of the route's own path; others are not taken.
     """
-    found = request.app.url_path_for(route, **parameters)
+    quoted = {name: quote(str(value), errors="surrogateescape") for name, value in parameters.items()}
+    found = request.app.url_path_for(route, **quoted)
     return f"{request.scope.get('root_path', '')}{found}"
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recoup.errors import ConfigError
+from recoup.errors import ConfigError, LockedError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Opener = Callable[[], "Stack"]
 """Opens the stack, its configuration read anew; raises ConfigError."""
+
+PATIENCE = 20.0
+"""Seconds that a look into sets waits for another one."""
 
 
 class Site:
@@ -44,6 +47,7 @@ class Site:
         self._turn = threading.RLock()
         self._stack = opener()
         self._seen = self._files()
+        self._looks: dict[str, tuple[Stack, Stack, threading.Lock]] = {}
 
     @property
     def name(self) -> str:
@@ -65,6 +69,29 @@ class Site:
         """The stack for a quick look, while nobody else has it: what it remembers of repositories is not made for two."""
         with self._turn:
             yield self.stack
+
+    @contextmanager
+    def looking(self, repository: str) -> "Iterator[Stack]":
+        """The stack with one repository chosen, for a look into its sets that may take a while: who lists sets does not wait for
+        it, only who looks into the same repository.
+
+        Args:
+            repository: its name.
+
+        Raises:
+            LockedError: somebody else's look takes long.
+        """
+        with self.reading() as stack:
+            whole, chosen, turn = self._looks.get(repository, (None, None, None))
+            if whole is not stack or chosen is None or turn is None:
+                chosen, turn = stack.only(repository), threading.Lock()
+                self._looks[repository] = (stack, chosen, turn)
+        if not turn.acquire(timeout=PATIENCE):
+            raise LockedError(f"somebody is looking into {repository}, which takes long", "Try again in a while.")
+        try:
+            yield chosen
+        finally:
+            turn.release()
 
     def alone(self) -> "Stack":
         """A stack of one's own, for what takes long, as a download does.

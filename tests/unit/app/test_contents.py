@@ -294,3 +294,33 @@ def test_a_manifest_that_is_damaged_is_not_given_out(applications: Callable[[str
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(RefusedError):
         stack.manifest_file(path.parent.name)
+
+
+@pytest.fixture
+def own(applications: Callable[[str], Path], tmp_path: Path) -> Path:
+    """An application that a test may change."""
+    return shutil.copytree(applications("tree"), tmp_path / "own")
+
+
+def test_what_was_learned_of_a_set_is_told_the_newest_first(own: Path) -> None:
+    stack = recoup.open(own / "recoup.yaml", cwd=own)
+    assert stack.marks() == ()
+    stack.pin("latest", "before the move")
+    stack.note("latest", "looked at")
+    newest, pinned = stack.marks()
+    assert (newest.kind, newest.fields["text"]) == ("note", "looked at")
+    assert (pinned.kind, pinned.fields["reason"]) == ("pin", "before the move")
+
+
+def test_the_trash_is_listed_and_a_repository_that_is_away_is_told(own: Path) -> None:
+    config = (own / "recoup.yaml").read_text().replace("{path: kept}", "{path: kept, trash_days: 3}")
+    (own / "recoup.yaml").write_text(config)
+    stack = recoup.open(own / "recoup.yaml", cwd=own)
+    assert stack.trashed() == {"main": ()}
+    (name,) = stack.delete(stack.plan_delete(["latest"]), force=True)
+    assert stack.trashed() == {"main": (name,)}
+    assert stack.unread == ()
+    (own / "recoup.yaml").write_text(f"{config}  away: {{path: not-there}}\n")
+    beside = recoup.open(own / "recoup.yaml", cwd=own)
+    assert beside.trashed() == {"main": (name,)}
+    assert "the trash of away cannot be read" in beside.unread[0]
