@@ -145,6 +145,26 @@ class Jobs:
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
+    def typed(self, arguments: Sequence[str]) -> str:
+        """The whole command line of a verb, as a person would type it.
+
+        Args:
+            arguments: the verb and its arguments.
+        """
+        return shlex.join(["recoup", *self._options, *arguments])
+
+    def asked(self, arguments: Sequence[str]) -> list[str]:
+        """The command line that runs a verb here for a program that reads its results: no job, so nothing is kept of it.
+
+        Args:
+            arguments: the verb and its arguments, without secrets.
+
+        Raises:
+            UsageError: that can be no command line.
+        """
+        _check(arguments)
+        return [*self._command, *self._options, "--json", "--no-color", *arguments]
+
     def start(self, arguments: Sequence[str], by: str = "") -> Job:
         """Begins a job.
 
@@ -160,8 +180,7 @@ class Jobs:
         """
         _check(arguments)
         now = self._clock.now()
-        typed = shlex.join(["recoup", *self._options, *arguments])
-        begun = Begun(tuple(arguments), typed, now, by)
+        begun = Begun(tuple(arguments), self.typed(arguments), now, by)
         with self._writing(), job_lock(self._stack).held(_said(begun), OTHER_JOB, _HINT) as lock:
             folder = self._folders.new(now)
             self._begin(folder, begun, lock)
