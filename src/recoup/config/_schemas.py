@@ -17,6 +17,9 @@ _PATTERNS = {
     "_-]{0,63}": "a name of at most 64 letters, digits, `-` and `_`, the first a letter or digit",
     "^(postgres(ql)?": "a URL such as `postgresql://HOST:5432/NAME`",
     "^(https?://": "a URL such as `http://127.0.0.1:6333/readyz`",
+    r":\[\]]{1,253}": "HOST:PORT, as in `127.0.0.1:8642`",
+    "^(?:[A-Za-z0-9](?:": "the name of a host, as backup.example.org",
+    "(?:/[A-Za-z0-9_~-]": "a path such as `/recoup`, without a slash at its end",
     "^https?://": "a URL such as `http://127.0.0.1:6333`",
 }
 

@@ -19,6 +19,7 @@ from recoup.config import (
     _secrets,
     _variables,
     _watch,
+    _web,
     _yaml,
 )
 from recoup.config._faults import Fault
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 _ROOM = "recoup.sources"
 _TEXT_WANTED = {"string_type", "path_type", "string_sub_type"}  # pydantic's names for "this must be a text"
-_HOME_KEYS = {"path", "recipients", "staging", "jsonl", "log", "report", "env_file"}
+_HOME_KEYS = {"path", "recipients", "staging", "jsonl", "log", "report", "env_file", "restore_folder"}
 _BY_PLUGS = ("sources", "notify")  # keys that are read by plugs
 _ENDINGS = (_secrets.FILE_SUFFIX, _secrets.COMMAND_SUFFIX)
 
@@ -179,13 +180,14 @@ class _Loading:
             options = self._source(name, node, secrets, warnings, faults)
             if options is not None:
                 sources[name] = options
-        tree = self._storages(tree, secrets, warnings)
+        tree = self._with_secrets(tree, secrets, warnings)
         notified = child(tree, "notify")
         notify = self._notify(notified, secrets, warnings, faults)
         rest = tree.with_entries({key: entry for key, entry in tree.entries.items() if key not in _BY_PLUGS})
         settings = _validated(Settings, rest, (), faults, extra_keys=_BY_PLUGS)
         for repository in settings.repositories.values() if settings else ():
             secrets.update(_secrets.of_model(repository))
+        secrets.update(_secrets.of_model(settings.web) if settings else ())
         faults += _twins(child(tree, "repositories"), ("repositories",))
         if settings is not None:
             named = frozenset(found.entries if found else ())
@@ -216,14 +218,18 @@ class _Loading:
             tuple(self.overrides),
         )
 
-    def _storages(self, tree: Node, secrets: set[str], warnings: list[str]) -> Node:
-        """The tree with the secrets of object stores fetched."""
+    def _with_secrets(self, tree: Node, secrets: set[str], warnings: list[str]) -> Node:
+        """The tree with the secrets of object stores and of the page's accounts fetched."""
         repositories = child(tree, "repositories")
-        for name, settings in repositories.entries.items() if repositories else ():
-            path: KeyPath = ("repositories", name, "storage")
-            found = child(settings, "storage")
-            if found is not None and isinstance(found.value, Mapping):
-                resolved = _secrets.resolve(ObjectOptions, found, self.base, path)
+        holders: list[tuple[type[BaseModel], KeyPath]] = [
+            (ObjectOptions, ("repositories", name, "storage"))
+            for name in (repositories.entries if repositories else ())
+        ]
+        holders += [(_web.AccountSettings, ("web", role)) for role in _web.ROLES]
+        for model, path in holders:
+            there, found = _faults.deepest(tree, path)
+            if there == path and isinstance(found.value, Mapping):
+                resolved = _secrets.resolve(model, found, self.base, path)
                 secrets.update(resolved.secrets)
                 warnings.extend(resolved.warnings)
                 tree = put(tree, path, resolved.node)

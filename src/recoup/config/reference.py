@@ -21,8 +21,8 @@ The files named with `-c FILE` (several are laid over one another, the later one
    `~/Library/Application Support/recoup/recoup.yaml`
 3. `/etc/recoup/recoup.yaml`
 
-Relative paths are relative to the folder of the first file. A leading `~/` in `path`, `staging`, `jsonl`, `log`, `env_file`
-and keys that end in `_file` stands for the home folder.
+Relative paths are relative to the folder of the first file. A leading `~/` in `path`, `staging`, `jsonl`, `log`, `env_file`,
+`restore_folder` and keys that end in `_file` stands for the home folder.
 
 ## What wins
 

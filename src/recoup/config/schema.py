@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from recoup.config import _notify, _secrets
 from recoup.config._group import NAME_PATTERN
+from recoup.config._web import AccountSettings
 from recoup.config.settings import Settings
 from recoup.storage._object_options import ObjectOptions
 from recoup.system import plugs
@@ -30,7 +31,8 @@ def described() -> dict[str, Any]:
     """The schema as the models say it, without `${VARIABLE}`: what samples and the reference are made from."""
     whole = _named_groups(Settings.model_json_schema())
     definitions = whole.setdefault("$defs", {})
-    definitions[ObjectOptions.__name__]["properties"].update(_elsewhere(ObjectOptions))
+    for holder in (ObjectOptions, AccountSettings):
+        definitions[holder.__name__]["properties"].update(_elsewhere(holder))
     references = {}
     for kind in plugs.kinds("recoup.sources"):
         options = plugs.load("recoup.sources", kind).Options

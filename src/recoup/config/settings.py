@@ -17,6 +17,7 @@ from recoup.config._encrypt import EncryptSettings
 from recoup.config._group import Group, Name, TimeZone
 from recoup.config._schedule import ScheduleLine
 from recoup.config._watch import WatchSettings
+from recoup.config._web import WebSettings
 from recoup.errors import ConfigError
 from recoup.storage._object_options import ObjectOptions, Size
 
@@ -347,6 +348,7 @@ class Settings(Group):
     watch: WatchSettings = Field(
         default_factory=WatchSettings, description="From when on `recoup status` calls something a problem."
     )
+    web: WebSettings = Field(default_factory=WebSettings, description="The page that `recoup web` serves.")
     staging: Path | None = Field(
         None,
         description="Folder for copies made while a source is captured. Without it, a folder beside the repository, or, "
