@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -35,9 +36,9 @@ def page(windows: Windows) -> Page:
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def pristine(preloaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """A stack whose repository is empty; others are copies of it."""
-    return build(tmp_path_factory.mktemp("pristine") / "stack")
+    return build(tmp_path_factory.mktemp("pristine") / "stack", preloaded / "python")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def test_a_page_without_faults_passes_every_look(page: Page) -> None:
 
 
 FAULTY = """
-<script>console.error("harm")</script>
+<script>console.error("harm"); alert("hostile")</script>
 <script>nothing.there</script>
 <meta http-equiv="Content-Security-Policy" content="style-src 'none'"><p style="color: red">red</p>
 <img src="http://127.0.0.1:9/picture.png" alt="">"""
@@ -36,6 +36,7 @@ FAULTY = """
 
 def test_what_goes_wrong_unseen_is_a_fault_unless_it_is_expected(browser: Browser) -> None:
     every = [
+        "a dialog opened: hostile",
         "console error: harm",
         "error of a script: nothing is not defined",
         "style-src 'none'",
@@ -43,7 +44,9 @@ def test_what_goes_wrong_unseen_is_a_fault_unless_it_is_expected(browser: Browse
     ]
     found = faults_of(browser, GOOD + FAULTY)
     assert all(any(fault in one for one in found) for fault in every), found
-    left = faults_of(browser, GOOD + FAULTY, "harm", "style-src", "picture|ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT")
+    left = faults_of(
+        browser, GOOD + FAULTY, "harm", "hostile", "style-src", "picture|ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT"
+    )
     assert len(left) == 1
     assert "nothing is not defined" in left[0]
 

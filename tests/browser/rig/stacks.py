@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recoup.demo import stack as demo
@@ -42,10 +42,12 @@ class Stack:
     Attributes:
         root: its folder.
         memory: where state and caches are.
+        python: what runs short commands.
     """
 
     root: Path
     memory: Path
+    python: Path
 
     @property
     def config(self) -> Path:
@@ -62,15 +64,14 @@ class Stack:
         places = {f"XDG_{kind}_HOME": str(self.memory / kind.lower()) for kind in ("STATE", "CACHE", "CONFIG")}
         return {**kept, **places, "NO_COLOR": "1", "COLUMNS": "100", "PYTHON_COLORS": "0"}
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, python: str = sys.executable) -> list[str]:
         """Our command line for it."""
-        return [sys.executable, "-m", "recoup", "-c", str(self.config), *arguments]
+        return [python, "-m", "recoup", "-c", str(self.config), *arguments]
 
     def recoup(self, *arguments: str, code: int = 0) -> str:
         """Runs the command, and returns what it prints."""
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.root, env=self.environ, capture_output=True, text=True, check=False
-        )
+        command = self.command(*arguments, python=str(self.python))
+        done = subprocess.run(command, cwd=self.root, env=self.environ, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -92,11 +93,11 @@ class Stack:
             wait_until(lambda: jobs.running is None)
 
 
-def build(root: Path) -> Stack:
+def build(root: Path, python: Path) -> Stack:
     """Builds it, with a repository that is still empty."""
     demo.prepare_folder(root)
     demo.build(root, Embedder("words", real=False, embed=hashed), _documents())
-    stack = Stack(root, root.with_name("memory"))
+    stack = Stack(root, root.with_name("memory"), python)
     stack.config.write_text(CONFIG)
     stack.recoup("init")
     return stack
@@ -105,7 +106,7 @@ def build(root: Path) -> Stack:
 def copied(stack: Stack, root: Path) -> Stack:
     """Another one like it."""
     shutil.copytree(stack.root, root, symlinks=True)
-    return Stack(root, root.with_name("memory"))
+    return replace(stack, root=root, memory=root.with_name("memory"))
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, WebError
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError
 
 _LEFT = "net::ERR_ABORTED"
 """The browser gave a request up itself: the page was left, or the answer was a download."""
@@ -10,7 +10,7 @@ _LEFT = "net::ERR_ABORTED"
 
 class Watch:
     """Collects what goes wrong in all pages of a context: errors of scripts, warnings and errors in the console (what breaks the
-    Content-Security-Policy is such a one), and failed requests.
+    Content-Security-Policy is such a one), failed requests, and dialogs (ours have none, so a hostile text opened it).
 
     Attributes:
         faults: what went wrong and was not expected.
@@ -22,6 +22,7 @@ class Watch:
         context.on("console", self._said)
         context.on("weberror", self._thrown)
         context.on("requestfailed", self._failed)
+        context.on("dialog", self._asked)
 
     def expect(self, pattern: str) -> None:
         """Faults that a regular expression finds are part of the story from now on."""
@@ -37,6 +38,10 @@ class Watch:
 
     def _thrown(self, error: WebError) -> None:
         self._note(f"error of a script: {error.error}", error.page)
+
+    def _asked(self, dialog: Dialog) -> None:
+        self._note(f"a dialog opened: {dialog.message}", dialog.page)
+        dialog.dismiss()
 
     def _failed(self, request: Request) -> None:
         if request.failure != _LEFT:

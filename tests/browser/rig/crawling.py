@@ -1,0 +1,77 @@
+"""All pages that can be reached from the first one, one of each shape: what comes later is looked at, too."""
+
+import re
+from collections import deque
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
+
+import httpx
+
+from browser.rig.stacks import PATIENCE
+
+_NAMES = re.compile(r"[0-9]{8}T|[0-9]{4}-?[0-9]{2}|backup_|:|%|\.")
+"""What parts of a path look like that are names of sets, jobs, months, parts, members."""
+
+
+class _Links(HTMLParser):
+    """The links of a page; not those that say they are downloads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        if tag == "a" and known.get("href") and "download" not in known:
+            self.found.append(known["href"] or "")
+
+
+def every_page(first: str, *, of_each: int = 1) -> list[str]:
+    """URLs of the pages that links lead to, as somebody sees them who need not sign in.
+
+    Args:
+        first: URL of the first one.
+        of_each: how many of each shape.
+
+    Raises:
+        AssertionError: a link leads to an error, or leaves the server.
+    """
+    seen, pages = dict[str, int](), list[str]()
+    waiting = deque([first])
+    with httpx.Client(follow_redirects=True, timeout=PATIENCE, trust_env=False) as client:
+        while waiting:
+            url = waiting.popleft()
+            shape = _shape(url)
+            if seen.get(shape, 0) >= of_each or url in pages:
+                continue
+            seen[shape] = seen.get(shape, 0) + 1
+            if text := _page(client, url):
+                pages.append(url)
+                waiting.extend(_links(url, text))
+    return pages
+
+
+def _page(client: httpx.Client, url: str) -> str:
+    """The page's HTML; empty for what is none, as a download."""
+    with client.stream("GET", url) as answer:
+        assert answer.is_success, f"{url}: {answer.status_code}"
+        if not answer.headers.get("content-type", "").startswith("text/html"):
+            return ""
+        answer.read()
+        return answer.text
+
+
+def _links(url: str, text: str) -> list[str]:
+    parser = _Links()
+    parser.feed(text)
+    found = [urldefrag(urljoin(url, link)).url for link in parser.found]
+    foreign = [link for link in found if urlsplit(link)[:2] != urlsplit(url)[:2]]
+    assert not foreign, f"{url} leads to {foreign}"
+    return found
+
+
+def _shape(url: str) -> str:
+    """What is alike in pages of one kind: the path without names, and which questions are asked."""
+    parts = urlsplit(url)
+    path = "/".join("*" if _NAMES.search(part) else part for part in parts.path.split("/"))
+    return f"{path}?{sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})}"
