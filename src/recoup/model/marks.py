@@ -18,7 +18,8 @@ class Mark(Struct):
             `accepted` (a suspicious set counts as good), `restored` (it was restored from).
         time: when (UTC).
         host: by which machine.
-        fields: details; `reason` and `until` of a pin, `text` of a note, `passed`, `level` and `sources` of a proof.
+        fields: details; `reason` and `until` of a pin, `text` of a note, `passed`, `level` and `sources` of a proof, and of a
+            passed drill `restore_seconds`, what restoring alone took.
     """
 
     kind: MarkKind
@@ -38,6 +39,7 @@ class Standing(Struct):
         failed_proof: time of a failed drill newer than the newest passed one.
         notes: texts, oldest first.
         damaged: time of the newest verify that found damage, if no verify of all its bytes and no drill passed since.
+        restore_seconds: how long that newest passed drill took to restore all sources; None where it is not known.
     """
 
     pinned: bool = False
@@ -47,6 +49,7 @@ class Standing(Struct):
     failed_proof: datetime | None = None
     notes: tuple[str, ...] = ()
     damaged: datetime | None = None
+    restore_seconds: float | None = None
 
 
 def standing(marks: Iterable[Mark], now: datetime) -> Standing:
@@ -56,6 +59,7 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
     failed: datetime | None = None
     damaged: datetime | None = None
     notes: list[str] = []
+    restored: float | None = None
     for mark in sorted(marks, key=lambda m: m.time):
         match mark.kind:
             case "pin":
@@ -72,6 +76,7 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
                     failed = mark.time
                 elif mark.fields.get("whole"):
                     proven, failed, damaged = mark.time, None, None
+                    restored = _seconds(mark.fields.get("restore_seconds"))
             case "proof" if mark.fields.get("level") == "verify":
                 if not mark.fields.get("passed"):
                     damaged = mark.time
@@ -79,7 +84,7 @@ def standing(marks: Iterable[Mark], now: datetime) -> Standing:
                     damaged = None
             case _:
                 pass
-    return Standing(pinned, reason, accepted, proven, failed, tuple(notes), damaged)
+    return Standing(pinned, reason, accepted, proven, failed, tuple(notes), damaged, restored)
 
 
 def _has_ended(until: object, now: datetime) -> bool:
@@ -88,3 +93,10 @@ def _has_ended(until: object, now: datetime) -> bool:
         return until is not None and until != "" and datetime.fromisoformat(str(until)) <= now
     except (ValueError, TypeError):
         return False
+
+
+def _seconds(value: object) -> float | None:
+    """A length of time that a mark holds; None for what can be none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < float("inf") else None

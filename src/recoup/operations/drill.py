@@ -25,6 +25,10 @@ from recoup.system.filesystem import free_bytes
 NOT_ASKED = "not asked for"
 """Why a source is not drilled that the user left out."""
 
+_ABSENT, _EMPTY = "it was absent at the backup", "it was empty at the backup"
+NOTHING_THERE = (_ABSENT, _EMPTY)
+"""Why a source is not drilled of which there is nothing to restore."""
+
 
 class Plan(Struct):
     """What a drill will do.
@@ -72,11 +76,11 @@ def _reason_to_skip(record: SourceRecord, name: str, asked: Sequence[str] | None
     if asked is not None and name not in asked:
         return NOT_ASKED
     if record.outcome == "absent":
-        return "it was absent at the backup"
+        return _ABSENT
     if record.outcome == "failed":
         return f"it failed at the backup: {record.error}"
     if not record.parts:
-        return "it was empty at the backup"
+        return _EMPTY
     return ""
 
 
@@ -219,4 +223,6 @@ def _mark(report: DrillReport, plan: Plan, now: datetime, host: str) -> Mark:
         "sources": {drill.source: drill.passed for drill in report.sources},
         "seconds": round(report.seconds, 3),
     }
+    if report.passed:
+        fields["restore_seconds"] = round(sum(drill.restore_seconds or 0.0 for drill in report.sources), 3)
     return Mark("proof", now, host, fields)

@@ -39,7 +39,9 @@ def test_a_drill_that_finds_the_same_facts_is_a_proof(repository: PlainRepositor
     assert report.exit_code == ExitCode.OK
     name = SetName.parse(report.set)
     assert name is not None
-    assert standing(repository.marks(name), SystemClock().now()).proven is not None
+    learned = standing(repository.marks(name), SystemClock().now())
+    assert learned.proven is not None
+    assert learned.restore_seconds == pytest.approx(report.sources[0].restore_seconds, abs=0.001)
 
 
 @pytest.mark.requirement("CI-6", "CI-7")
@@ -64,6 +66,7 @@ def test_a_drill_that_finds_anything_else_fails_with_4(
     after = standing(repository.marks(name), SystemClock().now())
     assert after.proven is None
     assert after.failed_proof is not None
+    assert after.restore_seconds is None
 
 
 def test_a_source_without_facts_proves_nothing(repository: PlainRepository, tmp_path: Path) -> None:

@@ -78,3 +78,18 @@ def test_damage_lasts_until_all_bytes_are_sound_again() -> None:
     assert not found(("verify", False, True), ("verify", True, True))
     assert not found(("verify", False, True), ("drill", True, True))
     assert not found(("verify", True, True), ("drill", False, True))
+
+
+def _drilled(second: int, **fields: object) -> Mark:
+    return Mark("proof", NOW + timedelta(seconds=second), "", {"level": "drill", "whole": True, **fields})
+
+
+def test_how_long_a_restore_took_is_that_of_the_newest_passed_drill() -> None:
+    first, second = _drilled(0, passed=True, restore_seconds=4.5), _drilled(1, passed=True, restore_seconds=7)
+    assert standing([first, second, _drilled(2, passed=False)], NOW).restore_seconds == 7.0
+    assert standing([first, _drilled(1, passed=True)], NOW).restore_seconds is None
+
+
+@pytest.mark.parametrize("value", ["3", True, -1, float("nan"), float("inf"), None, [1]])
+def test_what_can_be_no_length_of_time_is_none(value: object) -> None:
+    assert standing([_drilled(0, passed=True, restore_seconds=value)], NOW).restore_seconds is None
