@@ -28,6 +28,7 @@ EVENTS = (
     "job_missed",
     "job_not_started",
     "job_started",
+    "job_waits",
     "mark_failed",
     "node_unreachable",
     "notice_failed",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from recoup.errors import ExitCode, RecoupError
+from recoup.errors import ExitCode, LockedError, RecoupError
 from recoup.model.events import Emit, Event, Level
 from recoup.scheduler import _jobs
 from recoup.scheduler._jobs import Job, Missed, Row
@@ -251,7 +251,7 @@ class Loop:
             if isinstance(error, StateError):
                 raise
             self._keep(now)
-            self._tell_refusal(f"{row.name} cannot be started: {error.message}", row.name)
+            self._tell_refusal(row.name, error)
             return
         self._refused = ""
         self._run = (row.name, run)
@@ -299,11 +299,17 @@ class Loop:
             "job_interrupted", f"{name} was interrupted; {then}", Level.WARNING, job=name, again=bool(row.pending)
         )
 
-    def _tell_refusal(self, message: str, name: str) -> None:
-        """Tells why a job could not be started, once for each reason."""
+    def _tell_refusal(self, name: str, error: RecoupError) -> None:
+        """Tells why a job could not be started, once for each reason. That another one runs, which somebody began by hand, is no
+        fault.
+        """
+        if isinstance(error, LockedError):
+            event, message, level = "job_waits", f"{name} waits: {error.message}", Level.INFO
+        else:
+            event, message, level = "job_not_started", f"{name} cannot be started: {error.message}", Level.ERROR
         if message != self._refused:
             self._refused = message
-            self._tell("job_not_started", message, Level.ERROR, job=name)
+            self._tell(event, message, level, job=name)
 
     def _tell_end(self, row: Row, code: int) -> None:
         seconds = (row.finished - row.started).total_seconds() if row.finished and row.started else 0.0

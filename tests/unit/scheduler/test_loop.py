@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from recoup.errors import ExitCode, LockedError
+from recoup.model.events import Level
 from recoup.scheduler._jobs import Job
 from recoup.scheduler.loop import BEAT
 from recoup.system.statefile import StateError
+from recoup.system.subprocesses import ChildFailedError
 from unit.scheduler.simulating import START, Hands, Sheet, Simulation
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -99,7 +101,7 @@ def test_a_job_that_fails_is_said_and_the_next_one_runs() -> None:
 
 def test_a_job_that_cannot_be_started_is_tried_again() -> None:
     stuck = Simulation([hourly("backup", DAY)])
-    stuck.refuses = LockedError("another job of this schedule runs")
+    stuck.refuses = ChildFailedError("python cannot be started")
     stuck.until(START + timedelta(minutes=5))
     assert not stuck.works
     assert len(stuck.told("job_not_started")) == 1
@@ -108,9 +110,28 @@ def test_a_job_that_cannot_be_started_is_tried_again() -> None:
     assert len(stuck.works) == 1
 
 
+def test_a_job_waits_for_one_that_somebody_began_and_is_neither_lost_nor_a_failure() -> None:
+    waiting = Simulation([hourly("backup", 6 * HOUR)])
+    waiting.until(START + 5 * HOUR)
+    waiting.refuses = LockedError("another job of this stack runs: drill, begun by hand")
+    waiting.until(START + 7 * HOUR)
+    assert len(waiting.works) == 1
+    (told,) = waiting.told("job_waits")
+    assert told.message == "backup waits: another job of this stack runs: drill, begun by hand"
+    assert told.level < Level.WARNING
+    assert waiting.loop.waiting
+    waiting.refuses = None
+    waiting.until(START + 8 * HOUR)
+    assert waiting.began("backup")[1] - (START + 7 * HOUR) <= timedelta(seconds=30)
+    assert not waiting.told("job_not_started")
+    assert waiting.loop.exit_code == ExitCode.OK
+    waiting.until(START + 13 * HOUR)
+    assert waiting.began("backup")[2] == START + 12 * HOUR, "its next time is its own again"
+
+
 def test_a_job_that_could_not_be_started_does_not_wait_for_a_clock_that_was_set_back() -> None:
     stuck = Simulation([hourly("backup", DAY)])
-    stuck.refuses = LockedError("another job of this schedule runs")
+    stuck.refuses = ChildFailedError("python cannot be started")
     stuck.loop.step()
     stuck.refuses = None
     stuck.clock.moment -= 2 * DAY
