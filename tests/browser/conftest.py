@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from browser.rig import stories
 from browser.rig.chromium import launched
 from browser.rig.serving import Server
-from browser.rig.stacks import Stack, build, copied
+from browser.rig.stacks import Stack, build, copied, made_once, proven
 from browser.rig.windows import Windows
 
 
@@ -38,22 +39,27 @@ def page(windows: Windows) -> Page:
 @pytest.fixture(scope="session")
 def pristine(preloaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """A stack whose repository is empty; others are copies of it."""
-    return build(tmp_path_factory.mktemp("pristine") / "stack", preloaded / "python")
+    python = preloaded / "python"
+    return made_once(tmp_path_factory, "pristine", lambda root: build(root, python), python)
 
 
 @pytest.fixture(scope="session")
 def backed_up(pristine: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """The same with a set that a drill has proven."""
-    stack = copied(pristine, tmp_path_factory.mktemp("backed_up") / "stack")
-    stack.recoup("backup", "--note", "the first one")
-    stack.recoup("drill")
-    return stack
+    return made_once(tmp_path_factory, "backed_up", lambda root: proven(copied(pristine, root)), pristine.python)
+
+
+@pytest.fixture(scope="session")
+def with_past(pristine: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The same with a past, in which people meant harm, too."""
+    return made_once(tmp_path_factory, "with_past", lambda root: stories.tell(copied(pristine, root)), pristine.python)
 
 
 @contextmanager
 def _served(stack: Stack) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", stack.environ["XDG_STATE_HOME"])
+        for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, stack.environ[name])
         server = Server(stack)
         try:
             server.start()
@@ -73,4 +79,13 @@ def new_server(pristine: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def server(backed_up: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page of a stack with a proven set, for the tests of a file."""
     with _served(copied(backed_up, tmp_path_factory.mktemp("served") / "stack")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def storied(with_past: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page of a stack with a past: proven, pinned and damaged sets, hostile texts, jobs that went well and wrong."""
+    stack = copied(with_past, tmp_path_factory.mktemp("storied") / "stack")
+    with _served(stack) as server:
+        stories.run_jobs(stack, ("backup", "--note", stories.HOSTILE), ("drill", "no-such-set"))
         yield server

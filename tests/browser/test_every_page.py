@@ -9,8 +9,8 @@ from browser.rig.windows import NARROW, WIDE, Scheme, Windows
 
 
 @pytest.fixture(scope="module")
-def pages(server: Server) -> list[str]:
-    return every_page(f"{server.url}/")
+def pages(storied: Server) -> list[str]:
+    return every_page(f"{storied.url}/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

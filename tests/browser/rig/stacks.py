@@ -1,6 +1,7 @@
 """A small real stack: DuckDB, SQLite, files and Qdrant's local mode, as the demo builds it, with fewer documents."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from recoup.demo import stack as demo
 from recoup.demo.damage import WRONG_FILTER
@@ -101,6 +104,33 @@ def build(root: Path, python: Path) -> Stack:
     stack.config.write_text(CONFIG)
     stack.recoup("init")
     return stack
+
+
+def proven(stack: Stack) -> Stack:
+    """Backs it up, and drills the set."""
+    stack.recoup("backup", "--note", "the first one")
+    stack.recoup("drill")
+    return stack
+
+
+def made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], Stack], python: Path) -> Stack:
+    """A stack that the first worker of pytest-xdist that needs it makes for all: it is only copied from.
+
+    Args:
+        temporary: gives folders.
+        name: of the stack's folder.
+        make: makes it at a path.
+        python: of the stack that is returned.
+    """
+    base = temporary.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            make(folder / "stack")
+            (folder / "made").touch()
+    return Stack(folder / "stack", folder / "memory", python)
 
 
 def copied(stack: Stack, root: Path) -> Stack:
