@@ -83,13 +83,24 @@ class StackWithContents(StackWithSets):
         stored = repository.manifest_as_stored(self._parsed(info.name))
         return ManifestFile(info.name, stored or encode(manifest), as_stored=stored is not None)
 
-    def marks(self, text: str = "latest") -> "tuple[Mark, ...]":
+    def manifest(self, text: str = "latest") -> "Manifest":
+        """A set's manifest, with what is encrypted of it.
+
+        Args:
+            text: a set.
+
+        Raises:
+            WrongKeyError: it is encrypted, and what is configured does not open it.
+            RefusedError: it is damaged.
+        """
+        return self._whole_copy(self._copies(text))[0]
+
+    def marks(self, info: "SetInfo") -> "tuple[Mark, ...]":
         """What was learned about a set after it was stored, the newest first.
 
         Args:
-            text: a set; of its copies the nearest one.
+            info: from `sets` or `show`.
         """
-        info = self._copies(text)[0]
         found = self._at(info.repository).marks(self._parsed(info.name))
         return tuple(sorted(found, key=lambda mark: mark.time, reverse=True))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import recoup
-from recoup.errors import DamagedError, ExitCode, RefusedError, RestoreError, UsageError
+from recoup.errors import DamagedError, ExitCode, RefusedError, RestoreError, UsageError, WrongKeyError
 from recoup.model.manifest import decode
 from recoup.repository.dedup.packs import PackRef
 from recoup.repository.dedup.reading import Chunks
@@ -304,10 +304,10 @@ def own(applications: Callable[[str], Path], tmp_path: Path) -> Path:
 
 def test_what_was_learned_of_a_set_is_told_the_newest_first(own: Path) -> None:
     stack = recoup.open(own / "recoup.yaml", cwd=own)
-    assert stack.marks() == ()
+    assert stack.marks(stack.show()) == ()
     stack.pin("latest", "before the move")
     stack.note("latest", "looked at")
-    newest, pinned = stack.marks()
+    newest, pinned = stack.marks(stack.show())
     assert (newest.kind, newest.fields["text"]) == ("note", "looked at")
     assert (pinned.kind, pinned.fields["reason"]) == ("pin", "before the move")
 
@@ -324,3 +324,12 @@ def test_the_trash_is_listed_and_a_repository_that_is_away_is_told(own: Path) ->
     beside = recoup.open(own / "recoup.yaml", cwd=own)
     assert beside.trashed() == {"main": (name,)}
     assert "the trash of away cannot be read" in beside.unread[0]
+
+
+def test_a_manifest_is_read_whole_or_not_at_all(applications: Callable[[str], Path], tmp_path: Path) -> None:
+    home = shutil.copytree(applications("sealed"), tmp_path / "sealed")
+    stack = recoup.open(home / "recoup.yaml", cwd=home)
+    assert stack.manifest("oldest").name == stack.show().name
+    (home / "identity").write_text((age_key(tmp_path)[1]).read_text())
+    with pytest.raises(WrongKeyError):
+        recoup.open(home / "recoup.yaml", cwd=home).manifest()
