@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from recoup.cli._report_pages import Page, Row, Table, compared, verdict
-from recoup.model.figures import counted, duration, size
+from recoup.model.figures import counted, duration, size, span
 
 if TYPE_CHECKING:
     from recoup.model.reports import RecoveryReport
@@ -62,7 +62,7 @@ def _point(report: "RecoveryReport") -> str:
         return "Measured recovery point (RPO): none, because not all came back."
     worst = max(report.points, key=lambda point: point.worst_seconds)
     return (
-        f"Measured recovery point (RPO): {_span(report.rpo_seconds)}, set by {worst.source}: the longest time from a good copy "
+        f"Measured recovery point (RPO): {span(report.rpo_seconds)}, set by {worst.source}: the longest time from a good copy "
         "to the next one, or to now."
     )
 
@@ -82,14 +82,6 @@ def _measured(report: "RecoveryReport") -> Table:
 def _points(report: "RecoveryReport") -> Table:
     rows: list[Row] = []
     for point in report.points:
-        before = "(the only copy)" if point.interval_seconds is None else _span(point.interval_seconds)
-        rows.append((point.source, point.set, f"{point.frozen:%Y-%m-%d %H:%M:%S}", _span(point.age_seconds), before))
+        before = "(the only copy)" if point.interval_seconds is None else span(point.interval_seconds)
+        rows.append((point.source, point.set, f"{point.frozen:%Y-%m-%d %H:%M:%S}", span(point.age_seconds), before))
     return Table(_POINTS, rows)
-
-
-def _span(seconds: float) -> str:
-    """A length of time up to weeks: `26 h 10 min`."""
-    if seconds < 3600:
-        return duration(seconds)
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"

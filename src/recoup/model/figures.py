@@ -39,6 +39,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def span(seconds: float) -> str:
+    """A length of time up to weeks: `3.2 s`, `4 min 10 s`, `26 h 10 min`."""
+    if seconds < 3600:
+        return duration(seconds)
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 set`, `2 sets`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -354,23 +354,44 @@ def _take_back(item: Item, clock: Clock, emit: Emit) -> None:
         return  # the next attempt says what is in its way
 
 
-def _require_space(plan: Plan) -> None:
-    """What is restored lies beside what is there until both are whole, so all of it needs room."""
+class Room(Struct):
+    """Whether one file system has room for what a restore writes there.
+
+    Attributes:
+        place: a folder of it, the nearest one that is there.
+        needed: bytes that are written; what is there is kept beside them until they are whole.
+        free: bytes that are free now.
+    """
+
+    place: Path
+    needed: int
+    free: int
+
+
+def rooms(plan: Plan) -> tuple[Room, ...]:
+    """The file systems that a restore writes to, and their space.
+
+    Disks of servers are not among them, since they are not ours to ask, nor is what nobody knows the size of yet: that a disk is
+    full is told when it is met.
+    """
     needed: dict[int, tuple[int, Path]] = {}
     for item in plan.items:
-        if item.row.at_most:
-            continue  # nobody knows yet how much it will be; a full disk is told when it is met
-        if item.live is not None and not _lives_in_files(item):
-            continue  # it lives on a server, whose disk is not ours to ask
+        if item.row.at_most or (item.live is not None and not _lives_in_files(item)):
+            continue
         place = item.folder or Path(item.row.target)
         while not place.exists() and place != place.parent:
             place = place.parent
         device = place.stat().st_dev
         needed[device] = (needed.get(device, (0, place))[0] + item.row.bytes, place)
-    for size, place in needed.values():
-        if size > free_bytes(place):
+    return tuple(Room(place, size, free_bytes(place)) for size, place in needed.values())
+
+
+def _require_space(plan: Plan) -> None:
+    """What is restored lies beside what is there until both are whole, so all of it needs room."""
+    for room in rooms(plan):
+        if room.needed > room.free:
             raise NoSpaceError(
-                f"insufficient disk space at {place}: {size:,} bytes are needed, {free_bytes(place):,} are free",
+                f"insufficient disk space at {room.place}: {room.needed:,} bytes are needed, {room.free:,} are free",
                 "Free space or choose another --target. Nothing was restored.",
             )
 

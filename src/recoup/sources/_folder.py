@@ -12,11 +12,27 @@ from recoup.model.part import Part, StreamPart, TreePart
 from recoup.sources._base import Noted, Site
 from recoup.sources._walking import REPOSITORY, Note, Rules, Walk
 from recoup.system import filesystem
-from recoup.system.unpacking import Written, write_stream, write_tree
+from recoup.system.unpacking import Overwrite, Written, write_stream, write_tree
 
 KEPT = "It is kept beside the restored one, as NAME.before-restore-TIME."
 LEFT_OUT = "What the patterns leave out is then in the kept one only."
 STAYS = "What the patterns leave out stays where it is."
+
+_MERGED = {
+    "never": "Files that are there stay as they are, and missing ones are added.",
+    "if-changed": "Files of another size or time are replaced, and missing ones are added. What is replaced is not kept.",
+    "always": "Files that are there are replaced, and missing ones are added. What is replaced is not kept.",
+}
+
+
+def merging(overwrite: Overwrite, *, delete: bool) -> str:
+    """What a restore into a present folder does to it, for the plan.
+
+    Args:
+        overwrite: which files are replaced.
+        delete: whether what the backup does not have is removed.
+    """
+    return f"{_MERGED[overwrite]} What the backup does not have is removed." if delete else _MERGED[overwrite]
 
 
 @contextlib.contextmanager

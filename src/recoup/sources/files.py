@@ -282,6 +282,17 @@ class FilesSource:
         consequence = f"{_folder.KEPT} {_folder.STAYS}" if left_out else _folder.KEPT
         return Existing(place, present=True, description=description, consequence=consequence)
 
+    def foresee(self, parts: Iterable[Part], options: BaseModel) -> Existing:
+        """What a restore of these parts would meet and do: into a present folder, when the options say so."""
+        found = self.existing()
+        chosen = RestoreOptions.model_validate(options.model_dump())
+        if not found.present or not (chosen.overwrite or chosen.delete):
+            return found
+        if self.path.is_dir() and isinstance(next(iter(parts), None), TreePart):
+            consequence = _folder.merging(chosen.overwrite or "always", delete=chosen.delete)
+            return dataclasses.replace(found, consequence=consequence)
+        return dataclasses.replace(found, consequence="It stays as it is.") if chosen.overwrite == "never" else found
+
     def restore(self, parts: Iterable[Part], options: BaseModel) -> Placement:
         """Puts the file or folder in its place; see `RestoreOptions`.
 

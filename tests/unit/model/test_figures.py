@@ -1,9 +1,9 @@
-"""Sizes that people type."""
+"""Sizes that people type, and lengths of time that they read."""
 
 import pytest
 
 from recoup.errors import UsageError
-from recoup.model.figures import bytes_of
+from recoup.model.figures import bytes_of, span
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_a_size_is_read_as_gnus_tools_read_it(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--free"):
         bytes_of(text, "--free")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.21, "3.2 s"), (250, "4 min 10 s"), (3599.9, "60 min 0 s"), (3600, "1 h 0 min"), (94_200, "26 h 10 min")],
+)
+def test_a_length_of_time_goes_up_to_hours(seconds: float, text: str) -> None:
+    assert span(seconds) == text

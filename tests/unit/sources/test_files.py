@@ -392,6 +392,39 @@ def test_a_merge_replaces_and_removes_as_asked_and_spares_repositories_and_what_
     assert (root / "cache" / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (RestoreOptions(), "It is kept beside"),
+        (RestoreOptions(overwrite="never"), "Files that are there stay as they are"),
+        (RestoreOptions(overwrite="if-changed"), "What is replaced is not kept"),
+        (RestoreOptions(delete=True), "is not kept. What the backup does not have is removed"),
+    ],
+)
+def test_the_plan_says_what_a_restore_into_a_present_folder_does_not_keep(
+    source_of: SourceOf, root: Path, tmp_path: Path, chosen: RestoreOptions, sentence: str
+) -> None:
+    (root / "kept").write_text("as it was")
+    source = source_of()
+    copy = taken(source, tmp_path / "taken")
+    (root / "kept").write_text("spoiled")
+    assert sentence in source.foresee(copy.again(), chosen).consequence
+    placement = source.restore(copy.again(), chosen)
+    assert bool(placement.kept) == ("It is kept" in sentence)
+
+
+def test_the_plan_says_that_a_present_file_stays(source_of: SourceOf, root: Path, tmp_path: Path) -> None:
+    file = root / "one.txt"
+    file.write_text("as it was")
+    source = source_of(file)
+    copy = taken(source, tmp_path / "taken")
+    file.write_text("newer")
+    chosen = RestoreOptions(overwrite="never")
+    assert source.foresee(copy.again(), chosen).consequence == "It stays as it is."
+    source.restore(copy.again(), chosen)
+    assert file.read_text() == "newer"
+
+
 def test_what_patterns_leave_out_stays_in_place_when_the_folder_is_replaced(
     source_of: SourceOf, root: Path, tmp_path: Path
 ) -> None:
