@@ -50,8 +50,10 @@ def test_two_repositories_from_backup_to_repair(fresh: Path, inside: Recoup) -> 
     assert done.returncode == 4
     assert "The copy in near does NOT restore" in done.stdout
 
+    assert run("repair", "--from", "far", "-n").returncode == 4
     done = run("repair", "--from", "far")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert run("repair", "--from", "far", "-n").returncode == 0
     assert "1 file mended by far, whole again" in done.stdout
     assert (set_there / "uploads/a.txt").read_text() == "first upload"
 
