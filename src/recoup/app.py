@@ -1139,6 +1139,15 @@ class Stack(StackWithJobs, StackWithContents, StackWithKeys, StackWithCaches, St
         chosen._telling = self._telling  # what happens there is part of the same run
         return chosen
 
+    def read_again(self) -> "Stack":
+        """This stack, its configuration read anew with the environment of this process; nobody is told of its events.
+
+        Raises:
+            ConfigError: the configuration is missing or wrong by now.
+        """
+        files = [self._cwd / file for file in self.files]
+        return open_stack(files, self._loaded.overrides, self._chosen, cwd=self._cwd, clock=self._clock)
+
     @property
     def _repository_settings(self) -> "RepositorySettings":
         return self._settings_of(self._repository_names[0])
