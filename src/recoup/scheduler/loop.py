@@ -303,13 +303,15 @@ class Loop:
         """Tells why a job could not be started, once for each reason. That another one runs, which somebody began by hand, is no
         fault.
         """
-        if isinstance(error, LockedError):
-            event, message, level = "job_waits", f"{name} waits: {error.message}", Level.INFO
+        waits = isinstance(error, LockedError)
+        message = f"{name} {'waits' if waits else 'cannot be started'}: {error.message}"
+        if message == self._refused:
+            return
+        self._refused = message
+        if waits:
+            self._tell("job_waits", message, Level.INFO, job=name)
         else:
-            event, message, level = "job_not_started", f"{name} cannot be started: {error.message}", Level.ERROR
-        if message != self._refused:
-            self._refused = message
-            self._tell(event, message, level, job=name)
+            self._tell("job_not_started", message, Level.ERROR, job=name)
 
     def _tell_end(self, row: Row, code: int) -> None:
         seconds = (row.finished - row.started).total_seconds() if row.finished and row.started else 0.0

@@ -1,6 +1,7 @@
 """What a job wrote, as records: JSON lines of a file that may still grow, and that is read piece by piece."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,9 +37,11 @@ def read(file: Path, after: int, *, ended: bool) -> News:
     after = max(after, 0)
     try:
         with file.open("rb") as opened:
+            if after >= os.fstat(opened.fileno()).st_size:  # an offset may come from a browser
+                return News((), after)
             opened.seek(after)
             data = opened.read(PIECE)
-    except (FileNotFoundError, OverflowError):  # or an offset that no file has
+    except FileNotFoundError:
         return News((), after)
     return parsed(data, after, ended=ended)
 

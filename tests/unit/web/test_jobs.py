@@ -6,42 +6,21 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 
 from recoup.app import open_stack
-from recoup.errors import ExitCode, LockedError, RecoupError, RefusedError, UsageError
+from recoup.errors import ExitCode, LockedError, RefusedError, UsageError
 from recoup.scheduler import _jobs as schedule
 from recoup.scheduler._starting import Starter, job_lock
-from recoup.system.clock import SystemClock
 from recoup.system.holding import Lock
 from recoup.system.journal import state_folder
 from recoup.system.statefile import StateError
-from recoup.web import jobs as module
-from recoup.web.jobs import KEPT, Job, Jobs, News, forget
-
-CLOCK = SystemClock()
-OPTIONS = ("-c", "/srv/it's mine.yaml")
-
-
-class Later:
-    """The machine's clock, put forward."""
-
-    def __init__(self, ahead: timedelta) -> None:
-        self.ahead = ahead
-
-    def now(self) -> datetime:
-        return CLOCK.now() + self.ahead
-
-    def monotonic(self) -> float:
-        return CLOCK.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        CLOCK.sleep(seconds)
-
+from recoup.web.jobs import Jobs
+from unit.web.running import CLOCK, OPTIONS, Later, child_of, folder_of, messages, scripted, supervisor, through, until
 
 NEVER_STOPS = """\
 version: 1
@@ -56,58 +35,6 @@ sources:
 repositories:
   local: {path: backups}
 """
-
-
-def scripted(script: str, stack: str = "shop") -> Jobs:
-    """Jobs whose command is a script of the shell; its arguments are what a verb would get."""
-    return Jobs(stack, OPTIONS, CLOCK, ("/bin/sh", "-c", script, "recoup"))
-
-
-def until(true: Callable[[], object]) -> None:
-    """Waits; the time is only there to end a test that fails."""
-    for _ in range(3000):
-        if true():
-            return
-        CLOCK.sleep(0.01)
-    raise AssertionError("it did not become true")
-
-
-def through(jobs: Jobs, job: Job) -> Job:
-    """A job when it runs no more."""
-    until(lambda: (found := jobs.job(job.id)) is not None and found.state != "running")
-    found = jobs.job(job.id)
-    assert found is not None
-    return found
-
-
-def messages(jobs: Jobs, job: Job) -> list[str]:
-    return [record["message"] for record in jobs.news(job.id).records]
-
-
-def processes(job: Job, stack: str = "shop") -> tuple[int, int]:
-    """The supervising process and the command's."""
-    folder = state_folder() / "stacks" / f"{stack}.jobs" / job.id
-    group: int = json.loads((folder / "process.json").read_bytes())["group"]
-    children = Path(f"/proc/{group}/task/{group}/children")
-    until(lambda: children.read_text().split())
-    return group, int(children.read_text().split()[0])
-
-
-def folder_of(job: Job) -> Path:
-    return state_folder() / "stacks" / "shop.jobs" / job.id
-
-
-def supervisor(job: Job) -> int:
-    """The id of the supervising process, and of the group."""
-    group: int = json.loads((folder_of(job) / "process.json").read_bytes())["group"]
-    return group
-
-
-def child_of(process: int) -> int:
-    """The process that it has started."""
-    children = Path(f"/proc/{process}/task/{process}/children")
-    until(lambda: children.read_text().split())
-    return int(children.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -363,75 +290,3 @@ def test_a_job_goes_on_when_its_starter_is_killed_and_is_found_by_the_next_one(p
     assert (found.state, found.exit_code) == ("ended", ExitCode.DAMAGED)
     assert [record["message"] for record in jobs.news(job_id, end).records] == ["late"]
     assert jobs.running is None
-
-
-# --- what is kept -----------------------------------------------------------------------------------------------------
-
-
-HOSTILE = ("", ".", "..", "../shop.jobs", "/etc/passwd", "20260101T000000-abcdef/..", "20260101T000000-abcdef\n", "\0")
-
-
-@pytest.mark.parametrize(
-    "job_id",
-    [*HOSTILE, "20260101T000000-ABCDEF", "\N{FULLWIDTH DIGIT TWO}0260101T000000-abcdef", "20260101T000000-abcdef"],
-)
-def test_what_is_no_id_of_a_job_leads_nowhere(job_id: str) -> None:
-    jobs = scripted("exit 0")
-    through(jobs, jobs.start(("backup",)))
-    assert jobs.job(job_id) is None
-    assert jobs.news(job_id, 7) == News((), 7)
-    assert jobs.results(job_id) == ()
-    with pytest.raises(UsageError, match="there is no job"):
-        jobs.cancel(job_id)
-
-
-def test_the_fifty_newest_are_kept() -> None:
-    jobs = scripted("exit 0")
-    last = through(jobs, jobs.start(("backup",)))
-    root = folder_of(last).parent
-    for number in range(60):
-        (root / f"20250101T0000{number:02}-000000").mkdir()
-        (root / f"20250101T0000{number:02}-000000" / "begun.json").write_bytes(
-            (folder_of(last) / "begun.json").read_bytes()
-        )
-    (root / "somebody's folder").mkdir()
-    newest = through(jobs, jobs.start(("prune",)))
-    found = {job.id for job in jobs.all()}
-    assert len(found) == KEPT
-    assert found == {newest.id, last.id, *(f"20250101T0000{number:02}-000000" for number in range(12, 60))}
-    assert (root / "somebody's folder").exists()
-
-
-def test_jobs_are_listed_from_the_newest_also_within_a_second() -> None:
-    jobs = scripted("exit 0")
-    begun = [through(jobs, jobs.start(("backup", str(number)))).arguments for number in range(4)]
-    assert [job.arguments for job in jobs.all()] == begun[::-1]
-
-
-@pytest.mark.parametrize("noted", [b"", b"{}", b"[1", b'{"exit_code": "many", "finished": "never"}'])
-def test_a_job_whose_end_cannot_be_read_is_no_success(noted: bytes) -> None:
-    jobs = scripted("exit 0")
-    job = through(jobs, jobs.start(("backup",)))
-    (folder_of(job) / "ended.json").write_bytes(noted)
-    assert through(jobs, job).state == "lost"
-    (folder_of(job) / "begun.json").write_bytes(noted)
-    assert jobs.all() == ()
-
-
-def test_results_are_whole_lines_of_json_and_too_many_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = """printf '{"type": "a"}\\nno json\\n[1]\\n{"type": "b"}\\n{"type": '; printf '"c"}' >&2"""
-    jobs = scripted(script)
-    job = through(jobs, jobs.start(("backup",)))
-    assert jobs.results(job.id) == ({"type": "a"}, {"type": "b"})
-    monkeypatch.setattr(module, "LONGEST_RESULTS", 30)
-    with pytest.raises(RecoupError, match=f"the results of job {job.id} are larger than 30 bytes"):
-        jobs.results(job.id)
-
-
-def test_forgetting_takes_away_the_jobs_of_that_stack_alone() -> None:
-    for stack in ("shop", "shop.jobs", "other"):
-        jobs = scripted("exit 0", stack)
-        through(jobs, jobs.start(("backup",)))
-    forget("shop")
-    forget("never there")
-    assert [len(scripted("", stack).all()) for stack in ("shop", "shop.jobs", "other")] == [0, 1, 1]
