@@ -4,8 +4,8 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from recoup.errors import ConfigError, ExitCode, InterruptedRunError, UsageError
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from recoup.app import Stack
     from recoup.cli._session import Session
     from recoup.model.events import News
-    from recoup.model.schedule import JobState
     from recoup.scheduler._jobs import Job
+    from recoup.scheduler.outlook import Planned
 
 _NOTHING = contextlib.nullcontext()
 
@@ -28,9 +28,6 @@ LOCK_PATIENCE = 600.0
 
 GRACE = 30.0
 """Seconds that a job gets to end when the schedule is ended, unless --grace says otherwise."""
-
-SILENT = timedelta(minutes=5)
-"""From when on nothing seems to run a schedule; whatever runs it looks at it every minute."""
 
 
 def jobs_of(stack: "Stack") -> "tuple[Job, ...]":
@@ -178,73 +175,22 @@ def _again(now: "Session") -> "tuple[Job, ...]":
     return jobs
 
 
-def table(jobs: "Sequence[Job]", states: "Sequence[JobState]", zone: tzinfo, more: int) -> "Table":
+def table(planned: "Sequence[Planned]", zone: tzinfo) -> "Table":
     """The schedule for people.
 
     Args:
-        jobs: its jobs.
-        states: what is known of each of them, in the same order.
+        planned: what is known of each of its jobs.
         zone: in which times are shown.
-        more: how many of the next times are shown.
     """
     from rich.table import Table
 
     from recoup.model.names import shown
+    from recoup.scheduler.outlook import last
 
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("Job", "When", "Next", "Last"):
         found.add_column(column, overflow="fold", no_wrap=column in ("Job", "Next"))
-    for job, state in zip(jobs, states, strict=True):
-        nexts = [f"{due.astimezone(zone):%a %Y-%m-%d %H:%M}" for due in next_times(job, state, more)]
-        found.add_row(shown(job.name), shown(when(job)), "\n".join(nexts) or "never", last(state, zone))
+    for job in planned:
+        nexts = [f"{due.astimezone(zone):%a %Y-%m-%d %H:%M}" for due in job.next]
+        found.add_row(shown(job.name), shown(job.when), "\n".join(nexts) or "never", last(job, zone))
     return found
-
-
-def when(job: "Job") -> str:
-    """What says when a job runs, for people."""
-    from recoup.model.durations import spelled
-
-    text = f"every {spelled(job.every)}" if job.every else f"{job.cron} ({job.zone})"
-    return f"{text}, {spelled(job.jitter)} later" if job.jitter else text
-
-
-def next_times(job: "Job", state: "JobState", count: int) -> Iterator[datetime]:
-    """The next times of a job, the one that it waits for first."""
-    due, anchor = state.next_due, state.next_due
-    for _ in range(count):
-        if due is None or anchor is None:
-            return
-        yield due
-        due = job.times(anchor - job.jitter).after(due)
-
-
-def last(state: "JobState", zone: tzinfo) -> str:
-    """What became of a job's last run."""
-    if state.started is None:
-        return "never"
-    begin = f"{state.started.astimezone(zone):%Y-%m-%d %H:%M}"
-    if state.running:
-        return f"{begin}, runs now"
-    if state.exit_code is None:
-        return f"{begin}, interrupted"
-    return f"{begin}, well" if state.exit_code == 0 else f"{begin}, exit code {state.exit_code}"
-
-
-def silence(alive: datetime | None, now: datetime) -> str:
-    """A sentence when nothing seems to run the schedule; empty when something does.
-
-    Args:
-        alive: when something last looked at it; None for never.
-        now: the present moment.
-    """
-    if alive is None:
-        return (
-            "Nothing under this account runs this schedule yet: start `recoup daemon`, "
-            "or let `recoup schedule install` set it up."
-        )
-    if now - alive > SILENT:
-        return (
-            f"Nothing has looked at this schedule since {alive:%Y-%m-%d %H:%M} UTC: start `recoup daemon` again, "
-            "or look whether cron or systemd still calls `recoup schedule tick`."
-        )
-    return ""

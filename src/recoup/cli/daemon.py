@@ -29,11 +29,12 @@ def daemon(
     the old one stays. Exit code 11 when something else runs this schedule already.
     """
     from recoup.cli import _scheduling
+    from recoup.scheduler import outlook
 
     now = session(context)
     if now.dry_run:
         for job in _scheduling.jobs_of(now.stack):
-            now.show(f"Would run {job.name}, {_scheduling.when(job)}: recoup {' '.join(job.arguments)}")
+            now.show(f"Would run {job.name}, {outlook.when(job)}: recoup {' '.join(job.arguments)}")
         return ExitCode.OK
     _scheduling.serve(now, "recoup daemon", grace, beside=_answering(now, metrics))
     return ExitCode.OK

@@ -28,21 +28,20 @@ def show(
     Times are those of this machine's time zone; with --json they are UTC.
     """
     from recoup.cli import _scheduling
-    from recoup.scheduler import state
+    from recoup.scheduler import outlook, state
     from recoup.system.clock import SystemClock, local_zone
 
     now = session(context)
     jobs = _scheduling.jobs_of(now.stack)
     moment = SystemClock().now()
-    states = state.job_states(now.stack.settings.stack, jobs, moment)
-    for job, known in zip(jobs, states, strict=True):
-        times = tuple(_scheduling.next_times(job, known, count))
-        now.result("job", {**vars(known), "when": _scheduling.when(job), "next": times, "arguments": job.arguments})
-    now.show(_scheduling.table(jobs, states, local_zone(), count))
+    states = outlook.planned(now.stack.settings.stack, jobs, moment, count)
+    for known in states:
+        now.result("job", known)
+    now.show(_scheduling.table(states, local_zone()))
     for known in states:
         if known.missed:
             now.show(f"{known.name} was left out {known.missed} times in all.")
-    silence = _scheduling.silence(state.alive(now.stack.settings.stack), moment)
+    silence = outlook.silence(state.alive(now.stack.settings.stack), moment)
     if silence:
         now.show(silence)
     return ExitCode.OK

@@ -9,14 +9,47 @@ from recoup.config import _secrets, _yaml
 from recoup.config._tree import KeyPath, Origin
 from recoup.config.loading import Loaded
 from recoup.model.secrets import MASK, Masker
+from recoup.model.structs import Struct
 
 _HIDDEN = "*" * 10  # how pydantic prints a secret
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")
 
 
+class Line(Struct):
+    """One line of the effective configuration.
+
+    Attributes:
+        path: its key; the numbers of list items count from 0.
+        value: as YAML on one line, `***` for a secret; None for what only has lines below it.
+        origin: where it was set; None for what only has lines below it.
+        is_default: whether nobody set it.
+    """
+
+    path: KeyPath
+    value: str | None = None
+    origin: str | None = None
+    is_default: bool = False
+
+    @property
+    def key(self) -> str:
+        """The last step of its path; a dash for a list item."""
+        return "-" if isinstance(self.path[-1], int) else self.path[-1]
+
+
 def effective(loaded: Loaded) -> str:
     """The effective configuration as YAML; each value's origin stands behind it as a comment, secrets are `***`."""
-    return "\n".join(_lines(effective_values(loaded), loaded, (), 0)) + "\n"
+    return "".join(f"{_as_yaml(line)}\n" for line in effective_lines(loaded))
+
+
+def effective_lines(loaded: Loaded) -> tuple[Line, ...]:
+    """The effective configuration line by line, what is above before what is below."""
+    return tuple(_lines(effective_values(loaded), loaded, ()))
+
+
+def _as_yaml(line: Line) -> str:
+    start = f"{'  ' * (len(line.path) - 1)}{line.key}"
+    colon = "" if line.key == "-" else ":"
+    return f"{start}{colon}" if line.value is None else f"{start}{colon} {line.value}  # {line.origin}"
 
 
 def effective_values(loaded: Loaded) -> dict[str, Any]:
@@ -44,20 +77,24 @@ def _masked(value: Any, mask: Masker, key: str) -> Any:
     return value
 
 
-def _lines(values: Mapping[str, Any], loaded: Loaded, path: KeyPath, depth: int) -> Iterator[str]:
+def _lines(values: Mapping[str, Any], loaded: Loaded, path: KeyPath) -> Iterator[Line]:
     for key, value in values.items():
         here = (*path, key)
-        start = f"{'  ' * depth}{key}:"
         if isinstance(value, dict) and value:
-            yield start
-            yield from _lines(value, loaded, here, depth + 1)
+            yield Line(here)
+            yield from _lines(value, loaded, here)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield start
+            yield Line(here)
             for number, group in enumerate(value):
                 given = {name: one for name, one in group.items() if one is not None}
-                yield f"{'  ' * depth}  - {flow(given)}  # {_origin(loaded, (*here, number))}"
+                yield _line(given, loaded, (*here, number))
         else:
-            yield f"{start} {flow(value)}  # {_origin(loaded, here)}"
+            yield _line(value, loaded, here)
+
+
+def _line(value: Any, loaded: Loaded, path: KeyPath) -> Line:
+    origin = _origin(loaded, path)
+    return Line(path, flow(value), str(origin), origin.kind == "default")
 
 
 def _origin(loaded: Loaded, path: KeyPath) -> Origin:
