@@ -48,6 +48,19 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     return HTMLResponse(_environment().get_template(template).render(known), status)
 
 
+def bare_page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page without the frame, for those who may not see it, or when making it failed: it shows nothing of the stack.
+
+    Args:
+        request: who asks.
+        template: name of a file in `templates/`.
+        status: of the answer.
+        values: for the template.
+    """
+    known = {**values, "url": lambda route, **parameters: path_to(request, route, **parameters)}
+    return HTMLResponse(_environment().get_template(template).render(known), status)
+
+
 def path_to(request: Request, route: str, **parameters: Any) -> str:
     """The path of a route as the browser has to ask for it, behind a proxy's prefix, too.
 
@@ -58,7 +71,15 @@ def path_to(request: Request, route: str, **parameters: Any) -> str:
     """
     quoted = {name: quote(str(value), errors="surrogateescape") for name, value in parameters.items()}
     found = request.app.url_path_for(route, **quoted)
-    return f"{request.scope.get('root_path', '')}{found}"
+    return f"{prefix_of(request)}{found}"
+
+
+def prefix_of(request: Request) -> str:
+    """The prefix of our paths behind a proxy; empty for none."""
+    scope = request.scope
+    return str(
+        scope.get("app_root_path", scope.get("root_path", ""))
+    )  # below a mounted folder the second one is its path
 
 
 def _frame(request: Request) -> Mapping[str, Any]:
@@ -85,6 +106,7 @@ def _environment() -> Environment:
         "size": figures.size,
         "age": figures.age,
         "duration": figures.duration,
+        "span": figures.span,
         "shown": shown,
         "when": when,
         "iso": datetime.isoformat,

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recoup.app import Stack
+    from recoup.config._web import WebSettings
     from recoup.model.reports import SetInfo
+    from recoup.model.secrets import Masker
     from recoup.system.clock import Clock
     from recoup.web.jobs import Jobs
 
@@ -63,6 +65,21 @@ class Site:
                 self._seen = now
                 self._open_again()
             return self._stack
+
+    @property
+    def settings(self) -> "WebSettings":
+        """`web:` of the configuration; that of now, unless somebody reads the stack at this moment: nobody waits for it."""
+        if self._turn.acquire(blocking=False):
+            try:
+                return self.stack.settings.web
+            finally:
+                self._turn.release()
+        return self._stack.settings.web
+
+    @property
+    def masker(self) -> "Masker":
+        """Takes the secrets of the configuration out of texts."""
+        return self._stack.masker
 
     @contextmanager
     def reading(self) -> "Iterator[Stack]":

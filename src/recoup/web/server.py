@@ -5,8 +5,9 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from recoup.web import overview
+from recoup.web import overview, signing_in
 from recoup.web._place import Place
+from recoup.web._security import protect
 from recoup.web._site import Site
 
 _STATIC = Path(__file__).parent / "static"
@@ -18,10 +19,14 @@ def create_app(site: Site, place: Place) -> FastAPI:
     Args:
         site: what it shows.
         place: where it is.
+
+    Raises:
+        ConfigError: others than this machine reach it, and nobody would have to sign in.
     """
-    app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.site = site
-    for noun in (overview,):
+    for noun in (overview, signing_in):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    protect(app, site, place)
     return app

@@ -36,8 +36,7 @@ def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # who is asked is said by `hosts`, and who asks by the connection
-            root_path=place.path,
+            proxy_headers=False,  # the guard reads them, and the path's prefix
             timeout_graceful_shutdown=_GRACE,
         )
         ready(found.url)

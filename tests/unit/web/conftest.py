@@ -30,6 +30,7 @@ repositories:
 """
 
 BASE = "http://127.0.0.1:8642"
+HERE = ("127.0.0.1", 50000)
 
 
 class Browser(TestClient):
@@ -93,5 +94,5 @@ def place_of(site: Site) -> Place:
 @pytest.fixture
 def client(site: Site) -> Iterator[Browser]:
     """A browser of somebody who may do everything: on this machine, where nobody signs in."""
-    with Browser(create_app(site, place_of(site)), base_url=BASE, follow_redirects=False) as found:
+    with Browser(create_app(site, place_of(site)), base_url=BASE, follow_redirects=False, client=HERE) as found:
         yield found
