@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from recoup.model.reports import Problem, StatusReport
     from recoup.operations.doctor import Finding
     from recoup.operations.doctor import Report as DoctorReport
-    from recoup.operations.status import Known, Limits, RepositoryState
+    from recoup.operations.status import Known, Limits, Look, RepositoryState
+    from recoup.retention import Verdict
     from recoup.storage._base import Storage
 
 _DAILY = timedelta(hours=26)  # clocks that go back make a day longer
@@ -33,14 +34,35 @@ class WatchedStack(OpenedStack):
         Raises:
             RecoupError: none of the repositories can be read; the first one's reason.
         """
+        found = self.look()
+        failures = [state.failure for state in found.states if state.failure]
+        if failures and len(failures) == len(found.states):
+            raise failures[0]
+        return found.report
+
+    def look(self) -> "Look":
+        """The status, with what it was made of. That no repository can be read is a problem among others here."""
         from recoup.operations import status
 
         known = self._known
-        states = [self._state_of(name, known) for name in self._nearest]
-        if (failed := [state.failure for state in states if state.failure]) and len(failed) == len(states):
-            raise failed[0]
+        states = tuple(self._state_of(name, known) for name in self._nearest)
         report = status.report(states, self.source_names, self._clock.now(), self._limits, known)
-        return replace(report, problems=(*report.problems, *self._untold))
+        return status.Look(replace(report, problems=(*report.problems, *self._untold)), states, known)
+
+    def verdicts(self, found: "Look") -> "dict[tuple[str, str], Verdict]":
+        """What the rules of each repository say of its sets, by repository and name. What a storage keeps by force is not asked.
+
+        Args:
+            found: from `look`.
+        """
+        from recoup.operations import prune
+
+        now = self._clock.now()
+        return {
+            (state.repository, name): verdict
+            for state in found.states
+            for name, verdict in prune.verdicts(state.infos, self._rules_of(state.repository), now).items()
+        }
 
     @property
     def _untold(self) -> "tuple[Problem, ...]":

@@ -159,6 +159,17 @@ def plan(
     return PrunePlan((*rows, *adopted), rules, filters, notes, wanted_bytes, trash_bytes, alone, reclaim)
 
 
+def verdicts(infos: Iterable[SetInfo], rules: Rules, now: datetime) -> dict[str, Verdict]:
+    """What rules say of the sets of a repository, by name. Pure: what a storage keeps by force nobody asks it here.
+
+    Args:
+        infos: all sets of the repository.
+        rules: what to keep.
+        now: the present moment.
+    """
+    return {str(one.candidate.name): one for one in judge([_candidate(info, _ALL) for info in infos], rules, now)}
+
+
 def protected(infos: Iterable[SetInfo]) -> dict[str, str]:
     """The sets that nothing should remove, each with its reasons: also what a delete has to refuse.
 

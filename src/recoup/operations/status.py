@@ -17,7 +17,7 @@ from recoup.operations._shrinking import REMEMBERED
 from recoup.operations.selection import holds, sources_of
 from recoup.retention import Group, Rules
 
-__all__ = ["Known", "Limits", "RepositoryState", "newest", "report", "rows"]
+__all__ = ["Known", "Limits", "Look", "RepositoryState", "newest", "report", "rows"]
 
 
 class RepositoryState(Struct):
@@ -51,6 +51,20 @@ class RepositoryState(Struct):
     def own(self) -> tuple[SetInfo, ...]:
         """The sets of the stack, and those of which nobody can read whose they are."""
         return tuple(i for i in self.infos if not self.stack or i.manifest is None or i.manifest.stack == self.stack)
+
+
+class Look(Struct):
+    """A stack, looked at once.
+
+    Attributes:
+        report: its state.
+        states: what was found in each repository, the nearest first.
+        known: what this machine remembers.
+    """
+
+    report: StatusReport
+    states: tuple[RepositoryState, ...]
+    known: Known
 
 
 def report(

@@ -378,3 +378,32 @@ def test_a_damaged_memory_is_put_aside_and_told_by_nobody_as_a_failure(opened: O
     assert state_path("small").with_suffix(".db.damaged").exists()
     with remembered("small", ""):
         pass
+
+
+def test_a_look_has_what_the_status_is_made_of_and_what_the_rules_say_of_each_set(
+    opened: Opened, calendar: Calendar
+) -> None:
+    for days in range(4):
+        calendar.at = NOW + timedelta(days=days)
+        opened().backup(prune=False)
+    stack = opened()
+    found = stack.look()
+    assert found.report == stack.status()
+    assert {state.repository: len(state.infos) for state in found.states} == {"near": 4, "far": 4}
+    verdicts = stack.verdicts(found)
+    for name in ("near", "far"):
+        planned = {(name, row.set): (row.keep, row.reasons) for row in stack.only(name).plan_prune().rows}
+        assert {key: (one.keep, one.reasons) for key, one in verdicts.items() if key[0] == name} == planned
+    assert sum(not verdict.keep for verdict in verdicts.values()) == 2 + 1
+
+
+def test_where_no_repository_can_be_read_a_look_says_so_and_status_fails(opened: Opened, root: Path) -> None:
+    opened().backup()
+    shutil.rmtree(root / "near")
+    shutil.rmtree(root / "far")
+    found = opened().look()
+    assert {"unreadable:near", "unreadable:far"} <= {*keys(found.report)}
+    assert all(state.failure is not None for state in found.states)
+    assert opened().verdicts(found) == {}
+    with pytest.raises(RecoupError):
+        opened().status()
