@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from recoup.system.clock import SystemClock
 from recoup.system.journal import state_folder
+from recoup.web.jobs import Jobs
 
 from .conftest import Recoup, sets
 
@@ -125,6 +127,24 @@ def test_a_changed_script_is_left_and_still_known(installed: Path, tmp_path: Pat
     assert left(installed, tmp_path) == {"backup_collections.sh", "small.db", "small.schedule.lock", "small.job.lock"}
     assert inside(installed, "uninstall", *where, "--yes", "--force").returncode == 0
     assert left(installed, tmp_path) == set()
+
+
+def test_what_is_kept_of_jobs_that_people_clicked_goes_too_and_none_of_them_is_broken_off(
+    installed: Path, tmp_path: Path, inside: Recoup
+) -> None:
+    where = ("--root", str(tmp_path / "root"))
+    jobs = Jobs("small", (), SystemClock(), ("/bin/sh", "-c", "exec sleep 60"))
+    job = jobs.start(("drill",))
+    done = inside(installed, "uninstall", *where, "--yes")
+    assert done.returncode == 11
+    assert "a job of small still runs: drill, begun" in done.stderr
+    jobs.cancel(job.id)
+    while jobs.running:
+        SystemClock().sleep(0.01)
+    assert "news.jsonl" in left(installed, tmp_path)
+    assert inside(installed, "uninstall", *where, "--yes").returncode == 0
+    assert left(installed, tmp_path) == set()
+    assert not [*state_folder().glob("stacks/*")]
 
 
 def test_a_schedule_that_still_runs_is_not_forgotten(installed: Path, tmp_path: Path, inside: Recoup) -> None:

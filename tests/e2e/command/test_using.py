@@ -171,6 +171,20 @@ def test_events_go_where_they_are_asked_to(stack: Path, recoup: Recoup) -> None:
     assert (stack / "logs" / "recoup.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_progress_is_told_to_programs_that_ask_for_it(stack: Path, recoup: Recoup) -> None:
+    assert "progress" not in {event["event"] for event in lines(recoup(stack, "backup", "--log-json").stderr)}
+    told = lines(recoup(stack, "--log-progress", "verify", "--log-json", "--quiet").stderr)
+    found = [line for line in told if line["event"] == "progress"]
+    assert found
+    assert all([*line] == ["event", "time", "work", "done", "total", "unit", "finished"] for line in found)
+    ends = [line for line in found if line["finished"]]
+    assert {line["work"] for line in ends} == {f"verify {name}" for name in sets(stack)}
+    assert all(line["done"] == line["total"] != 0 and line["unit"] == "" for line in ends)
+    refused = recoup(stack, "verify", "--log-progress")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: --log-progress goes with --log-json only")
+
+
 @pytest.mark.requirement("DM-9")
 def test_the_configured_events_are_written_in_the_exact_form(stack: Path, recoup: Recoup) -> None:
     text = (stack / "recoup.yaml").read_text() + "events: {jsonl: logs/backup.jsonl, format: exact}\n"

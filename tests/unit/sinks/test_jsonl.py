@@ -153,3 +153,16 @@ def test_the_exact_form_knows_the_keys_that_are_promised() -> None:
         "backup_created": ("path", "included", "bytes_written", "duration_ms"),
         "backup_pruned": ("deleted_count", "keep_last"),
     }
+
+
+def test_progress_as_a_record_has_its_keys_and_no_secret() -> None:
+    told = Progress("read hunter2secret", 3, None, unit="points")
+    assert jsonl.progress_record(told, NOON, Masker(["hunter2secret"])) == {
+        "event": "progress",
+        "time": "2026-11-21T12:00:00+00:00",
+        "work": "read ***",
+        "done": 3,
+        "total": None,
+        "unit": "points",
+        "finished": False,
+    }
