@@ -5,7 +5,7 @@ import re
 from recoup.model.names import shown
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-_FOUND_LATER = re.compile(r"(?<=:)(?=//|[\w+/-]+:)|(?<=www)(?=\.)", re.IGNORECASE)
+_FOUND_LATER = re.compile(r"(?<=:)(?=//|[a-z+/-][\w+/-]*:)|(?<=www)(?=\.)", re.IGNORECASE)
 _WORD_JOINER = "\N{WORD JOINER}"
 
 

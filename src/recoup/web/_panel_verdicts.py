@@ -106,9 +106,10 @@ def _backup(report: BackupReport) -> Verdict:
         return Verdict("error", "The backup failed: nothing was stored.", tuple(_wrongs(report)))
     took = f"{size(manifest.bytes)} in {duration(report.seconds)}"
     if report.exit_code == ExitCode.OK:
-        places = ", ".join(copy.repository for copy in report.repositories)
-        sentences = (f"Stored in {places}.", *_absent(manifest)) if places else tuple(_absent(manifest))
-        return Verdict("success", f"{manifest.name} is complete: {took}.", sentences)
+        places = ", ".join(copy.repository for copy in report.repositories) or report.repository
+        held = ", ".join(name for name, record in manifest.sources.items() if record.outcome != "absent")
+        sentences = (f"It holds {held or 'nothing'}, and is stored in {places}.", *_absent(manifest))
+        return Verdict("success" if held else "warning", f"{manifest.name} is complete: {took}.", sentences)
     outcomes = {manifest.outcome, *(copy.outcome for copy in report.repositories if copy.set)}
     worst = next((word for word in ("incomplete", "suspicious") if word in outcomes), "not everywhere")
     headline = f"{manifest.name} is stored and {worst}: {took}."
