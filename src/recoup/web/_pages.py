@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.routing import NoMatchFound
 
 from recoup.model import figures
 from recoup.model.names import shown
@@ -74,12 +76,17 @@ def path_to(request: Request, route: str, **parameters: Any) -> str:
     return f"{prefix_of(request)}{found}"
 
 
+def _path_so_far(request: Request, route: str, **parameters: Any) -> str:
+    try:
+        return path_to(request, route, **parameters)
+    except NoMatchFound:
+        return "#"
+
+
 def prefix_of(request: Request) -> str:
     """The prefix of our paths behind a proxy; empty for none."""
-    scope = request.scope
-    return str(
-        scope.get("app_root_path", scope.get("root_path", ""))
-    )  # below a mounted folder the second one is its path
+    root = request.scope.get("root_path", "")  # below a mounted folder that is its path
+    return str(request.scope.get("app_root_path", root))
 
 
 def _frame(request: Request) -> Mapping[str, Any]:
@@ -89,7 +96,7 @@ def _frame(request: Request) -> Mapping[str, Any]:
         "stack_name": site.name,
         "navigation": NAVIGATION,
         "current": request.scope.get("route") and getattr(request.scope["route"], "tags", [""])[:1],
-        "url": lambda route, **parameters: path_to(request, route, **parameters),
+        "url": lambda route, **parameters: _path_so_far(request, route, **parameters),
         "viewer": request.state.viewer,
         "csrf": request.state.csrf,
         "running": site.jobs.running,
@@ -111,7 +118,7 @@ def _environment() -> Environment:
         "when": when,
         "iso": datetime.isoformat,
     }
-    made.globals |= {"counted": figures.counted}
+    made.globals |= {"version": version("recoup"), "counted": figures.counted}
     return made
 
 
