@@ -1,7 +1,6 @@
 """One browser for the tests of a file, and windows for each test, whose faults fail it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from browser.rig import stories
 from browser.rig.chromium import launched
-from browser.rig.serving import Server
+from browser.rig.serving import Server, served
 from browser.rig.stacks import Stack, build, copied, made_once, proven
 from browser.rig.windows import Windows
 
@@ -55,30 +54,17 @@ def with_past(pristine: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stac
     return made_once(tmp_path_factory, "with_past", lambda root: stories.tell(copied(pristine, root)), pristine.python)
 
 
-@contextmanager
-def _served(stack: Stack) -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
-            patch.setenv(name, stack.environ[name])
-        server = Server(stack)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.close()
-
-
 @pytest.fixture(scope="module")
 def new_server(pristine: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page of a stack that was never backed up."""
-    with _served(copied(pristine, tmp_path_factory.mktemp("new") / "stack")) as server:
+    with served(copied(pristine, tmp_path_factory.mktemp("new") / "stack")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def server(backed_up: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page of a stack with a proven set, for the tests of a file."""
-    with _served(copied(backed_up, tmp_path_factory.mktemp("served") / "stack")) as server:
+    with served(copied(backed_up, tmp_path_factory.mktemp("served") / "stack")) as server:
         yield server
 
 
@@ -86,6 +72,6 @@ def server(backed_up: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def storied(with_past: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page of a stack with a past: proven, pinned and damaged sets, hostile texts, jobs that went well and wrong."""
     stack = copied(with_past, tmp_path_factory.mktemp("storied") / "stack")
-    with _served(stack) as server:
+    with served(stack) as server:
         stories.run_jobs(stack, ("backup", "--note", stories.HOSTILE), ("drill", "no-such-set"))
         yield server

@@ -5,8 +5,11 @@ import random
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
+import pytest
 
 from browser.rig.stacks import PATIENCE, Stack, wait_until
 
@@ -76,6 +79,20 @@ class Server:
             return httpx.get(f"{self.url}/static/icon.svg", timeout=PATIENCE, trust_env=False).is_success
         except httpx.TransportError:
             return False
+
+
+@contextmanager
+def served(stack: Stack) -> Iterator[Server]:
+    """A server that runs, and what it remembers is what the environment says, so that jobs of this process are the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, stack.environ[name])
+        server = Server(stack)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
 
 
 def _free_port() -> int:
