@@ -202,8 +202,6 @@ class Beside:
         stdout: descriptor of a file that it writes to instead of ours.
         stderr: likewise.
         environ: its environment instead of ours.
-        held_back: signals that wait until the program takes them (`signal.pthread_sigmask`), so that one that comes while it
-            starts is not its end.
 
     Raises:
         ChildFailedError: it cannot be started.
@@ -217,9 +215,8 @@ class Beside:
         stdout: int | None = None,
         stderr: int | None = None,
         environ: Mapping[str, str] | None = None,
-        held_back: Collection[signal.Signals] = (),
     ) -> None:
-        with _cannot_be_started(command), _held_back(held_back):
+        with _cannot_be_started(command):
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -261,16 +258,6 @@ def _cannot_be_started(command: Sequence[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise ChildFailedError(f"{command[0]} cannot be started ({error.strerror}).") from None
-
-
-@contextlib.contextmanager
-def _held_back(signals: Collection[signal.Signals]) -> Iterator[None]:
-    """What is started meanwhile inherits that these signals wait; ours wait so long, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def code_of(command: Sequence[str], descriptors: Sequence[int] = ()) -> int:

@@ -20,7 +20,7 @@ from recoup.model.wire import decoded, encoded
 from recoup.system.atomicfile import create_private, make_private_folder, write_atomic
 from recoup.system.holding import Lock
 from recoup.system.statefile import state_path
-from recoup.web._supervising import ENDED
+from recoup.web._supervising import ENDED, PROCESS
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}", re.ASCII)
 
@@ -57,7 +57,7 @@ class Ended(Struct):
 _Noted = TypeVar("_Noted", Begun, Process, Cancelled, Ended)
 _NAMES: dict[type, str] = {
     Begun: "begun.json",
-    Process: "process.json",
+    Process: PROCESS,
     Cancelled: "cancelled.json",
     Ended: ENDED,
 }
@@ -84,7 +84,7 @@ class JobFolder:
             return None
         return found
 
-    def note(self, value: Begun | Process | Cancelled) -> None:
+    def note(self, value: Begun | Cancelled) -> None:
         """Writes something down, durably."""
         write_atomic(self.path / _NAMES[type(value)], json.dumps(encoded(type(value), value)).encode())
 

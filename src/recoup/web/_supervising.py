@@ -17,12 +17,13 @@ from recoup.system.atomicfile import write_atomic
 from recoup.system.clock import SystemClock
 from recoup.system.subprocesses import ChildFailedError, code_of
 
+PROCESS = "process.json"
+"""Name of the file that says where a job runs: `host`, and `group`, the id of its process group there."""
+
 ENDED = "ended.json"
 """Name of the file that says how a job ended: `exit_code` and `finished`, ISO 8601 in UTC."""
 
-HELD_OFF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What does not end this process; who starts it holds them back until it is ready."""
-
+_HELD_OFF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOT_STARTED = 127  # as shells say it
 
 
@@ -33,19 +34,26 @@ def main(arguments: Sequence[str]) -> None:
     """
     folder, descriptors, *command = arguments
     stack, own = (int(number) for number in descriptors.split(","))
-    code = _code(command, (stack, own))
+    asked = _held_off()
+    _note(Path(folder) / PROCESS, host=os.uname().nodename, group=os.getpgid(0))  # from here on it can be cancelled
+    code = ExitCode.INTERRUPTED if asked else _code(command, (stack, own))
     os.close(stack)
-    ended = {"exit_code": code, "finished": SystemClock().now().isoformat()}
-    write_atomic(Path(folder) / ENDED, json.dumps(ended).encode())
+    _note(Path(folder) / ENDED, exit_code=code, finished=SystemClock().now().isoformat())
+
+
+def _held_off() -> list[int]:
+    """The signals that have come, from now on; none of them ends this process."""
+    asked: list[int] = []
+    for number in _HELD_OFF:
+        signal.signal(number, lambda came, _frame: asked.append(came))
+    return asked
+
+
+def _note(file: Path, **values: object) -> None:
+    write_atomic(file, json.dumps(values).encode())
 
 
 def _code(command: Sequence[str], descriptors: Sequence[int]) -> int:
-    asked: list[int] = []
-    for number in HELD_OFF:
-        signal.signal(number, lambda came, _frame: asked.append(came))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_OFF)  # what has waited comes now
-    if asked:
-        return ExitCode.INTERRUPTED
     try:
         return code_of(command, descriptors)
     except ChildFailedError as error:

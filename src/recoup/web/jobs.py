@@ -8,10 +8,9 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -25,7 +24,6 @@ from recoup.system.subprocesses import OWN_MODULES, Beside, ChildFailedError
 from recoup.web import _job_news
 from recoup.web._job_files import Begun, Cancelled, Ended, JobFolder, JobFolders, Process
 from recoup.web._job_news import News
-from recoup.web._supervising import HELD_OFF
 
 __all__ = ["KEPT", "Job", "Jobs", "News", "forget"]
 
@@ -35,13 +33,14 @@ KEPT = 50
 RECOUP = (sys.executable, *OWN_MODULES, "-m", "recoup")
 """The command line of this Recoup."""
 
-LONGEST_RESULTS = 16 * 1024 * 1024
+LONGEST_RESULTS = 4 * 1024 * 1024
 """Bytes of results that are read: what is looked at as a whole has to fit into memory."""
 
 _FOR_PROGRAMS = ("--json", "--log-json", "--log-progress", "--no-color", "--yes")
 _SUPERVISOR = (sys.executable, *OWN_MODULES, "-m", "recoup.web._supervising")
 _TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")  # they would make a terminal of a file
 _AGAIN = timedelta(seconds=10)  # from when on a second wish to end counts: the first one may be being obeyed
+_LOOKS, _MOMENT = 100, 0.05  # looks for where a job runs, and seconds between them: its start takes a tenth of a second
 _HINT = "One job at a time works on a stack: wait until it has ended, or cancel it."
 
 
@@ -103,6 +102,11 @@ class Jobs:
         folder = self._folders.one(job_id)
         begun = folder and folder.noted(Begun)
         return _job(folder, begun) if folder and begun else None
+
+    @property
+    def newest(self) -> Job | None:
+        """The one that was begun last, if any."""
+        return next((job for job_id in self._folders.ids() if (job := self.job(job_id)) is not None), None)
 
     @property
     def running(self) -> Job | None:
@@ -200,7 +204,10 @@ class Jobs:
         asked, now = folder.noted(Cancelled), self._clock.now()
         if job.state != "running" or (asked is not None and timedelta(0) <= now - asked.at < _AGAIN):
             return
-        _signal(folder, signal.SIGINT if asked is None else signal.SIGTERM)
+        process = self._process(folder)
+        if process is None and not folder.alive.lives():
+            return  # it was killed while it began
+        _signal(process, signal.SIGINT if asked is None else signal.SIGTERM)
         with self._writing():
             folder.note(Cancelled(now))
 
@@ -215,14 +222,19 @@ class Jobs:
                     stdout=results,
                     stderr=news,
                     environ={name: value for name, value in os.environ.items() if name not in _TERMINAL},
-                    held_back=HELD_OFF,
                 )
             process.leave()
         except (ChildFailedError, OSError):
             folder.remove()
             raise
-        with suppress(OSError):  # it runs, and that it cannot be cancelled is said by `cancel`
-            folder.note(Process(socket.gethostname(), process.pid))
+
+    def _process(self, folder: JobFolder) -> Process | None:
+        """Where a job runs; one that has just begun notes that in a moment."""
+        for _ in range(_LOOKS):
+            if (found := folder.noted(Process)) is not None or not folder.alive.lives():
+                return found
+            self._clock.sleep(_MOMENT)
+        return None
 
     def _child(self, begun: Begun) -> list[str]:
         return [*self._command, *self._options, *_FOR_PROGRAMS, *begun.arguments]
@@ -291,13 +303,13 @@ def _said(begun: Begun) -> str:
     return f"{shown(shlex.join(begun.arguments))}, begun {begun.started:%Y-%m-%d %H:%M:%S} UTC{by}"
 
 
-def _signal(folder: JobFolder, number: signal.Signals) -> None:
+def _signal(process: Process | None, number: signal.Signals) -> None:
     """Sends a signal to the processes of a job that runs.
 
     Raises:
         RefusedError: they are not processes of this host, or not known.
     """
-    process, here = folder.noted(Process), socket.gethostname()
+    here = os.uname().nodename
     if process is None or process.host != here:
         where = "on another host" if process else "where nobody knows"
         raise RefusedError(f"the job runs {where}", f"It cannot be ended from {here}.")

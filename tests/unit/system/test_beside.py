@@ -1,8 +1,7 @@
-"""Programs beside us: where they write, what they inherit, which signals wait for them."""
+"""Programs beside us: where they write, what they inherit, how their end is known."""
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,28 +31,6 @@ def test_it_writes_into_the_files_and_has_the_environment_that_it_is_given(tmp_p
         until(lambda: beside.poll() is not None)
     assert (tmp_path / "out").read_text() == "a\n"
     assert (tmp_path / "err").read_text() == "told\n"
-
-
-_TAKES = """
-import signal
-def take(number, _frame):
-    print(signal.Signals(number).name, flush=True)
-    raise SystemExit(7)
-signal.signal(signal.SIGINT, take)
-print("ready", flush=True)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-signal.pause()
-"""
-
-
-def test_a_signal_that_is_held_back_waits_for_the_program_and_not_for_us(tmp_path: Path) -> None:
-    with (tmp_path / "out").open("wb") as out:
-        beside = Beside([sys.executable, "-c", _TAKES], stdout=out.fileno(), held_back=(signal.SIGINT,))
-        os.killpg(beside.pid, signal.SIGINT)
-        until(lambda: beside.poll() is not None)
-    assert beside.poll() == 7
-    assert (tmp_path / "out").read_text() == "ready\nSIGINT\n"
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_one_that_is_left_to_itself_leaves_no_zombie() -> None:

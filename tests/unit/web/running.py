@@ -61,6 +61,7 @@ def folder_of(job: Job) -> Path:
 
 def supervisor(job: Job) -> int:
     """The id of the supervising process, and of the group."""
+    until((folder_of(job) / "process.json").exists)
     group: int = json.loads((folder_of(job) / "process.json").read_bytes())["group"]
     return group
 

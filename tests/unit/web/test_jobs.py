@@ -43,6 +43,7 @@ def _no_job_is_left() -> Iterator[None]:
     yield
     for folder in state_folder().glob("stacks/*.jobs/*"):
         if Lock(folder / "alive.lock").lives():
+            until((folder / "process.json").exists)
             os.killpg(json.loads((folder / "process.json").read_bytes())["group"], signal.SIGKILL)
 
 
@@ -167,7 +168,10 @@ def test_of_many_who_begin_at_once_one_does() -> None:
     for thread in threads:
         thread.join()
     assert (len(begun), len(refused)) == (1, 7)
-    assert [job.id for job in scripted("").all()] == [begun[0].id]
+    jobs = scripted("")
+    assert [job.id for job in jobs.all()] == [begun[0].id]
+    jobs.cancel(begun[0].id)
+    through(jobs, begun[0])
 
 
 # --- its end ----------------------------------------------------------------------------------------------------------
@@ -210,17 +214,25 @@ def test_a_job_that_is_cancelled_before_its_command_begins_has_ended() -> None:
     assert through(jobs, job).exit_code in (ExitCode.INTERRUPTED, -signal.SIGINT)
 
 
+class Hurried(Later):
+    """Does not wait."""
+
+    def sleep(self, _seconds: float) -> None:
+        pass
+
+
 def test_a_job_of_another_host_is_not_ended_by_chance() -> None:
     jobs = scripted("exec sleep 60")
     job = jobs.start(("backup",))
-    noted = state_folder() / "stacks" / "shop.jobs" / job.id / "process.json"
+    until(lambda: supervisor(job))
+    noted = folder_of(job) / "process.json"
     here = noted.read_bytes()
     noted.write_text(json.dumps({**json.loads(here), "host": "elsewhere"}))
     with pytest.raises(RefusedError, match="on another host"):
         jobs.cancel(job.id)
     noted.unlink()
     with pytest.raises(RefusedError, match="where nobody knows"):
-        jobs.cancel(job.id)
+        Jobs("shop", (), Hurried(timedelta(0))).cancel(job.id)
     noted.write_bytes(here)
     jobs.cancel(job.id)
     through(jobs, job)
