@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from browser.rig import stories
 from browser.rig.chromium import launched
 from browser.rig.serving import Server, served
-from browser.rig.stacks import Stack, build, copied, made_once, proven
+from browser.rig.stacks import PATIENCE, Stack, build, copied, made_once, proven
 from browser.rig.windows import Windows
+
+expect.set_options(timeout=1000 * PATIENCE)  # a loaded machine is not a fault
 
 
 @pytest.fixture(scope="module")

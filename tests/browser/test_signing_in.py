@@ -86,7 +86,8 @@ def test_a_reader_sees_all_and_is_offered_no_change(closed: Server, page: Page, 
     assert asked.status == 403
 
 
-def test_a_session_lives_through_a_restart_of_the_server(closed: Server, page: Page) -> None:
+def test_a_session_lives_through_a_restart_of_the_server(closed: Server, page: Page, windows: Windows) -> None:
+    windows.expect("ERR_CONNECTION_REFUSED")
     page.goto(f"{closed.url}/")
     sign_in(page, "operator")
     page.wait_for_url(f"{closed.url}/")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from browser.rig.stacks import PATIENCE
 from browser.rig.watching import Watch
 
 Scheme = Literal["light", "dark"]
@@ -44,6 +45,7 @@ class Windows:
             timezone_id="UTC",
             service_workers="block",
         )
+        context.set_default_timeout(1000 * PATIENCE)
         watch = Watch(context)
         for pattern in self._expected:
             watch.expect(pattern)
