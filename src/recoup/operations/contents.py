@@ -178,10 +178,9 @@ def _entry_of_part(spot: Spot) -> Entry:
 
 
 def _inside(repository: Repository, name: SetName, spot: Spot) -> Iterator[Entry]:
-    if spot.part.kind == "tree":
-        below = [one for one in repository.listed(name, spot.part) if one.name == spot.inner[0] and one.kind == "file"]
-        if not below and (yield from _listed(repository, name, spot)):
-            return
+    by_list = spot.part.kind == "tree" and not _is_file(repository, name, spot)
+    if by_list and (yield from _listed(repository, name, spot)):
+        return
     part = repository.fetch(name, spot.source, spot.part)
     if isinstance(part, StreamPart) and spot.whole:
         yield _entry_of_part(spot)
@@ -191,6 +190,15 @@ def _inside(repository: Repository, name: SetName, spot: Spot) -> Iterator[Entry
         yield _entry(spot.path, member, member.size if member.kind == "file" else 0)
         if member.content is not None and member.name in spot.inner:
             yield from _of_archive(member.content, _joined(spot.path, member.name))
+
+
+def _is_file(repository: Repository, name: SetName, spot: Spot) -> bool:
+    """Whether a file of a tree is meant, which may be an archive. A list has what is meant before what is below it."""
+    if spot.whole:
+        return False
+    found = (one for one in repository.listed(name, spot.part) if hits(one.name, spot.inner))
+    first = next(found, None)
+    return first is not None and first.kind == "file" and first.name == spot.inner[0]
 
 
 def _listed(repository: Repository, name: SetName, spot: Spot) -> Generator[Entry, None, bool]:
