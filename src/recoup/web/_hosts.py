@@ -107,9 +107,8 @@ def network(host: str) -> str:
     """What counts as one peer: an IPv4 address, or the 64 bits of an IPv6 address that one customer has at least."""
     found = _address(host)
     if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))
-    return host
+        return str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))
+    return host if found is None else str(found)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
