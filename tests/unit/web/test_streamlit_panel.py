@@ -340,26 +340,38 @@ _HEARD: list[tuple[str, str]] | None = None
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if _HEARD is None or event not in ("open", "_thread.start_new_thread", "subprocess.Popen", "os.fork"):
-        return
-    if event == "open" or threading.current_thread().name == "ScriptRunner.scriptThread":
+    if _HEARD is not None and event in ("open", "subprocess.Popen"):
         _HEARD.append((event, str(arguments[0])))
 
 
-def test_drawing_the_panel_starts_no_thread_and_opens_no_file_of_the_application(
+def _hear_threads(heard: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the page's own run starts; Streamlit starts one for that run."""
+    start = threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        if threading.current_thread().name == "ScriptRunner.scriptThread":
+            heard.append(("thread", thread.name))
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+
+
+def test_the_panel_calls_streamlit_from_no_thread_of_its_own_and_opens_no_file_of_the_application(
     config: Path, stack_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database that is opened and closed in the application's process loses the locks that the application has on it."""
     sys.addaudithook(_hear)  # it stays as long as the process, and costs next to nothing
     heard = list[tuple[str, str]]()
     monkeypatch.setattr(sys.modules[__name__], "_HEARD", heard)
+    _hear_threads(heard, monkeypatch)
     app = press(shown(config), "Create backup now")
     through(jobs_of(config), jobs_of(config).all()[0])
     seen(app)
     monkeypatch.setattr(sys.modules[__name__], "_HEARD", None)
 
-    kinds = {kind for kind, _ in heard}
-    assert kinds == {"open", "subprocess.Popen"}
+    assert {kind for kind, _ in heard} == {"open", "subprocess.Popen", "thread"}
+    threads = [name for kind, name in heard if kind == "thread"]
+    assert [name for name in threads if not name.startswith("wait for process ")] == []  # which only wait for a job
     opened = {Path(name) for kind, name in heard if kind == "open" and name.startswith("/")}
     assert any(path.is_relative_to(stack_folder / "backups") for path in opened)
     live = {path for path in opened if path.is_relative_to(stack_folder)} - {config}
