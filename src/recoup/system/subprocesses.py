@@ -37,6 +37,7 @@ _LIMIT = 64 * 1024 * 1024  # bytes of one message: the facts of a store with ver
 OWN_MODULES = ("-P",)
 """Keeps Python from taking modules out of the present folder: a `calendar.py` there is not ours, nor the standard library's."""
 
+_TIDYING = 10.0  # seconds that a program gets to tidy up when nobody reads on
 _HURRY = 1.0  # seconds that a child gets when the user wants to stop
 
 
@@ -339,3 +340,75 @@ def answer_of(command: Sequence[str], folder: Path, timeout: float) -> str:
         return done.stdout.decode()
     except UnicodeDecodeError:
         raise ChildFailedError(f"the program {name} answered with something else than UTF-8 text.") from None
+
+
+class Printing:
+    """A program whose lines are read as it prints them, in a session of its own. What it says on stderr is dropped: it may hold a
+    secret.
+
+    Args:
+        command: argument list.
+        patience: seconds from now on after which it is ended.
+
+    Attributes:
+        ran_out: whether its time was over before it ended.
+
+    Raises:
+        ChildFailedError: it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], patience: float) -> None:
+        self.ran_out = False
+        with _cannot_be_started(command):
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._timer = threading.Timer(patience, self._run_out)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def lines(self) -> Iterator[bytes]:
+        """Its lines, without their ends, as they come; a last one without an end is left out: it may be half.
+
+        Raises:
+            ChildFailedError: a line is longer than 64 MiB.
+        """
+        output = self._process.stdout
+        while output is not None and (line := output.readline(_LIMIT)):
+            if not line.endswith(b"\n"):
+                if len(line) == _LIMIT:
+                    raise ChildFailedError("the program printed a line that is too long to be read.")
+                return
+            yield line[:-1]
+
+    def code(self) -> int:
+        """Waits for its end; what it returned, negative the number of the signal that ended it."""
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Ends it, if it runs: by SIGTERM, so that it tidies up, and a few seconds later by SIGKILL."""
+        self._timer.cancel()
+        self._end()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _run_out(self) -> None:
+        self.ran_out = self._process.poll() is None
+        self._end()
+
+    def _end(self) -> None:
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=_TIDYING)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
