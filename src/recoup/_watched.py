@@ -44,10 +44,10 @@ class WatchedStack(OpenedStack):
         """The status, with what it was made of. That no repository can be read is a problem among others here."""
         from recoup.operations import status
 
-        known = self._known
+        known, limits = self._known, self._limits
         states = tuple(self._state_of(name, known) for name in self._nearest)
-        report = status.report(states, self.source_names, self._clock.now(), self._limits, known)
-        return status.Look(replace(report, problems=(*report.problems, *self._untold)), states, known)
+        report = status.report(states, self.source_names, self._clock.now(), limits, known)
+        return status.Look(replace(report, problems=(*report.problems, *self._untold)), states, known, limits)
 
     def verdicts(self, found: "Look") -> "dict[tuple[str, str], Verdict]":
         """What the rules of each repository say of its sets, by repository and name. What a storage keeps by force is not asked.

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from recoup.errors import RecoupError
@@ -60,11 +60,19 @@ class Look(Struct):
         report: its state.
         states: what was found in each repository, the nearest first.
         known: what this machine remembers.
+        limits: from when on something is a problem.
     """
 
     report: StatusReport
     states: tuple[RepositoryState, ...]
-    known: Known
+    known: Known = field(default_factory=Known)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def own(self) -> tuple[SetInfo, ...]:
+        """The sets of the stack in all repositories, the newest first, and those of which nobody can read whose they are."""
+        infos = [info for state in self.states for info in state.own]
+        return tuple(sorted(infos, key=lambda info: info.name_key, reverse=True))
 
 
 def report(

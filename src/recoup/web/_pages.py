@@ -11,6 +11,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.routing import NoMatchFound
 
 from recoup.model import figures
@@ -117,6 +118,7 @@ def _environment() -> Environment:
         "shown": shown,
         "when": when,
         "iso": datetime.isoformat,
+        "ticked": ticked,
     }
     made.globals |= {"version": version("recoup"), "counted": figures.counted}
     return made
@@ -125,3 +127,12 @@ def _environment() -> Environment:
 def when(moment: datetime) -> str:
     """A moment for people, in this machine's time zone: `2026-11-22 03:15`."""
     return f"{moment.astimezone(local_zone()):%Y-%m-%d %H:%M}"
+
+
+def ticked(text: str) -> Markup:
+    """A text whose commands stand between backticks, as hints have them: on a page they are code."""
+    parts = shown(text).split("`")
+    if len(parts) % 2 == 0:  # one of them is none of a pair
+        return escape(shown(text))
+    pieces = (Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+    return Markup("").join(pieces)

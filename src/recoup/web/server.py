@@ -5,7 +5,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from recoup.web import overview, signing_in
+from recoup.web import overview, sets, signing_in
+from recoup.web._glances import Forgetting, Glances
 from recoup.web._place import Place
 from recoup.web._security import protect
 from recoup.web._site import Site
@@ -24,8 +25,9 @@ def create_app(site: Site, place: Place) -> FastAPI:
         ConfigError: others than this machine reach it, and nobody would have to sign in.
     """
     app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.site = site
-    for noun in (overview, signing_in):
+    app.state.site, app.state.glances = site, Glances(site)
+    app.add_middleware(Forgetting, glances=app.state.glances)
+    for noun in (overview, sets, signing_in):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     protect(app, site, place)
