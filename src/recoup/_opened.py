@@ -25,6 +25,7 @@ from recoup.system.tempdirs import temporary_folder
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from recoup.config.explain import Line
     from recoup.config.loading import Loaded
     from recoup.config.settings import RepositorySettings, Settings
     from recoup.model.manifest import Manifest
@@ -154,12 +155,35 @@ class OpenedStack:
         by_path = chosen not in self.settings.repositories and "://" not in chosen
         return ("-r", str(self._cwd / chosen) if by_path else chosen)
 
+    @property
+    def restore_folder(self) -> Path:
+        """The folder below which the web page restores files, absolute; it need not be there.
+
+        Raises:
+            UnsafePathError: the configured one leads through a symbolic link.
+        """
+        return checked_destination(self.settings.web.restore_folder, self._loaded.base)
+
     @cached_property
     def jobs(self) -> "tuple[Job, ...]":
         """The jobs of `schedule`, in the order of its lines."""
         from recoup.config._schedule import jobs
 
         return jobs(self.settings.schedule, self.settings.stack, self._host.name, self._loaded.base)
+
+    @property
+    def effective(self) -> "tuple[Line, ...]":
+        """The configuration that is in effect, line by line, with the place where each value was set; secrets are `***`."""
+        from recoup.config.explain import effective_lines
+
+        return effective_lines(self._loaded)
+
+    @property
+    def effective_values(self) -> dict[str, Any]:
+        """The configuration that is in effect, as JSON types; secrets are `***`."""
+        from recoup.config.explain import effective_values
+
+        return effective_values(self._loaded)
 
     def sources_of_kind(self, kind: str) -> "Mapping[str, SourceOptions]":
         """The settings of the configured sources of a kind, by name."""

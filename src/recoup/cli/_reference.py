@@ -6,7 +6,7 @@ from typing import Any
 from recoup.cli._options import PANEL
 from recoup.cli._plug_options import Declared, plug_options
 from recoup.cli.main import VERBS, Verb, command
-from recoup.cli.version import exit_code_table
+from recoup.model.exit_codes import exit_code_table
 
 _INTRODUCTION = """\
 # Command line

@@ -32,25 +32,8 @@ def version(
         f"recoup {facts['recoup']} (repository format {REPOSITORY}, manifest {MANIFEST}, Python {facts['python']})"
     )
     if exit_codes:
+        from recoup.model.exit_codes import exit_code_table
+
         for code, meaning in exit_code_table():
             now.show(f"{code:>3}  {meaning}")
     return ExitCode.OK
-
-
-def exit_code_table() -> list[tuple[int, str]]:
-    """Exit codes and their meanings, from where they are defined."""
-    import ast
-    import inspect
-    from itertools import pairwise
-
-    from recoup import errors
-
-    tree = ast.parse(inspect.getsource(errors))
-    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ExitCode"]
-    table = []
-    for statement, text in pairwise(body):
-        if isinstance(statement, ast.Assign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            number = statement.value
-            if isinstance(number, ast.Constant) and isinstance(number.value, int):
-                table.append((number.value, str(text.value.value)))
-    return table

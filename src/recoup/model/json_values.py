@@ -6,12 +6,15 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+SHOWN_PROPERTIES = ("exit_code", "passed", "spread_ms", "rto_seconds", "rpo_seconds", "change", "days_until_full")
+"""Properties that people read, and that are written beside the fields of those values that have them."""
+
 
 def plain(value: Any) -> Any:
     """A frozen value as JSON types; times as ISO 8601, with the properties that people read added by name."""
     if is_dataclass(value) and not isinstance(value, type):
         found = {f.name: plain(getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")}
-        for name in ("exit_code", "passed", "spread_ms", "rto_seconds", "rpo_seconds", "change", "days_until_full"):
+        for name in SHOWN_PROPERTIES:
             if isinstance(getattr(type(value), name, None), property):
                 found[name] = plain(getattr(value, name))
         return found

@@ -7,11 +7,12 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from recoup.errors import (
     BusyError,
+    ConfigError,
     LockedError,
     NoRepositoryError,
     NoSuchSetError,
@@ -22,10 +23,12 @@ from recoup.errors import (
     UsageError,
 )
 from recoup.model.structs import Struct
-from recoup.web._pages import bare_page, page, prefix_of, site_of
+from recoup.web._json import Json
+from recoup.web._pages import bare_page, page, path_to, prefix_of, site_of
 
 _STATUS: tuple[tuple[type[RecoupError], int], ...] = (
     (NoSuchSetError, 404),
+    (ConfigError, 503),
     (UsageError, 400),
     (LockedError, 409),
     (BusyError, 409),
@@ -52,12 +55,14 @@ class Failure(Struct):
         title: in a few words; the same for the same kind of failure.
         message: what happened, masked.
         hint: what to do, masked; may be empty.
+        exit_code: with which the command line would have ended; None where that is no error of ours.
     """
 
     status: int
     title: str
     message: str
     hint: str = ""
+    exit_code: int | None = None
 
 
 def install(app: FastAPI) -> None:
@@ -75,7 +80,7 @@ def wants_problem(request: Request) -> bool:
 def answer(request: Request, failure: Failure, headers: Mapping[str, str] | None = None) -> Response:
     """The answer that tells a failure. A page has the usual frame for those who may see it."""
     if wants_problem(request):
-        return _problem(failure, headers)
+        return _problem(request, failure, headers)
     framed = request.state.viewer is not None and failure.status != HTTPStatus.INTERNAL_SERVER_ERROR
     frame = (page, "base.html") if framed else (bare_page, "bare.html")
     made = frame[0](request, "failure.html", failure.status, failure=failure, frame=frame[1])
@@ -87,8 +92,9 @@ def of_error(request: Request, error: RecoupError) -> Failure:
     """An error of ours as a failure, masked."""
     mask = site_of(request).masker
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    titles = {404: "Not found", 409: "Not now", 400: "This cannot be done"}
-    return Failure(status, titles.get(status, "It failed"), mask(error.message), mask(error.hint))
+    titles = {404: "Not found", 409: "Not now", 400: "This cannot be done", 503: "Not available"}
+    title = titles.get(status, "It failed")
+    return Failure(status, title, mask(error.message), mask(error.hint), int(error.exit_code))
 
 
 def unexpected(request: Request, error: Exception) -> Response:
@@ -99,10 +105,14 @@ def unexpected(request: Request, error: Exception) -> Response:
     return answer(request, Failure(500, "Something went wrong", told, "Nothing is known about what was asked for."))
 
 
-def _problem(failure: Failure, headers: Mapping[str, str] | None) -> Response:
-    told = {"type": "about:blank", "title": failure.title, "status": failure.status, "detail": failure.message}
-    more = {"hint": failure.hint} if failure.hint else {}
-    return JSONResponse({**told, **more}, failure.status, headers, "application/problem+json")
+def _problem(request: Request, failure: Failure, headers: Mapping[str, str] | None) -> Response:
+    kind, title = "about:blank", HTTPStatus(failure.status).phrase  # which RFC 9457, section 4.2.1 wants of this type
+    if failure.exit_code is not None:
+        kind, title = f"{path_to(request, 'api_docs')}#problem-{failure.exit_code}", failure.title
+    told = {"type": kind, "title": title, "status": failure.status, "detail": failure.message}
+    more = {"hint": failure.hint, "exit_code": failure.exit_code}
+    known = {name: value for name, value in more.items() if value not in ("", None)}
+    return Json({**told, **known}, failure.status, headers, "application/problem+json")
 
 
 def _told(request: Request, error: Exception) -> Response:
@@ -118,6 +128,8 @@ def _of_http(request: Request, error: Exception) -> Response:
     title, message = _SENTENCES.get(status, (status.phrase.capitalize(), status.description or status.phrase))
     if error.detail and error.detail != status.phrase:
         message = site_of(request).masker(str(error.detail))
+    elif wants_problem(request):
+        message = status.description or status.phrase
     return answer(request, Failure(status, title, message), error.headers)
 
 
