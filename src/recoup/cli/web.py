@@ -22,7 +22,8 @@ def web(
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     hash_password: Annotated[
-        bool, typer.Option("--hash-password", help="Read a password and print what `password_hash` takes; nothing else.")
+        bool,
+        typer.Option("--hash-password", help="Read a password and print what `password_hash` takes; nothing else."),
     ] = False,
 ) -> ExitCode:
     """Serve the page on which backups are seen, made, proven and restored. Ends by Ctrl-C.
@@ -34,15 +35,18 @@ def web(
     if hash_password:
         now.write(f"{_hashed()}\n")
         return ExitCode.OK
+    from recoup.web._accounts import require_accounts
     from recoup.web._place import Place
-    from recoup.web.serving import serve
 
     site = _site(now)
     settings = now.stack.settings.web
     place = Place.parsed(bind or settings.bind, settings.path)
+    require_accounts(settings, place)
     if now.dry_run:
         now.show(f"Would serve the stack {site.name} at {place.url}")
         return ExitCode.OK
+    from recoup.web.serving import serve
+
     serve(site, place, lambda url: _ready(now, url, browser=open_))
     return ExitCode.OK
 

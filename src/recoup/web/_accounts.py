@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from recoup.config._web import AccountSettings, WebSettings
+from recoup.errors import ConfigError
 from recoup.model.structs import Struct
 from recoup.web._passwords import fits
+from recoup.web._place import Place
 
 
 class Viewer(Struct):
@@ -79,6 +81,27 @@ class Accounts(Struct):
         secrets = (account.password_hash, account.token) if account else ()
         told = "\n".join((role, *("" if one is None else one.get_secret_value() for one in secrets)))
         return hmac.digest(key, b"proof\n" + told.encode(), "sha256").hex()
+
+
+def require_accounts(settings: WebSettings, place: Place) -> None:
+    """Refuses a page that others reach and that lets everybody do everything.
+
+    Raises:
+        ConfigError: it is such a one.
+    """
+    if not Accounts.of(settings).is_open:
+        return
+    hint = "Set `web.operator.password_hash`; `recoup web --hash-password` makes what it takes."
+    if not place.is_loopback:
+        where = f"{place.host}:{place.port}"
+        raise ConfigError(
+            f"the page would be open to everybody who reaches {where}: it has no password and no token", hint
+        )
+    if settings.hosts or place.path:
+        key = "hosts" if settings.hosts else "path"
+        raise ConfigError(
+            f"`web.{key}` is for a page that others reach by a proxy, and it has no password and no token", hint
+        )
 
 
 def _is_token(account: AccountSettings | None, secret: str) -> bool:

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from recoup.errors import ConfigError
 from recoup.web import _failures
-from recoup.web._accounts import Accounts, Viewer
+from recoup.web._accounts import Viewer, require_accounts
 from recoup.web._attempts import Attempts
 from recoup.web._guard import Guard
 from recoup.web._place import Place
@@ -15,7 +14,7 @@ from recoup.web._site import Site
 
 
 def protect(app: FastAPI, site: Site, place: Place) -> None:
-    """Lets nobody in but through the guard.
+    """Lets nobody in but through the guard. To be called last: whatever is put around the application later is outside of it.
 
     Args:
         app: the application.
@@ -25,33 +24,11 @@ def protect(app: FastAPI, site: Site, place: Place) -> None:
     Raises:
         ConfigError: others than this machine reach it, and nobody would have to sign in.
     """
-    require_accounts(site, place)
+    require_accounts(site.settings, place)
     sessions = Sessions(site.name, site.clock)
     app.state.sessions, app.state.attempts = sessions, Attempts(site.clock)
     app.add_middleware(Guard, site=site, place=place, sessions=sessions)
     _failures.install(app)
-
-
-def require_accounts(site: Site, place: Place) -> None:
-    """Refuses a page that others reach and that lets everybody do everything.
-
-    Raises:
-        ConfigError: it is such a one.
-    """
-    settings = site.settings
-    if not Accounts.of(settings).is_open:
-        return
-    hint = "Set `web.operator.password_hash`; `recoup web --hash-password` makes what it takes."
-    if not place.is_loopback:
-        where = f"{place.host}:{place.port}"
-        raise ConfigError(
-            f"the page would be open to everybody who reaches {where}: it has no password and no token", hint
-        )
-    if settings.hosts or place.path:
-        key = "hosts" if settings.hosts else "path"
-        raise ConfigError(
-            f"`web.{key}` is for a page that others reach by a proxy, and it has no password and no token", hint
-        )
 
 
 def viewer_of(request: Request) -> Viewer:
