@@ -3,7 +3,7 @@
 import re
 from collections import deque
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
+from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -14,20 +14,52 @@ _NAMES = re.compile(r"[0-9]{8}T|[0-9]{4}-?[0-9]{2}|backup_|:|%|\.")
 
 
 class _Links(HTMLParser):
-    """The links of a page; not those that say they are downloads."""
+    """Where a page leads: links, and forms that only ask, sent as they are; not what says it is a download.
+
+    Attributes:
+        found: the links.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.found = list[str]()
+        self._form: str | None = None
+        self._fields = list[tuple[str, str]]()
+        self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        known = dict(attrs)
+        known = {name: value or "" for name, value in attrs}
         if tag == "a" and known.get("href") and "download" not in known:
-            self.found.append(known["href"] or "")
+            self.found.append(known["href"])
+        elif tag == "form" and known.get("method", "get").lower() == "get":
+            self._form, self._fields = known.get("action", ""), []
+        elif self._form is not None:
+            self._field(tag, known)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form" and self._form is not None:
+            self.found.append(f"{self._form}?{urlencode(self._fields)}")
+            self._form = None
+
+    def _field(self, tag: str, known: dict[str, str]) -> None:
+        name, kind = known.get("name", ""), known.get("type", "text")
+        if tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and "value" in known:
+            if "selected" in known or self._select not in dict(self._fields):
+                self._fields = [field for field in self._fields if field[0] != self._select]
+                self._fields.append((self._select, known["value"]))
+        elif (
+            tag == "input"
+            and name
+            and "disabled" not in known
+            and (kind not in ("checkbox", "radio") or "checked" in known)
+        ):
+            self._fields.append((name, known.get("value", "")))
 
 
 def every_page(first: str, *, of_each: int = 1) -> list[str]:
-    """URLs of the pages that links lead to, as somebody sees them who need not sign in.
+    """URLs of the pages that links and questions lead to, as somebody sees them who need not sign in.
 
     Args:
         first: URL of the first one.
