@@ -5,7 +5,7 @@ changes something cannot forget to be protected.
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from anyio import to_thread
 from fastapi import Request
@@ -17,6 +17,7 @@ from recoup.web._accounts import Accounts, Viewer
 from recoup.web._failures import Failure, answer, unexpected, wants_problem
 from recoup.web._headers import Answer, cookie_name, session_cookie
 from recoup.web._hosts import Hosts, is_loopback, network
+from recoup.web._leading import own_path
 from recoup.web._pages import bare_page, path_to
 from recoup.web._place import Place
 from recoup.web._sessions import LIFETIME, Session, Sessions
@@ -259,8 +260,7 @@ def _from_elsewhere(request: Request) -> bool:
 
 def _once_more(request: Request) -> HTMLResponse:
     """A page that asks for the same again, now from a page of ours, so that the cookie comes with it."""
-    query = request.scope["query_string"].decode("latin-1")
-    return bare_page(request, "once_more.html", again=request.scope["path"] + (f"?{query}" if query else ""))
+    return bare_page(request, "once_more.html", again=own_path(_asked(request), request.scope["root_path"]))
 
 
 def _sign_in_first(request: Request) -> Response:
@@ -273,9 +273,14 @@ def _sign_in_first(request: Request) -> Response:
         return Response(status_code=401, headers={"HX-Redirect": where})
     if request.method not in _READING:
         return RedirectResponse(where, 303)
+    return RedirectResponse(f"{where}?{urlencode({'next': _asked(request)})}", 303)
+
+
+def _asked(request: Request) -> str:
+    """Path and query, as a browser writes them."""
+    path = quote(request.scope["path"], safe="/:@!$&'()*+,;=~", errors="surrogateescape")
     query = request.scope["query_string"].decode("latin-1")
-    wanted = request.scope["path"] + (f"?{query}" if query else "")
-    return RedirectResponse(f"{where}?{urlencode({'next': wanted})}", 303)
+    return f"{path}?{query}" if query else path
 
 
 def _csrf(request: Request, body: bytes) -> str:
