@@ -84,6 +84,11 @@ class RestoreOptions(BaseModel):
     )
 
 
+def _chosen(options: BaseModel) -> RestoreOptions:
+    """The options of a restore; a plug that stands on this one may have more of them."""
+    return options if isinstance(options, RestoreOptions) else RestoreOptions.model_validate(options.model_dump())
+
+
 class FolderCapture:
     """A folder being read."""
 
@@ -285,7 +290,7 @@ class FilesSource:
     def foresee(self, parts: Iterable[Part], options: BaseModel) -> Existing:
         """What a restore of these parts would meet and do: into a present folder, when the options say so."""
         found = self.existing()
-        chosen = RestoreOptions.model_validate(options.model_dump())
+        chosen = _chosen(options)
         if not found.present or not (chosen.overwrite or chosen.delete):
             return found
         if self.path.is_dir() and isinstance(next(iter(parts), None), TreePart):
@@ -302,7 +307,7 @@ class FilesSource:
             DamagedError: the stored bytes are wrong.
             RestoreError: it failed. A folder that was to be replaced whole is as it was.
         """
-        chosen = RestoreOptions.model_validate(options.model_dump())
+        chosen = _chosen(options)
         remaining = iter(parts)
         part = _folder.first(remaining)
         if isinstance(part, TreePart) and self.path.is_dir() and (chosen.overwrite or chosen.delete):
