@@ -102,7 +102,12 @@ def unexpected(request: Request, error: Exception) -> Response:
     text = "".join(traceback.format_exception(error))
     _LOG.error("%s", site_of(request).masker(text))
     told = "An error that should not happen. The server's log says which one."
-    return answer(request, Failure(500, "Something went wrong", told, "Nothing is known about what was asked for."))
+    return answer(
+        request,
+        Failure(
+            500, "Something went wrong", told, "Whether it was done is not known: look before you ask for it again."
+        ),
+    )
 
 
 def _problem(request: Request, failure: Failure, headers: Mapping[str, str] | None) -> Response:

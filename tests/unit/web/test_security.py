@@ -16,6 +16,7 @@ from recoup.web._guard import LARGEST, BrokenOffError
 from recoup.web._headers import POLICY
 from recoup.web._hosts import Hosts, network
 from recoup.web._place import Place
+from unit.web.browsing import Browser
 from web_access import AFAR, BASE, HOME, TOKEN, Access, Visitor, accounts
 
 BOTH = accounts("operator", "reader")
@@ -399,3 +400,26 @@ def test_behind_a_proxy_with_a_prefix_everything_leads_to_it(tmp_path: Path, kep
 def test_peers_are_told_apart_by_what_a_proxy_of_this_machine_says_and_by_nobody_else() -> None:
     assert network("2001:db8:1:2:3::4") == network("2001:db8:1:2::9") != network("2001:db8:1:3::4")
     assert network("::ffff:192.0.2.1") == "192.0.2.1"
+
+
+# --- pages of failures ------------------------------------------------------------------------------------------------
+
+
+def test_who_is_in_sees_a_failure_inside_the_usual_frame_and_a_stranger_nothing_of_it(
+    client: Browser, page: Access
+) -> None:
+    missing = client.get("/nowhere")
+    assert missing.status_code == 404
+    assert "There is no such page" in missing.text
+    assert '<nav aria-label="Pages">' in missing.text
+    with page.browser() as stranger:
+        refused = stranger.post("/nowhere")
+    assert "<nav" not in refused.text
+    assert "shop" not in refused.text
+
+
+def test_a_set_that_is_not_there_is_told_with_its_hint(client: Browser) -> None:
+    told = client.get("/sets/local/nothing-like-it")
+    assert told.status_code == 404
+    assert "Traceback" not in told.text
+    assert "<h1>" in told.text
