@@ -60,7 +60,7 @@ def settings() -> None:
     render(stack, sources=[*ALWAYS, *vectors, *also])
 
 
-@st.cache_data(ttl=10)
+@st.cache_data(ttl=10, show_spinner=False)
 def has_vectors() -> bool:
     """Whether Qdrant answers; asked again after ten seconds."""
     return recoup.open(ROOT / "recoup.yaml").present("vectors")
