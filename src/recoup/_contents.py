@@ -104,6 +104,21 @@ class StackWithContents(StackWithSets):
         found = self._at(info.repository).marks(self._parsed(info.name))
         return tuple(sorted(found, key=lambda mark: mark.time, reverse=True))
 
+    def proofs(self) -> "Iterator[tuple[str, str, Mark]]":
+        """What drills and verifications noted at the sets: repository, set, and mark, in no promised order. Why a repository has
+        none of it to tell is in `unread`.
+        """
+        self.unread = ()
+        for place in self._nearest:
+            try:
+                repository = self._at(place)
+                repository.check()
+                overview = repository.overview()
+                for name in overview.names:
+                    yield from ((place, str(name), mark) for mark in overview.marks(name) if mark.kind == "proof")
+            except (RecoupError, OSError) as error:
+                self.unread = (*self.unread, f"{place} cannot be read: {error}")
+
     def trashed(self) -> "dict[str, tuple[str, ...]]":
         """The sets in the trash, the newest first, by the repository that has them. What could not be read is in `unread`."""
         found: dict[str, tuple[str, ...]] = {}

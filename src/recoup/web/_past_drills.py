@@ -1,0 +1,133 @@
+"""Drills of the past: what sets remember of them, what this machine remembers of those that left nothing there, and jobs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from recoup.errors import ExitCode
+from recoup.model.marks import Mark
+from recoup.model.reports import VerbRun
+from recoup.model.structs import Struct
+from recoup.web._results import Result, results
+
+if TYPE_CHECKING:
+    from recoup.web.jobs import Job, Jobs
+
+_AFTER = timedelta(
+    seconds=2
+)  # the note at a set is written before the run is remembered, with another look at the clock
+
+Verdict = Literal["passed", "partly", "gone", "failed", "ended"]
+"""`partly`: all that was drilled passed, and the set has more. `gone`: it passed, and its set is not there any more. `ended`: it
+came to no result."""
+
+_OF_CODE: Mapping[int, Verdict] = {ExitCode.OK: "gone", ExitCode.DAMAGED: "failed"}
+
+
+class PastDrill(Struct):
+    """A drill of the past.
+
+    Attributes:
+        time: when it ended (UTC).
+        verdict: see `Verdict`.
+        repository: where the set is; empty where that is not known.
+        set: its name; empty where that is not known.
+        sources: source to whether it passed; empty where that is not known.
+        seconds: how long all of it took; None where that is not known.
+        restore_seconds: how long restoring alone took; None where that is not known, as of one that failed.
+        host: the machine.
+        sentence: what else there is to say.
+        job: id of the job that it was; empty for drills of the schedule and of the command line.
+    """
+
+    time: datetime
+    verdict: Verdict
+    repository: str = ""
+    set: str = ""
+    sources: Mapping[str, bool] = field(default_factory=dict)
+    seconds: float | None = None
+    restore_seconds: float | None = None
+    host: str = ""
+    sentence: str = ""
+    job: str = ""
+
+
+def past_drills(
+    proofs: Iterable[tuple[str, str, Mark]], runs: Iterable[VerbRun], jobs: "Sequence[Job]"
+) -> list[PastDrill]:
+    """All drills that are known, the newest first.
+
+    Args:
+        proofs: repository, set, and what was noted there.
+        runs: what this machine remembers.
+        jobs: those that are kept.
+    """
+    noted = [_noted(*proof, jobs) for proof in proofs if proof[2].fields.get("level") == "drill"]
+    times = [drill.time for drill in noted]
+    others = (run for run in runs if run.verb == "drill" and not any(_during(run, time) for time in times))
+    return sorted([*noted, *(_remembered(run, jobs) for run in others)], key=lambda drill: drill.time, reverse=True)
+
+
+def _during(run: VerbRun, time: datetime) -> bool:
+    return run.started <= time <= run.finished + _AFTER
+
+
+def _noted(repository: str, name: str, mark: Mark, jobs: "Sequence[Job]") -> PastDrill:
+    fields = mark.fields
+    told = fields.get("sources")
+    sources = {str(source): passed is True for source, passed in told.items()} if isinstance(told, Mapping) else {}
+    passed = fields.get("passed") is True and bool(sources) and all(sources.values())
+    return PastDrill(
+        time=mark.time,
+        verdict="failed" if not passed else "passed" if fields.get("whole") is True else "partly",
+        repository=repository,
+        set=name,
+        sources=sources,
+        seconds=_length(fields.get("seconds")),
+        restore_seconds=_length(fields.get("restore_seconds")),
+        host=mark.host,
+        job=_job_at(mark.time, jobs),
+    )
+
+
+def _remembered(run: VerbRun, jobs: "Sequence[Job]") -> PastDrill:
+    """A run that no set knows of: it never came to one, or the set is gone, or its repository is."""
+    return PastDrill(
+        time=run.finished,
+        verdict=_OF_CODE.get(run.exit_code, "ended"),
+        repository=run.repository,
+        seconds=(run.finished - run.started).total_seconds(),
+        sentence=run.sentence or (f"it ended with exit code {run.exit_code}" if run.exit_code else ""),
+        job=_job_at(run.finished, jobs),
+    )
+
+
+def _job_at(time: datetime, jobs: "Sequence[Job]") -> str:
+    """The job that ran a drill then."""
+    drills = (job for job in jobs if job.arguments[0] == "drill" and job.started <= time)
+    return next((job.id for job in drills if job.finished is None or time <= job.finished + _AFTER), "")
+
+
+def _length(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < float("inf") else None
+
+
+def newest_result(
+    jobs: "Jobs", known: "Sequence[Job]", kind: Literal["drill", "recovery"]
+) -> "tuple[Job, Result] | None":
+    """The newest drill of the jobs whose result is kept, which is the only place where what was compared is.
+
+    Args:
+        jobs: the stack's.
+        known: all of them, the newest first.
+        kind: one set, or the disaster-recovery drill.
+    """
+    for job in known:
+        if job.arguments[0] == "drill" and ("--full" in job.arguments) == (kind == "recovery"):
+            found = [result for result in results(jobs.results(job.id)) if result.template == f"_result_{kind}.html"]
+            if found:
+                return job, found[-1]
+    return None
