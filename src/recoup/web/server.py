@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from recoup.web import overview, sets, signing_in
+from recoup.web import drills, overview, restoring, sets, signing_in
 from recoup.web._glances import Forgetting, Glances
 from recoup.web._place import Place
 from recoup.web._security import protect
@@ -27,7 +27,7 @@ def create_app(site: Site, place: Place) -> FastAPI:
     app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.site, app.state.glances = site, Glances(site)
     app.add_middleware(Forgetting, glances=app.state.glances)
-    for noun in (overview, sets, signing_in):
+    for noun in (overview, sets, signing_in, restoring, drills):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     protect(app, site, place)
