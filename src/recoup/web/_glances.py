@@ -54,8 +54,11 @@ class Glances:
         self._changes = 0
         self._last: tuple[Any, float, Glance] | None = None
 
-    def take(self) -> Glance:
+    def take(self, *, again: bool = False) -> Glance:
         """The stack as it is now, or was some seconds ago when nothing is known to have changed.
+
+        Args:
+            again: look in any case.
 
         Raises:
             RecoupError: nothing can be looked at.
@@ -63,8 +66,9 @@ class Glances:
         clock = self._site.clock
         with self._turn:
             mark = self._mark()
-            if self._last is not None and self._last[0] == mark and 0 <= clock.monotonic() - self._last[1] < FRESH:
-                return self._last[2]
+            last = None if again else self._last
+            if last is not None and last[0] == mark and 0 <= clock.monotonic() - last[1] < FRESH:
+                return last[2]
             begun, found = clock.monotonic(), self._look()
             self._last = mark, begun, found
             return found
@@ -101,6 +105,16 @@ def glances_of(request: Request) -> Glances:
     """Those of the application."""
     glances: Glances = request.app.state.glances
     return glances
+
+
+def glance_for(request: Request) -> Glance:
+    """The stack as who asks may see it: a browser that is told to load a page again wants another look.
+
+    Raises:
+        RecoupError: nothing can be looked at.
+    """
+    wish = request.headers.get("cache-control", "")
+    return glances_of(request).take(again="no-cache" in wish or "max-age=0" in wish)
 
 
 class Forgetting:

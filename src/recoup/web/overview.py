@@ -12,7 +12,7 @@ from recoup.model.figures import size
 from recoup.model.reports import Problem, RepositoryStatus, StatusRow, VerbRun
 from recoup.model.structs import Struct
 from recoup.scheduler.outlook import silence
-from recoup.web._glances import Glance, glances_of
+from recoup.web._glances import Glance, glance_for
 from recoup.web._pages import page, path_to, site_of
 from recoup.web._security import Operator
 from recoup.web._verdict import Level, Verdict, proven, verdict
@@ -51,7 +51,7 @@ def overview(request: Request) -> HTMLResponse:
     """How safe the stack is now."""
     site = site_of(request)
     try:
-        glance = glances_of(request).take()
+        glance = glance_for(request)
     except RecoupError as error:  # nothing is configured that could be looked at
         return page(request, "overview_none.html", error=error)
     look, now = glance.look, site.now()

@@ -12,7 +12,7 @@ from recoup.model.figures import size, span
 from recoup.model.structs import Struct
 from recoup.system.clock import local_zone
 from recoup.web._calendar import Month, month_before, month_of, months
-from recoup.web._glances import Glance, glances_of
+from recoup.web._glances import Glance, glance_for
 from recoup.web._history import growth, restores, sizes, thinned
 from recoup.web._pages import page, path_to, site_of
 from recoup.web._plots import Plot, plot
@@ -60,7 +60,7 @@ def sets(
 ) -> HTMLResponse:
     """All sets, or those that were asked for."""
     wanted = Wanted(text.strip(), source, tag, repository, state, day, month, page_number)
-    glance, zone = glances_of(request).take(), local_zone()
+    glance, zone = glance_for(request), local_zone()
     fitting = [info for info in glance.sets if wanted.fits(info)] if not wanted.faults else []
     sheet = sheet_of([info for info in fitting if wanted.on_day(info, zone)], wanted.page)
     shown = _shown_months(fitting, wanted, zone)
