@@ -103,7 +103,8 @@ def _links(url: str, text: str) -> list[str]:
 
 
 def _shape(url: str) -> str:
-    """What is alike in pages of one kind: the path without names, and which questions are asked."""
+    """What is alike in pages of one kind: the path without names, which questions are asked, and which source is looked into."""
     parts = urlsplit(url)
     path = "/".join("*" if _NAMES.search(part) else part for part in parts.path.split("/"))
-    return f"{path}?{sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})}"
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    return f"{path}?{sorted({(name, value.partition('/')[0] if name == 'path' else '') for name, value in asked})}"
