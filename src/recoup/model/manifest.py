@@ -87,12 +87,17 @@ class Sealing(Struct):
 
 
 class StoredAttributes(Struct):
-    """A file's mode (permission bits) and modification time (ns since the epoch), as they come back at restore."""
+    """What comes back of a file at restore, besides its content.
+
+    Attributes:
+        mode: its permission bits.
+        mtime_ns: when it was changed, in nanoseconds since 1970.
+        xattrs: extended attributes, name to value in base64.
+    """
 
     mode: int
     mtime_ns: int
     xattrs: Mapping[str, str] = field(default_factory=dict)
-    """Extended attributes, name to value in base64."""
 
 
 class StoredPart(Struct):
@@ -192,7 +197,12 @@ class SourceRecord(Struct):
 
 
 class Host(Struct):
-    """The machine that made the set."""
+    """The machine that made the set.
+
+    Attributes:
+        name: as it calls itself.
+        system: its operating system and kind of processor.
+    """
 
     name: str
     system: str
@@ -217,6 +227,8 @@ class Manifest(Struct):
         tags: given by the user.
         note: given by the user.
         sealing: how to open it; None for an open set.
+        format: what tells that this is a manifest.
+        version: of the format.
     """
 
     id: str

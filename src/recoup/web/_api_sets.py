@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,12 +13,15 @@ from recoup.model.reports import SetInfo
 from recoup.model.structs import Struct
 from recoup.operations.contents import Entry
 from recoup.operations.diff import DiffReport
+from recoup.web import inside
 from recoup.web._api_answers import PREFIX, Limit, Name, Offset, Problems, Repository, answer, says, says_content
 from recoup.web._attachment import attachment
 from recoup.web._lookup import looked_up
 from recoup.web._pages import site_of
+from recoup.web._security import Operator
 from recoup.web._set_choice import chosen_stack
 from recoup.web._site import Site
+from recoup.web.inside import Path
 
 router = APIRouter(prefix=PREFIX, tags=["Sets"])
 
@@ -151,6 +154,14 @@ def trash(request: Request) -> Response:
         return answer(request, Trash(stack.trashed(), stack.unread))
 
 
+def _path_of(text: str, *, required: bool = False) -> dict[str, Any]:
+    """What the document says of the path in a set; it is read by ourselves, since bytes of a name may be no UTF-8."""
+    schema = {"type": "string", "title": "Path"}
+    return {
+        "parameters": [{"name": "path", "in": "query", "required": required, "schema": schema, "description": text}]
+    }
+
+
 _MANIFEST = says_content(
     "application/json",
     "The manifest as it is stored; where it is encrypted, what it says. `recoup config schema --manifest` prints its schema.",
@@ -188,14 +199,13 @@ def marks(request: Request, repository: Repository, name: Name) -> Response:
     operation_id="set_entries",
     summary="What is in it",
     responses=says(Entries, Problems.FIND),
+    openapi_extra=_path_of("`SOURCE`, `SOURCE/PART`, or that and what is inside it; empty for all parts."),
 )
 def entries(
     request: Request,
     repository: Repository,
     name: Name,
-    path: Annotated[
-        str, Query(description="`SOURCE`, `SOURCE/PART`, or that and what is inside it; empty for all parts.")
-    ] = "",
+    path: Path,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:
@@ -214,6 +224,28 @@ def _some(every: Iterator[Entry], offset: int, count: int) -> tuple[Entry, ...]:
     finally:
         if isinstance(every, Generator):
             every.close()
+
+
+_WHOLE = says_content(
+    "application/octet-stream",
+    "The file. When it turns out to be damaged on the way, the connection is broken off.",
+    (401, 403, 404, 416),
+    {"type": "string", "format": "binary"},
+)
+_RANGE = {**_WHOLE[200], "description": "The range of it that was asked for by `Range`."}
+
+
+@router.get(
+    "/sets/{repository:path}/{name}/content",
+    operation_id="set_content",
+    summary="One file of it",
+    responses={200: _WHOLE[200], 206: _RANGE, **_WHOLE},
+    openapi_extra=_path_of("`SOURCE/PART`, or that and what is inside it.", required=True),
+)
+def content(request: Request, viewer: Operator, repository: Repository, name: Name, path: Path) -> Response:
+    """The same as `recoup cat`, for operators: content is more than state. `Range` and `If-Range` are understood."""
+    info = found(site_of(request), repository, name)
+    return inside.content(request, viewer, repository, info.name, path)
 
 
 @router.get(
