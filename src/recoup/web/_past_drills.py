@@ -19,7 +19,7 @@ _AFTER = timedelta(
 )  # the note at a set is written before the run is remembered, with another look at the clock
 
 Verdict = Literal["passed", "partly", "gone", "failed", "ended"]
-"""`partly`: all that was drilled passed, and the set has more. `gone`: it passed, and its set is not there any more. `ended`: it
+"""`partly`: all that was drilled passed, and the set has more. `gone`: it passed, and its set cannot be seen now. `ended`: it
 came to no result."""
 
 _OF_CODE: Mapping[int, Verdict] = {ExitCode.OK: "gone", ExitCode.DAMAGED: "failed"}

@@ -9,9 +9,9 @@ from recoup.errors import RecoupError, UsageError
 from recoup.system.runs import runs
 from recoup.system.statefile import StateError
 from recoup.web._failures import Failure, of_error
+from recoup.web._glances import glance_for
 from recoup.web._pages import page, path_to, site_of
 from recoup.web._past_drills import newest_result, past_drills
-from recoup.web._restore_choice import own_sets
 from recoup.web._security import Operator
 
 if TYPE_CHECKING:
@@ -67,12 +67,11 @@ def _checked(stack: "Stack", text: str, sources: list[str]) -> list[str]:
 def _drills(request: Request, failure: Failure | None = None) -> HTMLResponse:
     site = site_of(request)
     known = site.jobs.all()
+    infos = glance_for(request).sets
+    own = {(info.repository, info.name) for info in infos}
     with site.reading() as stack:
-        every = site.sets()
-        infos = own_sets(stack, every)
-        others = {(one.repository, one.name) for one in every if one.manifest and one not in infos}
         remembered, forgotten = _remembered(stack)
-        past = past_drills((proof for proof in stack.proofs() if proof[:2] not in others), remembered, known)
+        past = past_drills((proof for proof in stack.proofs() if proof[:2] in own), remembered, known)
         unread, sources = stack.unread, stack.source_names
     return page(
         request,
@@ -83,7 +82,7 @@ def _drills(request: Request, failure: Failure | None = None) -> HTMLResponse:
         unread=(*unread, *forgotten),
         newest=newest_result(site.jobs, known, "drill"),
         recovery=newest_result(site.jobs, known, "recovery"),
-        sets=list({info.name: info for info in infos}.values())[:MOST_SETS],
+        sets=list({info.name: info for info in infos if info.manifest}.values())[:MOST_SETS],
         sources=sources,
         commands={what: site.jobs.typed(["drill", *options]) for what, options in (("one", ()), ("full", ("--full",)))},
         failure=failure,

@@ -1,5 +1,6 @@
 """A browser without a window, and the site that it looks at."""
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from recoup.web.jobs import RECOUP, Jobs
 from recoup.web.server import create_app
 
 BASE = "http://127.0.0.1:8642"
+NOTHING = ("/bin/sh", "-c", "exit 0", "recoup")
+"""A command for jobs that are only looked at."""
+
 HERE = ("127.0.0.1", 50000)
 
 
@@ -48,3 +52,13 @@ def browsing(site: Site) -> Iterator[Browser]:
     app = create_app(site, Place.parsed(settings.bind, settings.path))
     with Browser(app, base_url=BASE, follow_redirects=False, client=HERE) as found:
         yield found
+
+
+def idle(config: Path) -> Site:
+    """A site whose jobs do nothing."""
+    return site_of(config, NOTHING)
+
+
+def text_of(page: str) -> str:
+    """What a page says, without markup."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())

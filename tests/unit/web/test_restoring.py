@@ -25,17 +25,9 @@ from recoup.web._restore_choice import Choice, Offer, Order, fresh_folder, seen
 from recoup.web._results import results
 from recoup.web._site import Site
 from recoup.web.restoring import Planned
-from unit.web.browsing import BASE, Browser, browsing, site_of
+from unit.web.browsing import BASE, Browser, browsing, idle, site_of, text_of
 from unit.web.running import CLOCK, through
 from web_access import accounts
-
-NOTHING = ("/bin/sh", "-c", "exit 0", "recoup")
-"""A command for jobs that are only looked at."""
-
-
-def idle(config: Path) -> Site:
-    """A site whose jobs do nothing."""
-    return site_of(config, NOTHING)
 
 
 @pytest.fixture
@@ -45,11 +37,6 @@ def site(stack_folder: Path) -> Site:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "backups").glob("backup_*"))
-
-
-def text_of(page: str) -> str:
-    """What a page says, without markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 def hidden(page: str) -> dict[str, list[str]]:
