@@ -53,6 +53,11 @@ class Cut(Struct):
     spread_ms: int | None
 
     @property
+    def moments(self) -> tuple[Freeze, ...]:
+        """Those that were frozen at a moment."""
+        return tuple(row for row in self.rows if row.is_moment)
+
+    @property
     def intervals(self) -> tuple[Freeze, ...]:
         """Those that were read over an interval: they are no part of a cut at one moment."""
         return tuple(row for row in self.rows if not row.is_moment)

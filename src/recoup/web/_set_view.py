@@ -16,6 +16,7 @@ MOST_ROWS = 200
 """Rows of one table: what there is more of is counted, and stands in the manifest."""
 
 _LONGEST = 300  # characters of a value
+_NO_COUNTS = ("user_version", "application_id")  # numbers that count nothing
 
 
 class Rows(Struct):
@@ -78,7 +79,7 @@ def counts(record: "SourceRecord") -> tuple[tuple[str, str, int], ...]:
         (subject, name, value)
         for subject, named in values.items()
         for name, value in named.items()
-        if isinstance(value, int) and not isinstance(value, bool)
+        if isinstance(value, int) and not isinstance(value, bool) and name not in _NO_COUNTS
     )
 
 
