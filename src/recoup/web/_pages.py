@@ -118,10 +118,16 @@ def _environment() -> Environment:
         "shown": shown,
         "when": when,
         "iso": datetime.isoformat,
+        "in_url": in_url,
         "ticked": ticked,
     }
     made.globals |= {"version": version("recoup"), "counted": figures.counted}
     return made
+
+
+def in_url(text: str) -> str:
+    """A text for the query of a URL, as a name of a file that may be no UTF-8, too."""
+    return quote(text, errors="surrogateescape")
 
 
 def when(moment: datetime) -> str:
