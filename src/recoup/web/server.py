@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from recoup.web import drills, overview, restoring, sets, signing_in
+from recoup.web import inside, points, set_changes, set_changing, set_page, trash
 from recoup.web._glances import Forgetting, Glances
 from recoup.web._place import Place
 from recoup.web._security import protect
@@ -28,6 +29,8 @@ def create_app(site: Site, place: Place) -> FastAPI:
     app.state.site, app.state.glances = site, Glances(site)
     app.add_middleware(Forgetting, glances=app.state.glances)
     for noun in (overview, sets, signing_in, restoring, drills):
+        app.include_router(noun.router)
+    for noun in (trash, inside, points, set_changes, set_changing, set_page):  # the path of the last one fits the others, too
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     protect(app, site, place)
