@@ -118,7 +118,7 @@ def _removed(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Eras
     from recoup.scheduler._starting import forget_locks, job_lock, schedule_lock
     from recoup.scheduler.placing import carry_out
     from recoup.system import statefile
-    from recoup.web import jobs
+    from recoup.web import _session_files, jobs
 
     schedule, wrappers = plans
     installing.remove(schedule)
@@ -133,6 +133,7 @@ def _removed(now: Session, stack: str, plans: "list[Plan]", erasures: "list[Eras
         if not left:
             statefile.forget(stack)
             jobs.forget(stack)
+            _session_files.forget(stack)
             forget_locks(stack)
     now.result("uninstall", {"removed": [step.name for plan in plans for step in plan.changes], "left": left})
     for plan in plans:

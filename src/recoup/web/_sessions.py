@@ -1,21 +1,16 @@
 """Sessions: what a browser's cookie says, signed, so that a restart of the server ends none of them."""
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
-import stat
-from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
 from recoup.model.structs import Struct
-from recoup.system.atomicfile import create_private, make_private_folder
 from recoup.system.clock import Clock
-from recoup.system.journal import state_folder
 from recoup.web._ended import Ended
+from recoup.web._session_files import folder_of, kept_key
 
 IDLE = 12 * 3600
 """Seconds without a request after which a session is over."""
@@ -27,7 +22,6 @@ RENEWED = 600
 """Seconds after which a session that is used gets a new cookie."""
 
 _ASTRAY = 300  # seconds by which a clock may have been set back
-_KEY_BYTES = 32
 
 
 class Session(Struct):
@@ -60,10 +54,8 @@ class Sessions:
     """
 
     def __init__(self, stack: str, clock: Clock) -> None:
-        folder = state_folder() / "stacks" / f"{stack}.web"
-        make_private_folder(folder)
-        self.key = _kept_key(folder / "key")
-        self._ended = Ended(folder / "ended", LIFETIME)
+        self.key = kept_key(stack)
+        self._ended = Ended(folder_of(stack) / "ended", LIFETIME)
         self._clock = clock
         hashing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
         self._signed = URLSafeSerializer(self.key, salt="recoup-session", signer_kwargs=hashing)
@@ -121,39 +113,3 @@ def _session(payload: Any) -> Session | None:
         return None
     fits = all(type(one) is wanted for one, wanted in zip(payload, types, strict=True))
     return Session(*payload) if fits else None
-
-
-def _kept_key(path: Path) -> bytes:
-    """The key in a file; a new one where there is none, or where others than its owner could read it."""
-    for _ in range(3):
-        found = _key(path)
-        if found is not None:
-            return found
-        _make_key(path)
-    raise OSError(f"{path} cannot be kept")
-
-
-def _key(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            private = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077 == 0
-            key = file.read(_KEY_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    if private and len(key) == _KEY_BYTES:
-        return key
-    path.unlink(missing_ok=True)
-    return None
-
-
-def _make_key(path: Path) -> None:
-    """Whole or not at all, and never over that of another server that starts at the same moment."""
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = create_private(fresh)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(fresh)
-    finally:
-        fresh.unlink(missing_ok=True)

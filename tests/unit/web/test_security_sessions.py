@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
 from recoup.system.journal import state_folder
+from recoup.system.statefile import StateError
+from recoup.web import _session_files
 from recoup.web._place import Place
 from recoup.web._sessions import IDLE, LIFETIME, RENEWED, Sessions
 from web_access import BASE, PASSWORD, Access, ScriptedClock, Visitor, accounts, hash_of
@@ -234,6 +236,23 @@ def test_a_key_that_others_could_read_or_that_is_broken_is_made_anew(harm: str) 
     assert len(after) == 32
     assert after != before
     assert key_file().stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recoup").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(StateError) as caught:
+        Sessions("keyed", ScriptedClock())
+    assert str(tmp_path) in caught.value.message
+    assert "XDG_STATE_HOME" in caught.value.hint
+
+
+def test_what_is_kept_is_forgotten_with_its_stack() -> None:
+    before = Sessions("keyed", ScriptedClock()).key
+    _session_files.forget("keyed")
+    assert not key_file().parent.exists()
+    _session_files.forget("keyed")  # twice is no error
+    assert Sessions("keyed", ScriptedClock()).key != before
 
 
 def test_stacks_have_keys_of_their_own() -> None:
