@@ -1,12 +1,13 @@
-"""Sets as a listing has them, made by hand for pure functions; and many of them in a real repository."""
+"""Sets as a listing has them, made by hand for pure functions; many of them in a real repository; and what pages say."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recoup.model.manifest import Host, Manifest, SourceOutcome, SourceRecord, StoredPart, outcome_of
-from recoup.model.marks import Standing
+from recoup.model.marks import Mark, Standing
 from recoup.model.names import SetName
 from recoup.model.part import StreamPart
 from recoup.model.reports import SetInfo
@@ -67,3 +68,16 @@ def add_sets(folder: Path, count: int) -> None:
             part = store(writer, "notes", StreamPart("data", Given(b"x" * hours), hours))
             manifest = manifest_of(writer.name, {"notes": record_of(part)}, moment)
             writer.commit(replace(manifest, stack="shop", id=f"{hours:032x}", tags={}))
+
+
+def prove(folder: Path) -> None:
+    """Notes at all sets of a repository what a drill notes that passed."""
+    repository = open_repository("local", LocalStorage(folder), "tree", "none", None, SystemClock())
+    fields = {"level": "drill", "passed": True, "whole": True, "restore_seconds": 2.5}
+    for name in repository.names():
+        repository.mark(name, Mark("proof", SystemClock().now(), "", fields))
+
+
+def words(html: str) -> str:
+    """What a page says, without its marks."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
