@@ -16,6 +16,7 @@ from starlette.routing import NoMatchFound
 
 from recoup.model import figures
 from recoup.model.names import shown
+from recoup.operations.drill import NOTHING_THERE
 from recoup.system.clock import local_zone
 from recoup.web._site import Site
 
@@ -121,7 +122,7 @@ def _environment() -> Environment:
         "in_url": in_url,
         "ticked": ticked,
     }
-    made.globals |= {"version": version("recoup"), "counted": figures.counted}
+    made.globals |= {"version": version("recoup"), "counted": figures.counted, "nothing_there": NOTHING_THERE}
     return made
 
 

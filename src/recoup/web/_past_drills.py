@@ -1,6 +1,6 @@
 """Drills of the past: what sets remember of them, what this machine remembers of those that left nothing there, and jobs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -14,13 +14,11 @@ from recoup.web._results import Result, results
 if TYPE_CHECKING:
     from recoup.web.jobs import Job, Jobs
 
-_AFTER = timedelta(
-    seconds=2
-)  # the note at a set is written before the run is remembered, with another look at the clock
+_AFTER = timedelta(seconds=2)  # what is noted at a set, and that a run has ended, are two looks at the clock
 
 Verdict = Literal["passed", "partly", "gone", "failed", "ended"]
-"""`partly`: all that was drilled passed, and the set has more. `gone`: it passed, and its set cannot be seen now. `ended`: it
-came to no result."""
+"""`partly`: all that was drilled passed, and the set has more, or should have. `gone`: it passed, and its set
+cannot be seen now. `ended`: it came to no result."""
 
 _OF_CODE: Mapping[int, Verdict] = {ExitCode.OK: "gone", ExitCode.DAMAGED: "failed"}
 
@@ -54,7 +52,10 @@ class PastDrill(Struct):
 
 
 def past_drills(
-    proofs: Iterable[tuple[str, str, Mark]], runs: Iterable[VerbRun], jobs: "Sequence[Job]"
+    proofs: Iterable[tuple[str, str, Mark]],
+    runs: Iterable[VerbRun],
+    jobs: "Sequence[Job]",
+    flawed: Collection[tuple[str, str]] = (),
 ) -> list[PastDrill]:
     """All drills that are known, the newest first.
 
@@ -62,25 +63,30 @@ def past_drills(
         proofs: repository, set, and what was noted there.
         runs: what this machine remembers.
         jobs: those that are kept.
+        flawed: repository and name of the sets that lack something, so that no drill of theirs is a proof of all.
     """
-    noted = [_noted(*proof, jobs) for proof in proofs if proof[2].fields.get("level") == "drill"]
-    times = [drill.time for drill in noted]
-    others = (run for run in runs if run.verb == "drill" and not any(_during(run, time) for time in times))
+    noted = [_noted(*proof, jobs, flawed) for proof in proofs if proof[2].fields.get("level") == "drill"]
+    others = (run for run in runs if run.verb == "drill" and not _is_told(run, noted))
     return sorted([*noted, *(_remembered(run, jobs) for run in others)], key=lambda drill: drill.time, reverse=True)
 
 
-def _during(run: VerbRun, time: datetime) -> bool:
-    return run.started <= time <= run.finished + _AFTER
+def _is_told(run: VerbRun, noted: Sequence[PastDrill]) -> bool:
+    """Whether what sets remember says how a run ended: what it found of none of them is nowhere else."""
+    verdicts = {drill.verdict for drill in noted if run.started <= drill.time <= run.finished + _AFTER}
+    return "failed" in verdicts if run.exit_code else bool(verdicts)
 
 
-def _noted(repository: str, name: str, mark: Mark, jobs: "Sequence[Job]") -> PastDrill:
+def _noted(
+    repository: str, name: str, mark: Mark, jobs: "Sequence[Job]", flawed: Collection[tuple[str, str]]
+) -> PastDrill:
     fields = mark.fields
     told = fields.get("sources")
     sources = {str(source): passed is True for source, passed in told.items()} if isinstance(told, Mapping) else {}
     passed = fields.get("passed") is True and bool(sources) and all(sources.values())
+    whole = fields.get("whole") is True and (repository, name) not in flawed
     return PastDrill(
         time=mark.time,
-        verdict="failed" if not passed else "passed" if fields.get("whole") is True else "partly",
+        verdict="failed" if not passed else "passed" if whole else "partly",
         repository=repository,
         set=name,
         sources=sources,

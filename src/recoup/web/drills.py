@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from recoup.errors import RecoupError, UsageError
+from recoup.operations.selection import is_good
 from recoup.system.runs import runs
 from recoup.system.statefile import StateError
 from recoup.web._failures import Failure, of_error
@@ -17,6 +18,7 @@ from recoup.web._security import Operator
 if TYPE_CHECKING:
     from recoup.app import Stack
     from recoup.model.reports import VerbRun
+    from recoup.web._past_drills import PastDrill
 
 router = APIRouter(tags=["drills"])
 
@@ -66,27 +68,38 @@ def _checked(stack: "Stack", text: str, sources: list[str]) -> list[str]:
 
 def _drills(request: Request, failure: Failure | None = None) -> HTMLResponse:
     site = site_of(request)
-    known = site.jobs.all()
-    infos = glance_for(request).sets
-    own = {(info.repository, info.name) for info in infos}
-    with site.reading() as stack:
-        remembered, forgotten = _remembered(stack)
-        past = past_drills((proof for proof in stack.proofs() if proof[:2] in own), remembered, known)
-        unread, sources = stack.unread, stack.source_names
+    known, glance = site.jobs.all(), glance_for(request)
+    infos = glance.sets
+    past, unread = history(request)
     return page(
         request,
         "drills.html",
         failure.status if failure else 200,
         past=past[:MOST_ROWS],
         more=max(len(past) - MOST_ROWS, 0),
-        unread=(*unread, *forgotten),
+        unread=unread,
         newest=newest_result(site.jobs, known, "drill"),
         recovery=newest_result(site.jobs, known, "recovery"),
         sets=list({info.name: info for info in infos if info.manifest}.values())[:MOST_SETS],
-        sources=sources,
+        sources=glance.sources,
         commands={what: site.jobs.typed(["drill", *options]) for what, options in (("one", ()), ("full", ("--full",)))},
         failure=failure,
     )
+
+
+def history(request: Request) -> "tuple[list[PastDrill], tuple[str, ...]]":
+    """The drills of this stack's sets, the newest first, and why some may be missing, one sentence each.
+
+    Args:
+        request: who asks.
+    """
+    site = site_of(request)
+    own = {(info.repository, info.name): info for info in glance_for(request).sets}
+    flawed = {key for key, info in own.items() if not is_good(info)}
+    with site.reading() as stack:
+        remembered, forgotten = _remembered(stack)
+        proofs = [proof for proof in stack.proofs() if proof[:2] in own]
+        return past_drills(proofs, remembered, site.jobs.all(), flawed), (*stack.unread, *forgotten)
 
 
 def _remembered(stack: "Stack") -> "tuple[tuple[VerbRun, ...], tuple[str, ...]]":

@@ -86,6 +86,17 @@ def test_runs_that_left_nothing_at_a_set_are_told_too() -> None:
     ]
 
 
+def test_a_run_that_found_more_than_its_sets_remember_is_told() -> None:
+    recovery = ran(3, 0, "it did not do all that was asked")
+    assert [drill.verdict for drill in past_drills([noted()], [recovery], [])] == ["passed", "ended"]
+    assert [drill.verdict for drill in past_drills([noted(-1)], [recovery], [])] == ["ended", "passed"]
+    assert [drill.verdict for drill in past_drills([noted(passed=False)], [ran(4)], [])] == ["failed"]
+
+
+def test_a_drill_of_a_set_that_lacks_something_is_no_proof_of_all() -> None:
+    assert [drill.verdict for drill in past_drills([noted()], [], [], {("local", SET)})] == ["partly"]
+
+
 def test_hash_checks_and_other_jobs_are_no_drills() -> None:
     assert past_drills([noted(level="verify")], [], []) == []
     (drill,) = past_drills([noted()], [], [begun(0, "backup"), begun(60)])
@@ -108,7 +119,7 @@ def test_the_page_tells_drills_of_the_command_line(stack_folder: Path) -> None:
     with browsing(idle(config)) as client:
         page = client.get("/drills").text
         said = text_of(page)
-        assert "The last drill passed, just now, and was of a part of the set." in said
+        assert "The last drill passed, just now, and was not of all that the set should hold." in said
         assert "verdict good" not in page
         assert "What was compared is kept of drills that are begun here" in said
         shutil.rmtree(stack_folder / "backups")

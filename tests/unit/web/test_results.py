@@ -143,6 +143,23 @@ def test_a_drill_that_proved_nothing_is_not_green(report: DrillReport, sentence:
     assert "verdict good" not in text
 
 
+@pytest.mark.parametrize(
+    ("reason", "level"),
+    [
+        ("not asked for", "warning"),
+        ("it failed at the backup: it is gone", "warning"),
+        ("it was absent at the backup", "good"),
+        ("it was empty at the backup", "good"),
+    ],
+)
+def test_a_drill_of_a_part_is_not_green(reason: str, level: str) -> None:
+    text = page("drill", drilled(EQUAL, skipped={"chat": reason}))
+    assert f"verdict {level}" in text
+    assert ("Proven for a part: 1 source of backup_20261101_020000 restored, 1 not drilled" in text) == (
+        level == "warning"
+    )
+
+
 def test_a_drill_says_what_it_left_out_and_which_copy_failed() -> None:
     text = page(
         "drill", drilled(EQUAL, skipped={"chat": "not asked for"}, earlier=(drilled(BROKEN, repository="near"),))
