@@ -147,6 +147,16 @@ class Jobs:
         lines = data.split(b"\n")[:-1]  # behind the last line feed is nothing, or half a line
         return tuple(found for line in lines if (found := _job_news.object_of(line)) is not None)
 
+    def asked_to_end(self, job_id: str) -> datetime | None:
+        """When somebody last asked for a job's end; None when nobody did.
+
+        Args:
+            job_id: any text.
+        """
+        folder = self._folders.one(job_id)
+        asked = folder and folder.noted(Cancelled)
+        return asked.at if asked else None
+
     # --- doing ------------------------------------------------------------------------------------------------------
 
     def typed(self, arguments: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from recoup.web import drills, overview, restoring, sets, signing_in
+from recoup.web import drills, job_pages, overview, restoring, sets, signing_in
 from recoup.web import inside, points, set_changes, set_changing, set_page, trash
 from recoup.web._glances import Forgetting, Glances
 from recoup.web._place import Place
@@ -28,7 +28,7 @@ def create_app(site: Site, place: Place) -> FastAPI:
     app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.site, app.state.glances = site, Glances(site)
     app.add_middleware(Forgetting, glances=app.state.glances)
-    for noun in (overview, sets, signing_in, restoring, drills):
+    for noun in (overview, sets, signing_in, restoring, drills, job_pages):
         app.include_router(noun.router)
     for noun in (trash, inside, points, set_changes, set_changing, set_page):  # the path of the last one fits the others, too
         app.include_router(noun.router)

@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoup.web._panel_news import LINES, Followed, Work
+from recoup.web._panel_news import LINES, Followed
+from recoup.web._progress import Work
 from unit.web.running import scripted, through
 
 _values = st.none() | st.booleans() | st.integers(-5, 10**15) | st.floats() | st.text(max_size=4)
