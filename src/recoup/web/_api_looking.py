@@ -8,9 +8,11 @@ from recoup.config.explain import Line
 from recoup.model.reports import StatusReport
 from recoup.model.structs import Struct
 from recoup.operations.stats import RepositoryStats
-from recoup.web._api_answers import PREFIX, Problems, answer, says, says_content
+from recoup.web._api_answers import PREFIX, Limit, Offset, Problems, answer, says, says_content
 from recoup.web._pages import site_of
+from recoup.web._past_drills import PastDrill
 from recoup.web._security import viewer_of
+from recoup.web.drills import history
 from recoup.web.settings import Timetable, timetable
 
 router = APIRouter(prefix=PREFIX, tags=["The stack"])
@@ -40,6 +42,20 @@ class Stats(Struct):
     """
 
     repositories: tuple[RepositoryStats, ...]
+    unread: tuple[str, ...]
+
+
+class Drills(Struct):
+    """Drills of the past.
+
+    Attributes:
+        drills: the newest first; what each compared is in the results of its job, as long as that is kept.
+        total: how many are known.
+        unread: why some may be missing, one sentence each.
+    """
+
+    drills: tuple[PastDrill, ...]
+    total: int
     unread: tuple[str, ...]
 
 
@@ -103,6 +119,13 @@ def stats(request: Request) -> Response:
     stack = site_of(request).alone()
     found = stack.stats()
     return answer(request, Stats(tuple(found), stack.unread))
+
+
+@router.get("/drills", operation_id="drills", summary="What drills found", responses=says(Drills))
+def drills(request: Request, limit: Limit = 100, offset: Offset = 0) -> Response:
+    """As far as sets and this machine remember it."""
+    past, unread = history(request)
+    return answer(request, Drills(tuple(past[offset : offset + limit]), len(past), unread))
 
 
 @router.get("/schedule", operation_id="schedule", summary="What runs when, and how it ended", responses=says(Timetable))

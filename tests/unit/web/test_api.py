@@ -179,6 +179,8 @@ def test_a_drills_result_is_that_of_the_command_line(stack_folder: Path, typed: 
         until(lambda: caller.get(f"/jobs/{job['id']}")["state"] != "running")
         assert caller.get(f"/jobs/{job['id']}")["exit_code"] == 0
         [result] = caller.get(f"/jobs/{job['id']}/results")["results"]
+        [past] = caller.get("/drills")["drills"]
+        assert (past["job"], past["verdict"], past["sources"]) == (job["id"], "partly", {"notes": True})
     assert result.pop("type") == "drill"
     other = typed("drill", "--source", "notes")[0]
     assert result.keys() == other.keys()
@@ -191,13 +193,13 @@ def test_a_drills_result_is_that_of_the_command_line(stack_folder: Path, typed: 
 
 
 def test_sets_come_page_by_page_and_by_filters(caller: Caller, stack_folder: Path) -> None:
-    recoup.open(stack_folder / "recoup.yaml").backup(sources=["chat"], tags={"why": "test"})
+    recoup.open(stack_folder / "recoup.yaml").backup(sources=["notes"], tags={"why": "test"})
     every = caller.get("/sets")
     assert every["total"] == 3
     assert [caller.get("/sets", limit=1, offset=n)["sets"] for n in range(3)] == [[one] for one in every["sets"]]
     assert caller.get("/sets", offset=3)["sets"] == []
     assert caller.get("/sets", tag="why=test")["total"] == 1
-    assert caller.get("/sets", source="notes")["total"] == 2
+    assert caller.get("/sets", source="chat")["total"] == 2
     assert caller.get("/sets", since="2999-01-01")["total"] == 0
     assert caller.get("/sets", repository="local")["total"] == 3
 
