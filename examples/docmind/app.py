@@ -56,7 +56,7 @@ def settings() -> None:
     also = st.multiselect("Also back up", ON_REQUEST)
     vectors = ["vectors"] if has_vectors() else []
     if not vectors:
-        st.caption("Qdrant does not answer: backups are without the vectors.")
+        st.warning("Qdrant does not answer: backups are without the vectors.")
     render(stack, sources=[*ALWAYS, *vectors, *also])
 
 

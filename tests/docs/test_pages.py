@@ -40,6 +40,7 @@ PAGES = [
     "docs/howto/install-schedule.md",
     "docs/howto/watch.md",
     "docs/howto/notices.md",
+    "docs/howto/streamlit.md",
     "docs/howto/web-access.md",
     "README.md",
 ]

@@ -31,13 +31,17 @@ def _row(info: "SetInfo", now: datetime) -> Row:
     begun = manifest.started if manifest else named.time if named else None
     return {
         "Set": shown(info.name),
-        "Begun": "?" if begun is None else f"{begun.astimezone(local_zone()):%Y-%m-%d %H:%M}",
         "Age": "?" if begun is None else age((now - begun).total_seconds()),
         "Size": "?" if manifest is None else size(manifest.bytes),
         "Outcome": outcome(info),
         "Proven": proof(info, now),
         "Sources": "" if manifest is None else ", ".join(_held(manifest)),
     }
+
+
+def origin(manifest: "Manifest") -> str:
+    """When and where a set was made, in this machine's time zone."""
+    return f"Begun {manifest.started.astimezone(local_zone()):%Y-%m-%d %H:%M:%S} on {shown(manifest.host.name)}."
 
 
 def outcome(info: "SetInfo") -> str:

@@ -60,12 +60,13 @@ def render(
         sources: names of those that the button backs up; all that are configured by default.
         key: tells panels of one page apart; the stack's name by default.
     """
+    mask = Masker()
     try:
         panel = opened(stack, SystemClock())
-    except RecoupError as error:
-        st.error(_told(error, Masker()))
-        return
-    _draw(panel, f"recoup.{key or panel.stack.settings.stack}", sources)
+        mask = panel.stack.masker
+        _draw(panel, f"recoup.{key or panel.stack.settings.stack}", sources)
+    except (RecoupError, OSError) as error:
+        st.error(_told(error, mask))
 
 
 def _draw(panel: Panel, key: str, sources: Sequence[str] | None) -> None:
@@ -89,7 +90,7 @@ def _buttons(panel: Panel, key: str, sources: Sequence[str] | None, newest: Job 
     """Each button has the newest job in its key: what is pressed twice before the page is drawn anew is one press."""
     since = newest.id if newest else "none"
     chosen = () if sources is None else ("--source", ",".join(sources))
-    left, right, _ = st.columns([2, 1, 1])
+    left, right, _ = st.columns([1, 1, 2])
     wanted: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("Create backup now", ("backup", *chosen), "Takes one cut of the stack and stores it."),
         (
@@ -114,17 +115,16 @@ def _start(panel: Panel, key: str, arguments: Sequence[str], since: str) -> None
     """Begins a job, unless this page has begun one since it was drawn."""
     if st.session_state.get(f"{key}.begun") == since:
         return
-    with_fault = _trying(panel, key, lambda: panel.jobs.start(arguments))
-    if not with_fault:
+    if _done(panel, key, lambda: panel.jobs.start(arguments)):
         st.session_state[f"{key}.begun"] = since
 
 
 def _stop(panel: Panel, key: str, job_id: str) -> None:
-    _trying(panel, key, lambda: panel.jobs.cancel(job_id))
+    _done(panel, key, lambda: panel.jobs.cancel(job_id))
 
 
-def _trying(panel: Panel, key: str, act: Callable[[], object]) -> bool:
-    """Does it; True when it went wrong, which is shown when the page is drawn next."""
+def _done(panel: Panel, key: str, act: Callable[[], object]) -> bool:
+    """Whether it could be done; what went wrong is shown when the page is drawn next."""
     try:
         act()
     except LockedError as error:
@@ -132,8 +132,8 @@ def _trying(panel: Panel, key: str, act: Callable[[], object]) -> bool:
     except (RecoupError, OSError) as error:
         st.session_state[f"{key}.fault"] = "error", _told(error, panel.stack.masker)
     else:
-        return False
-    return True
+        return True
+    return False
 
 
 def _show_fault(key: str) -> None:
@@ -234,6 +234,7 @@ def _show_set(panel: Panel, key: str, infos: "Sequence[SetInfo]") -> None:
     if info.manifest is None:
         return  # which is said above the list
     st.dataframe(_masked(_panel_sets.parts(info.manifest), panel.stack.masker), hide_index=True)
+    st.caption(literal(panel.stack.masker(_panel_sets.origin(info.manifest))))
     for note in filter(None, (info.manifest.note, *info.standing.notes)):
         st.caption(f"Note: {literal(panel.stack.masker(note))}")
     _offer_manifest(panel, key, info)
