@@ -101,8 +101,8 @@ class Row(Struct):
     Attributes:
         info: the set.
         level: how good it is.
-        kept: the rules that keep it, or why none is asked; empty when none does.
-        absent: names of sources that it was asked for and that are not whole in it.
+        kept: the rules that keep it, or why it stays without any; empty when the next prune may remove it.
+        lacking: names of sources that it was asked for and that are not whole in it.
     """
 
     info: SetInfo
@@ -120,7 +120,10 @@ def row(info: SetInfo, verdict: Verdict | None) -> Row:
     """
     records = info.manifest.sources.items() if info.manifest else ()
     lacking = tuple(name for name, record in records if not record.good)
-    return Row(info, level_of(info), verdict.reasons if verdict and verdict.keep else (), lacking)
+    reasons = verdict.reasons if verdict and verdict.keep else ()
+    return Row(
+        info, level_of(info), ("stays until somebody deletes it",) if info.manifest is None else reasons, lacking
+    )
 
 
 class Choices(Struct):

@@ -8,6 +8,7 @@ import pytest
 import recoup
 from recoup.errors import ExitCode, UsageError
 from recoup.model.reports import StatusRow, VerbRun
+from recoup.system.runs import remember
 from recoup.web._site import Site
 from recoup.web.overview import LONGEST_NOTE, _change, _ended, _length, backup_arguments
 from unit.web.browsing import Browser, browsing, site_of
@@ -59,7 +60,7 @@ def test_the_first_visit_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_repository_that_is_gone_is_no_first_visit(client: Browser, stack_folder: Path) -> None:
-    recoup.open(stack_folder / "recoup.yaml").backup()
+    remember("shop", VerbRun("backup", (), "local", NOW, NOW, ExitCode.OK))
     shutil.rmtree(stack_folder / "backups")
     page = client.get("/")
     assert '<div class="verdict bad"' in page.text
@@ -118,6 +119,21 @@ def test_a_look_serves_for_some_seconds_and_not_after_a_change(client: Browser, 
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def test_back_up_now_is_a_job(client: Browser, site: Site) -> None:
+    answer = client.post_form("/backup", sources=["notes"], note="  --before\nthe release ")
+    assert answer.status_code == 303
+    job = site.jobs.newest
+    assert job is not None
+    assert job.arguments == ("backup", "--source=notes", "--note=--before the release")
+    assert answer.headers["location"] == f"/jobs/{job.id}"
+    while (job := site.jobs.newest) is not None and job.state == "running":
+        site.clock.sleep(0.05)
+    assert job is not None
+    assert job.exit_code == ExitCode.OK
+    sets = [info for info in site.sets() if info.manifest and info.manifest.note == "--before the release"]
+    assert [list(info.manifest.sources) for info in sets if info.manifest] == [["notes"]]
 
 
 def test_all_or_none_chosen_is_no_choice() -> None:
