@@ -5,7 +5,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from recoup.errors import ExitCode
+from recoup.errors import ExitCode, RecoupError
 from recoup.model.marks import Mark
 from recoup.model.reports import VerbRun
 from recoup.model.structs import Struct
@@ -133,7 +133,15 @@ def newest_result(
     """
     for job in known:
         if job.arguments[0] == "drill" and ("--full" in job.arguments) == (kind == "recovery"):
-            found = [result for result in results(jobs.results(job.id)) if result.template == f"_result_{kind}.html"]
+            found = [result for result in _results(jobs, job) if result.template == f"_result_{kind}.html"]
             if found:
                 return job, found[-1]
     return None
+
+
+def _results(jobs: "Jobs", job: "Job") -> tuple[Result, ...]:
+    """What a job found; nothing where that is too large to be looked at, which its own page says."""
+    try:
+        return results(jobs.results(job.id))
+    except RecoupError:
+        return ()

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recoup
+from qdrant_server.running import Qdrant
 from recoup.errors import UsageError
 from recoup.model.manifest import Host, Manifest, SourceRecord
 from recoup.model.reports import RestoreReport, SetInfo
@@ -464,6 +465,37 @@ def test_the_command_that_is_shown_plans_the_same(stack_folder: Path, preloaded:
         assert f"From {row['set']} in {row['repository']}" in said
         assert row["target"] in said
         assert row["consequence"] in said
+
+
+def test_a_qdrant_collection_comes_back_under_another_name(tmp_path: Path, preloaded: Path, qdrant: Qdrant) -> None:
+    qdrant.ask("PUT", "/collections/docs", {"vectors": {"size": 2, "distance": "Cosine"}})
+    points = [{"id": number, "vector": [1.0, number / 9]} for number in range(1, 6)]
+    qdrant.ask("PUT", "/collections/docs/points", {"points": points}, wait="true")
+    config = tmp_path / "recoup.yaml"
+    config.write_text(
+        f"version: 1\nstack: shop\nsources:\n  vectors: {{kind: qdrant, url: '{qdrant.url}'}}\n"
+        "repositories:\n  local: {path: backups}\n"
+    )
+    recoup.open(config).create_repositories()
+    recoup.open(config).backup()
+    site = site_of(config, (str(preloaded / "recoup"),))
+    query = "source=vectors&where=place&option.vectors.rename="
+    with browsing(site) as client:
+        wrong = client.get(f"/restore/plan?{query}nothing=docs_copy")
+        assert wrong.status_code == 400
+        assert "the set has no collection nothing" in text_of(wrong.text)
+        page = client.get(f"/restore/plan?{query}docs=docs_copy").text
+        said = text_of(page)
+        assert "docs_copy" in said
+        assert "nothing is there" in said
+        assert "It goes to servers, whose disks cannot be asked here." in said
+        assert client.post_form("/restore", **hidden(page), typed="shop").status_code == 303
+        job = through(site.jobs, site.jobs.all()[0])
+        shown = text_of(client.get(f"/jobs/{job.id}").text)
+    assert job.exit_code == 0, site.jobs.news(job.id)
+    assert sorted(qdrant.collections()) == ["docs", "docs_copy"]
+    assert "Restored: 1 source" in shown
+    assert "points of docs_copy: 5" in shown
 
 
 # --- choices ------------------------------------------------------------------------------------------------------------
