@@ -1,8 +1,9 @@
 """The sets as the list shows them: which of them a person asked for, and a page at a time."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 
+from recoup.model.names import SetName
 from recoup.model.reports import SetInfo
 from recoup.model.structs import Struct
 from recoup.operations.selection import is_good
@@ -100,12 +101,14 @@ class Row(Struct):
 
     Attributes:
         info: the set.
+        begun: when, by its name (UTC); None where that does not tell.
         level: how good it is.
         kept: the rules that keep it, or why it stays without any; empty when the next prune may remove it.
         lacking: names of sources that it was asked for and that are not whole in it.
     """
 
     info: SetInfo
+    begun: datetime | None
     level: Level
     kept: tuple[str, ...]
     lacking: tuple[str, ...]
@@ -121,9 +124,9 @@ def row(info: SetInfo, verdict: Verdict | None) -> Row:
     records = info.manifest.sources.items() if info.manifest else ()
     lacking = tuple(name for name, record in records if not record.good)
     reasons = verdict.reasons if verdict and verdict.keep else ()
-    return Row(
-        info, level_of(info), ("stays until somebody deletes it",) if info.manifest is None else reasons, lacking
-    )
+    kept = ("stays until somebody deletes it",) if info.manifest is None else reasons
+    name = SetName.parse(info.name)
+    return Row(info, name.time if name else None, level_of(info), kept, lacking)
 
 
 class Choices(Struct):
