@@ -16,8 +16,9 @@ from recoup.web._guard import LARGEST, BrokenOffError
 from recoup.web._headers import POLICY
 from recoup.web._hosts import Hosts, network
 from recoup.web._place import Place
-from unit.web.browsing import Browser
-from web_access import AFAR, BASE, HOME, TOKEN, Access, Visitor, accounts
+from recoup.web.server import create_app
+from unit.web.browsing import Browser, site_of
+from web_access import AFAR, BASE, HOME, TOKEN, Access, Visitor, accounts, hash_of
 
 BOTH = accounts("operator", "reader")
 
@@ -423,3 +424,34 @@ def test_a_set_that_is_not_there_is_told_with_its_hint(client: Browser) -> None:
     assert told.status_code == 404
     assert "Traceback" not in told.text
     assert "<h1>" in told.text
+
+
+def test_no_secret_of_the_configuration_is_on_any_page(stack_folder: Path) -> None:
+    """Everything that can be asked for by name, with planted secrets of each kind."""
+    planted = {"webhook": "planted-hook-3f1b", "source": "planted-word-77aa", "dotenv": "planted-env-19c0", **TOKEN}
+    config = stack_folder / "recoup.yaml"
+    (stack_folder / ".env").write_text(f"SHOP_API_KEY={planted['dotenv']}\n")
+    told = config.read_text().replace(
+        "repositories:",
+        f"  db: {{kind: postgres, url: 'postgresql://me:{planted['source']}@127.0.0.1:1/x'}}\nrepositories:",
+    )
+    hook = f"notify:\n  - {{kind: webhook, url: 'http://127.0.0.1:1/{planted['webhook']}'}}\n"
+    config.write_text(f"{told}{hook}web:\n{BOTH}")
+    site = site_of(config)
+    app = create_app(site, Place("127.0.0.1", 8642))
+    paths = [route.path for route in iter_route_contexts(app.routes) if route.path and "{" not in route.path]
+    headers = {"Authorization": f"Bearer {TOKEN['operator']}"}
+    with Browser(app, base_url=BASE, client=HOME, follow_redirects=False, headers=headers) as visitor:
+        seen = {path: visitor.get(path) for path in sorted(set(paths))}
+    assert {path for path, one in seen.items() if one.status_code == 200} >= {
+        "/",
+        "/sets",
+        "/settings",
+        "/api/v1/config",
+    }
+    assert not [path for path, one in seen.items() if one.status_code >= 500]
+    hashes = [hash_of("operator"), hash_of("operator").rpartition("$")[2]]
+    shown = {path: f"{one.text}{one.headers}" for path, one in seen.items()}
+    assert not [
+        (path, secret) for path, text in shown.items() for secret in (*planted.values(), *hashes) if secret in text
+    ]
