@@ -161,6 +161,22 @@ def test_together_all_peers_get_few_tries_and_nobody_waits_longer_than_half_a_mi
     assert allowed <= 31 + clock.passed  # at most one a second after the first ones
 
 
+def test_many_peers_at_once_are_slowed_down_together_and_right_tries_do_not_count() -> None:
+    clock = ScriptedClock()
+    attempts = Attempts(clock)
+    for number in range(100):
+        assert attempts.begin(f"192.0.2.{number}") == 0
+        attempts.succeeded(f"192.0.2.{number}")
+    waits = [attempts.begin(f"198.51.100.{number}") for number in range(32)]
+    assert waits == [0] * 30 + [1, 1]
+    for number in range(40):
+        clock.go_on(30)
+        assert attempts.begin(f"203.0.113.{number}") == 0  # half a minute is the longest
+    assert attempts.begin("203.0.113.99") == 30
+    clock.go_on(301)
+    assert attempts.begin("203.0.113.100") == 0
+
+
 def test_after_an_hour_of_peace_a_peer_begins_anew() -> None:
     clock = ScriptedClock()
     attempts = Attempts(clock)
