@@ -119,6 +119,17 @@ def test_a_look_serves_for_some_seconds_and_not_after_a_change(client: Browser, 
     assert glances.take() is not third
 
 
+def test_a_reader_sees_the_answer_and_no_button(stack_folder: Path) -> None:
+    token = "token-of-a-reader-" + "0123456789" * 3
+    with (stack_folder / "recoup.yaml").open("a") as file:
+        file.write(f'web:\n  reader: {{token: "{token}"}}\n')
+    with browsing(site_of(stack_folder / "recoup.yaml")) as client:
+        page = client.get("/", headers={"Authorization": f"Bearer {token}"})
+    assert page.status_code == 200
+    assert '<div class="verdict warning"' in page.text
+    assert "<button" not in page.text.partition("<main")[2]
+
+
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 
