@@ -2,12 +2,12 @@
 
 import json
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from recoup.errors import DamagedError, LockedError, RecoupError
+from recoup.errors import DamagedError, ExitCode, LockedError, RecoupError, UsageError
 from recoup.model.manifest import Manifest
 from recoup.model.structs import Struct
 from recoup.system.subprocesses import Printing
@@ -24,6 +24,11 @@ DOWNLOAD_PATIENCE = 4 * 3600.0
 _KIND = "qdrant"
 _SUBJECT = "collection "
 _BLOCK = 256 * 1024
+_KINDS: Mapping[int, type[RecoupError]] = {
+    ExitCode.USAGE: UsageError,
+    ExitCode.DAMAGED: DamagedError,
+    ExitCode.LOCKED: LockedError,
+}
 _ONE = threading.BoundedSemaphore(1)
 
 
@@ -142,7 +147,8 @@ def _points(program: Printing) -> Iterator[dict[str, Any]]:
     for line in program.lines():
         record = json.loads(line)
         if record.pop("type", "") == "error":
-            raise RecoupError(str(record.get("message", "")), str(record.get("hint", "")))
+            kind = _KINDS.get(record.get("exit_code", 1), RecoupError)
+            raise kind(str(record.get("message", "")), str(record.get("hint", "")))
         yield record
 
 
