@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from recoup.config.explain import flow
 from recoup.errors import ConfigError
 from recoup.model.structs import Struct
-from recoup.scheduler.outlook import Planned, last, planned, silence
+from recoup.scheduler.outlook import Planned, planned, silence
 from recoup.scheduler.state import alive
-from recoup.system.clock import local_zone
 from recoup.system.statefile import StateError
 from recoup.web._pages import page, site_of
 
@@ -26,20 +25,6 @@ router = APIRouter(tags=["settings"])
 
 NEXT_TIMES = 3
 """How many of the next times of each job are shown."""
-
-
-class Section(Struct):
-    """The lines below one of the uppermost keys.
-
-    Attributes:
-        key: that key.
-        lines: its lines, its own first.
-        set: how many of them somebody set.
-    """
-
-    key: str
-    lines: "tuple[Line, ...]"
-    set: int
 
 
 class Timetable(Struct):
@@ -71,11 +56,12 @@ class Receiver(Struct):
 
 
 @router.get("/settings", name="settings")
-def settings(request: Request) -> HTMLResponse:
+def settings(request: Request, defaults: Annotated[bool, Query()] = False) -> HTMLResponse:
     """What is configured. The files are read anew, so that a mistake in them shows at once."""
     site = site_of(request)
     wrong = fault(site)
     with site.reading() as stack:
+        lines = stack.effective
         return page(
             request,
             "settings.html",
@@ -84,13 +70,13 @@ def settings(request: Request) -> HTMLResponse:
             sources=stack.source_names,
             places=stack.chosen_repositories,
             warnings=stack.warnings,
-            sections=sections(stack.effective),
+            lines=lines if defaults else set_lines(lines),
+            hidden=0 if defaults else sum(line.is_default for line in lines),
+            defaults=defaults,
             timetable=timetable(stack, site.now()),
             receivers=receivers(stack.effective_values),
             web=stack.settings.web,
             accounts=access(stack.settings),
-            zone=local_zone(),
-            last=last,
         )
 
 
@@ -107,20 +93,15 @@ def fault(site: "Site") -> ConfigError | None:
     return None
 
 
-def sections(lines: "Sequence[Line]") -> tuple[Section, ...]:
-    """The lines of a configuration by the uppermost key.
+def set_lines(lines: "Sequence[Line]") -> "tuple[Line, ...]":
+    """The lines that somebody set, with those above them.
 
     Args:
-        lines: all, in order.
+        lines: of a configuration, what is above before what is below.
     """
-    found: dict[str, list[Line]] = {}
-    for line in lines:
-        found.setdefault(str(line.path[0]), []).append(line)
-    return tuple(Section(key, tuple(those), sum(_is_set(line) for line in those)) for key, those in found.items())
-
-
-def _is_set(line: "Line") -> bool:
-    return line.value is not None and not line.is_default
+    given = {line.path for line in lines if line.value is not None and not line.is_default}
+    above = {path[:depth] for path in given for depth in range(1, len(path))}
+    return tuple(line for line in lines if line.path in given or line.path in above)
 
 
 def timetable(stack: "Stack", now: datetime, count: int = NEXT_TIMES) -> Timetable:
