@@ -9,7 +9,7 @@ from browser.rig.looking import assert_accessible
 from browser.rig.serving import Server, served
 from browser.rig.stacks import Stack, copied
 from browser.rig.windows import NARROW, Windows
-from recoup.web._passwords import hashed
+from recoup.web._hashing import hashed
 
 PASSWORDS = {"operator": "four large green lamps", "reader": "nine small grey stones"}
 

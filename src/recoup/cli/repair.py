@@ -20,7 +20,9 @@ def repair(
 
     Every byte of the sets is read first. A file is replaced only by bytes that have the SHA-256 in the manifest: taken as they
     are where both repositories store them the same way, else compressed or packed again. Afterwards each mended set is read
-    once more. Exit code 4 when damage is left, with -n when there is any. Without -r all repositories but that of --from are looked at.
+    once more. Exit code 4 when damage is left, with -n when there is any.
+
+    Without -r all repositories but that of --from are looked at.
 
     Of a dedup repository, the index is made anew from the packs where it is lost, which needs no other repository, and chunks
     that are lost come back from the other one's content, whatever its layout, if they have the ids that were stored.

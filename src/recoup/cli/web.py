@@ -88,7 +88,7 @@ def _hashed() -> str:
     """A password, asked for twice on a terminal and read from stdin else, hashed."""
     import sys
 
-    from recoup.web._passwords import hashed
+    from recoup.web._hashing import hashed
 
     if sys.stdin.isatty():
         return hashed(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

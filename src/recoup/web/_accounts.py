@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from recoup.config._web import AccountSettings, WebSettings
 from recoup.errors import ConfigError
 from recoup.model.structs import Struct
-from recoup.web._passwords import fits
+from recoup.web._hashing import fits
 from recoup.web._place import Place
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from recoup.config import explain
 from recoup.config.loading import Loaded, load
 from recoup.errors import ConfigError, UsageError
-from recoup.web._passwords import LONGEST, fits, hashed
-from web_access import TOKEN, Access, hash_of
+from recoup.web._hashing import LONGEST, fits, hashed
+from web_access import PASSWORD, TOKEN, Access
 
-HASH = hash_of("operator")
+HASH = hashed(PASSWORD["operator"])
 
 
 def loaded(folder: Path, web: str, **environ: str) -> Loaded:
