@@ -4,23 +4,20 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import anyio
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from recoup.model.json_values import plain
 from recoup.model.structs import Struct
 from recoup.web._api_answers import PREFIX, Problems, answer, nothing, says, says_content
+from recoup.web._following import JobNews, Streams, following, news_of
 from recoup.web._pages import site_of
 from recoup.web._security import Operator
 from recoup.web._site import Site
 from recoup.web.jobs import Job
 
 router = APIRouter(prefix=PREFIX, tags=["Jobs"])
-
-_PAUSE = 0.5  # seconds between two looks at what a job says
-_QUIET = 15.0  # seconds without news after which a comment is sent, so that nobody takes the connection for dead
 
 Id = Annotated[str, Path(max_length=100, description="A job's id.")]
 After = Annotated[int, Query(ge=0, le=2**62, description="Bytes: the `end` of what was read last.")]
@@ -34,21 +31,6 @@ class JobList(Struct):
     """
 
     jobs: tuple[Job, ...]
-
-
-class JobNews(Struct):
-    """What a job said from an offset on, at most a mebibyte of it.
-
-    Attributes:
-        records: lines of `--log-json --log-progress`, as `docs/reference/events.md` has them; a line that is none has the event
-            `text`.
-        end: bytes: where to read on.
-        state: of the job, before it was looked for news: when it had ended, and there are no records, there will be none.
-    """
-
-    records: tuple[dict[str, Any], ...]
-    end: int
-    state: str
 
 
 class JobResults(Struct):
@@ -96,13 +78,10 @@ def results(request: Request, id: Id) -> Response:  # noqa: A002
 @router.get("/jobs/{id}/news", operation_id="job_news", summary="What it says", responses=says(JobNews, Problems.FIND))
 def news(request: Request, id: Id, after: After = 0) -> Response:  # noqa: A002
     """Events, progress and text, from an offset on."""
-    return answer(request, _news(site_of(request), id, after))
-
-
-def _news(site: Site, job_id: str, after: int) -> JobNews:
-    state = _job(site, job_id).state  # looked at first: what comes later is for the next time
-    read = site.jobs.news(job_id, after)
-    return JobNews(read.records, read.end, state)
+    read = news_of(site_of(request).jobs, id, after)
+    if read is None:
+        raise nothing("such job")
+    return answer(request, read)
 
 
 _EVENTS = says_content(
@@ -122,26 +101,26 @@ async def events(
 ) -> Response:
     """The same as `news`, without asking again and again, until the job has ended."""
     begin = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else after
-    first = await to_thread.run_sync(_news, site_of(request), id, min(begin, 2**62))
-    return StreamingResponse(_told(site_of(request), id, first), media_type="text/event-stream")
+    streams: Streams = request.app.state.streams
+    await to_thread.run_sync(_job, site_of(request), id)
+    if streams.full:
+        raise HTTPException(503, "Too many streams of events are open.")
+    return StreamingResponse(_told(site_of(request), id, min(begin, 2**62), streams), media_type="text/event-stream")
 
 
-async def _told(site: Site, job_id: str, read: JobNews) -> AsyncIterator[str]:
+async def _told(site: Site, job_id: str, begin: int, streams: Streams) -> AsyncIterator[str]:
     """A job's news as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    quiet = 0.0
-    while True:
+    async for read in following(site.jobs, job_id, begin, streams):
         for record in read.records:
             yield _event(site, "news", record, read.end if record is read.records[-1] else None)
-        if read.state != "running" and not read.records:
-            yield _event(site, "ended", site.jobs.job(job_id), read.end)
-            return
-        quiet = 0.0 if read.records else quiet + _PAUSE
-        if quiet >= _QUIET:
-            quiet = 0.0
-            yield ": still there\n\n"
         if not read.records:
-            await anyio.sleep(_PAUSE)
-        read = await to_thread.run_sync(_news, site, job_id, read.end)
+            yield (
+                ": still there\n\n" if read.state == "running" else await to_thread.run_sync(_ended, site, job_id, read)
+            )
+
+
+def _ended(site: Site, job_id: str, read: JobNews) -> str:
+    return _event(site, "ended", site.jobs.job(job_id), read.end)
 
 
 def _event(site: Site, name: str, value: Any, end: int | None) -> str:

@@ -12,7 +12,6 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from starlette.routing import NoMatchFound
 
 from recoup.model import figures
 from recoup.model.names import shown
@@ -52,6 +51,17 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     return HTMLResponse(_environment().get_template(template).render(known), status)
 
 
+def fragment(request: Request, template: str, **values: Any) -> str:
+    """A piece of a page, as HTML.
+
+    Args:
+        request: who asks.
+        template: name of a file in `templates/` that begins with an underscore.
+        values: for the template.
+    """
+    return _environment().get_template(template).render({**values, **_always(request)})
+
+
 def bare_page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page without the frame, for those who may not see it, or when making it failed: it shows nothing of the stack.
 
@@ -78,13 +88,6 @@ def path_to(request: Request, route: str, **parameters: Any) -> str:
     return f"{prefix_of(request)}{found}"
 
 
-def _path_so_far(request: Request, route: str, **parameters: Any) -> str:
-    try:
-        return path_to(request, route, **parameters)
-    except NoMatchFound:
-        return "#"
-
-
 def prefix_of(request: Request) -> str:
     """The prefix of our paths behind a proxy; empty for none."""
     root = request.scope.get("root_path", "")  # below a mounted folder that is its path
@@ -95,15 +98,23 @@ def _frame(request: Request) -> Mapping[str, Any]:
     """What each page shows around its content."""
     site = site_of(request)
     return {
-        "stack_name": site.name,
         "navigation": NAVIGATION,
         "current": request.scope.get("route") and getattr(request.scope["route"], "tags", [""])[:1],
-        "url": lambda route, **parameters: _path_so_far(request, route, **parameters),
-        "viewer": request.state.viewer,
-        "csrf": request.state.csrf,
         "running": site.jobs.running,
         "config_error": site.config_error,
+        **_always(request),
+    }
+
+
+def _always(request: Request) -> Mapping[str, Any]:
+    """What pieces of a page may want, too."""
+    site = site_of(request)
+    return {
+        "url": lambda route, **parameters: path_to(request, route, **parameters),
+        "viewer": request.state.viewer,
+        "csrf": request.state.csrf,
         "now": site.now(),
+        "stack_name": site.name,
     }
 
 

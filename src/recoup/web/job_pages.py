@@ -1,24 +1,27 @@
 """The pages of jobs: what runs and what ran, what each of them says and found, and ending one."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from anyio import to_thread
+from fastapi import APIRouter, Header, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from recoup.errors import RecoupError
 from recoup.web._endings import ending
-from recoup.web._failures import of_error
+from recoup.web._following import Streams, following
+from recoup.web._job_view import shown_of
+from recoup.web._live import Live
 from recoup.web._pages import page, path_to, site_of
-from recoup.web._results import results
 from recoup.web._security import Operator
 from recoup.web._site import Site
-from recoup.web._told import Told, line_of, told
+from recoup.web._told import line_of, told
 from recoup.web.jobs import KEPT, Job
 
 router = APIRouter(tags=["jobs"])
 
 Id = Annotated[str, Path(max_length=100)]
+
+_PATIENCE = 3.0  # seconds without news after which a page is told at least how long the job has run
 
 
 @router.get("/jobs", name="jobs")
@@ -42,6 +45,24 @@ def log(request: Request, id: Id) -> Response:  # noqa: A002
     site = site_of(request)
     job_of(site, id)
     return StreamingResponse(_lines(site, id), media_type="text/plain; charset=utf-8")
+
+
+@router.get("/jobs/{id}/events", name="job_events")
+async def events(
+    request: Request,
+    id: Id,  # noqa: A002
+    last_event_id: Annotated[str, Header(max_length=30)] = "",
+) -> Response:
+    """What changes on a job's page, as it changes, until it has ended."""
+    streams: Streams = request.app.state.streams
+    if streams.full:
+        raise HTTPException(503, "Too many pages show jobs that run.")
+    seen = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else None
+    found = await to_thread.run_sync(job_of, site_of(request), id)
+    # a proxy that collects answers before it passes them on would hold all of it back: nginx is told not to
+    return StreamingResponse(
+        _live(request, found, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
 
 
 @router.post("/jobs/{id}/cancel", name="cancel_job")
@@ -68,36 +89,6 @@ def job_of(site: Site, job_id: str) -> Job:
     return found
 
 
-def shown_of(request: Request, job: Job, so_far: Told) -> dict[str, Any]:
-    """What the templates of a job want.
-
-    Args:
-        request: who asks.
-        job: it.
-        so_far: what it told.
-    """
-    site = site_of(request)
-    until = job.finished or (site.now() if job.state == "running" else None)
-    found, unread = ((), None) if job.state == "running" else _results(request, job)
-    return {
-        "job": job,
-        "ending": ending(job),
-        "told": so_far,
-        "seconds": (until - job.started).total_seconds() if until else None,
-        "asked_to_end": site.jobs.asked_to_end(job.id),
-        "results": found,
-        "unread": unread,
-    }
-
-
-def _results(request: Request, job: Job) -> tuple[Any, Any]:
-    """What a job found, and why that cannot be read."""
-    try:
-        return results(site_of(request).jobs.results(job.id)), None
-    except RecoupError as error:
-        return (), of_error(request, error)
-
-
 def _lines(site: Site, job_id: str) -> Iterator[str]:
     """The log, piece by piece: it may be long."""
     end = -1
@@ -108,3 +99,10 @@ def _lines(site: Site, job_id: str) -> Iterator[str]:
             if (line := line_of(record)) is not None:
                 yield f"{line}\n"
         news = site.jobs.news(job_id, end)
+
+
+async def _live(request: Request, job: Job, seen: int | None) -> AsyncIterator[str]:
+    live = await to_thread.run_sync(Live, request, job, seen)
+    yield await to_thread.run_sync(live.opening)
+    async for read in following(site_of(request).jobs, job.id, live.end, request.app.state.streams, _PATIENCE):
+        yield await to_thread.run_sync(live.events, read)

@@ -5,8 +5,23 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from recoup.web import drills, job_pages, overview, restoring, sets, signing_in
-from recoup.web import inside, points, set_changes, set_changing, set_page, trash
+from recoup.web import (
+    api,
+    drills,
+    inside,
+    job_pages,
+    overview,
+    points,
+    restoring,
+    set_changes,
+    set_changing,
+    set_page,
+    sets,
+    settings,
+    signing_in,
+    trash,
+)
+from recoup.web._following import Streams
 from recoup.web._glances import Forgetting, Glances
 from recoup.web._place import Place
 from recoup.web._security import protect
@@ -26,11 +41,18 @@ def create_app(site: Site, place: Place) -> FastAPI:
         ConfigError: others than this machine reach it, and nobody would have to sign in.
     """
     app = FastAPI(title="Recoup", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.site, app.state.glances = site, Glances(site)
+    app.state.site, app.state.glances, app.state.streams = site, Glances(site), Streams()
     app.add_middleware(Forgetting, glances=app.state.glances)
-    for noun in (overview, sets, signing_in, restoring, drills, job_pages):
+    for noun in (overview, sets, signing_in, restoring, drills, job_pages, settings, api):
         app.include_router(noun.router)
-    for noun in (trash, inside, points, set_changes, set_changing, set_page):  # the path of the last one fits the others, too
+    for noun in (
+        trash,
+        inside,
+        points,
+        set_changes,
+        set_changing,
+        set_page,
+    ):  # the path of the last one fits the others, too
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     protect(app, site, place)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from recoup.errors import RecoupError
+from recoup.web._following import Streams
 from recoup.web._place import Place
 from recoup.web.server import create_app
 
 if TYPE_CHECKING:
     from recoup.web._site import Site
 
-_GRACE = 2  # seconds that answers under way get when the server ends: an event stream would keep it for ever
+_GRACE = 2  # seconds that answers under way get when the server ends: a download would keep it for long
 
 
 def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
@@ -40,11 +41,25 @@ def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=_GRACE,
         )
         ready(found.url)
-        _Server(config).run(sockets=[listener])
+        _Server(config, app.state.streams).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever handles them: Ctrl-C and SIGTERM end it by an exception of the main thread."""
+    """A server that leaves signals to whoever handles them: Ctrl-C and SIGTERM end it by an exception of the main thread.
+
+    Args:
+        config: how it serves.
+        streams: those that are open, which end with it.
+    """
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends what is open, and does not wait for the end of jobs."""
+        self._streams.ending = True
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

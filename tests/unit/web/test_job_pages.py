@@ -5,11 +5,18 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message
 
+from recoup.web._following import AT_ONCE
+from recoup.web._live import event
 from recoup.web._told import MOST_LINES
 from recoup.web.jobs import Job
 from unit.web.browsing import Browser, browsing, site_of
@@ -149,7 +156,7 @@ def test_every_text_is_shown_as_text(opening: Opening, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("job_id", ["20261122T031500-ab12cd", "%2e%2e%2fweb.key", "x" * 300, "%00"])
 def test_what_is_no_job_is_not_found(client: Browser, job_id: str) -> None:
-    for end in ("", "/log"):
+    for end in ("", "/log", "/events"):
         assert client.get(f"/jobs/{job_id}{end}").status_code in (400, 404)
     assert client.post_form(f"/jobs/{job_id}/cancel").status_code in (400, 404, 405)
 
@@ -222,7 +229,7 @@ def test_a_job_that_was_asked_to_end_says_so_while_it_still_runs(opening: Openin
     job = begun(browser)
     until(lambda: "ready" in browser.get(f"/jobs/{job.id}").text)
     browser.post_form(f"/jobs/{job.id}/cancel")
-    assert "Its end was asked for just now" in text_of(browser.get(f"/jobs/{job.id}").text)
+    assert "Its end was asked for. It takes back" in text_of(browser.get(f"/jobs/{job.id}").text)
 
 
 def test_a_second_job_is_refused_and_led_to_the_first_one(opening: Opening) -> None:
@@ -245,3 +252,157 @@ def test_a_reader_sees_jobs_and_ends_none(stack_folder: Path, opening: Opening) 
     assert "Cancel" not in page.text
     assert browser.post(f"/jobs/{job.id}/cancel").status_code == 403
     assert browser.app.state.site.jobs.asked_to_end(job.id) is None  # type: ignore[attr-defined]
+
+
+# --- live -------------------------------------------------------------------------------------------------------------
+
+
+def events_of(browser: Browser, job: Job, seen: str = "") -> list[tuple[str, str, str]]:
+    """Name, id and data of the events of a job until its end."""
+    answer = browser.get(f"/jobs/{job.id}/events", headers={"Last-Event-ID": seen} if seen else {})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
+    found = []
+    for block in answer.text.split("\n\n")[:-1]:
+        fields = [line.partition(": ")[::2] for line in block.split("\n")]
+        assert {name for name, _ in fields} <= {"event", "id", "data", "data:", "retry"}
+        if ("retry", "2000") not in fields:
+            known = dict(fields)
+            found.append((known["event"], known["id"], "\n".join(data for name, data in fields if name == "data")))
+    return found
+
+
+def names_of(events: list[tuple[str, str, str]]) -> list[str]:
+    return [name for name, _, _ in events]
+
+
+def test_what_changes_is_sent_until_the_job_has_ended_and_then_the_result(opening: Opening, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    browser = opening(f"echo first >&2; until [ -e {go_on} ]; do sleep 0.02; done; {PROGRESS} echo second >&2; exit 3")
+    job = begun(browser)
+    until(lambda: "first" in browser.get(f"/jobs/{job.id}/log").text)
+    with ThreadPoolExecutor(1) as other:
+        reading = other.submit(events_of, browser, job)
+        until(lambda: browser.app.state.streams._open)  # type: ignore[attr-defined]
+        go_on.touch()
+        events = reading.result()
+    assert names_of(events)[:3] == ["log", "works", "state"]
+    assert "first" in events[0][2]
+    assert "running" in events[2][2]
+    assert [data for name, _, data in events if name == "lines"] == ['<li class="text">second</li>\n']
+    assert "256.0 KiB of 1.0 MiB" in [data for name, _, data in events if name == "works"][-1]
+    assert names_of(events)[-2:] == ["state", "ended"]
+    assert "incomplete" in events[-2][2]
+    assert "<title>backup: incomplete - shop - Recoup</title>" in events[-1][2]
+    assert "<h2>Result</h2>" in events[-1][2]
+    assert "second" in events[-1][2]
+    assert browser.app.state.streams._open == 0  # type: ignore[attr-defined]
+
+
+def test_who_connects_again_gets_what_was_missed_and_nothing_twice(opening: Opening) -> None:
+    browser = opening("seq 10 >&2")
+    job = ran(browser)
+    everything = events_of(browser, job)
+    assert everything[0][0] == "log"
+    assert everything[0][2].count("<li") == 10
+    missed = events_of(browser, job, seen="10")  # "1\n" to "5\n"
+    assert missed[0][0] == "lines"
+    assert re.findall(r">(\d+)<", missed[0][2]) == ["6", "7", "8", "9", "10"]
+    assert missed[0][1] == everything[0][1] == "21"
+    assert names_of(events_of(browser, job, seen="21")) == ["works", "state", "state", "ended"]
+
+
+@pytest.mark.parametrize("seen", ["22", "-1", "x", "9" * 30, "٣"])
+def test_who_says_no_place_of_the_log_gets_it_anew(opening: Opening, seen: str) -> None:
+    browser = opening("seq 10 >&2")
+    found = browser.get(f"/jobs/{ran(browser).id}/events", headers=[(b"Last-Event-ID", seen.encode())])
+    assert "event: log\n" in found.text
+    assert "event: lines\n" not in found.text
+
+
+def test_who_missed_too_much_gets_the_newest_lines(opening: Opening) -> None:
+    browser = opening("seq 700 >&2")
+    events = events_of(browser, ran(browser), seen="2")
+    assert events[0][0] == "log"
+    assert events[0][2].count("<li class=") == MOST_LINES
+
+
+@given(st.text(), st.integers(0, 10**12))
+def test_no_text_breaks_out_of_its_event(data: str, end: int) -> None:
+    sent = event("lines", data, end)
+    assert sent.endswith("\n\n")
+    lines = re.split(r"\r\n|\r|\n", sent[:-2])
+    assert lines[:2] == ["event: lines", f"id: {end}"]
+    assert all(line.startswith("data: ") for line in lines[2:])
+    assert [line[6:] for line in lines[2:]] == re.split(r"\r\n|\r|\n", data)
+
+
+def test_hostile_texts_stay_texts_in_events(opening: Opening, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    told.write_text(
+        f'a\rb {HOSTILE}\n{{"event": "progress", "work": "<script>alert(1)</script>", "done": 1, "total": 2}}\n'
+    )
+    browser = opening(f"cat {told} >&2; sleep 0.2")
+    job = begun(browser, "backup", f"--note={HOSTILE}")
+    text = "".join(data for _, _, data in events_of(browser, job))
+    assert "<script>alert" not in text
+    assert "\x1b" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_server_that_ends_ends_its_streams_and_not_the_job(opening: Opening) -> None:
+    browser = opening("sleep 100")
+    job = begun(browser)
+    streams = browser.app.state.streams  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as other:
+        reading = other.submit(events_of, browser, job)
+        until(lambda: streams._open)
+        streams.ending = True
+        assert "ended" not in names_of(reading.result())
+    assert browser.app.state.site.jobs.running is not None  # type: ignore[attr-defined]
+
+
+def test_a_browser_that_goes_away_ends_its_stream_and_not_the_job(opening: Opening) -> None:
+    browser = opening("sleep 100")
+    job = begun(browser)
+    site, streams = browser.app.state.site, browser.app.state.streams  # type: ignore[attr-defined]
+    headers = [(b"host", b"127.0.0.1:8642")]
+    asked = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET"}
+    there = {"path": f"/jobs/{job.id}/events", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 50000)}
+
+    async def visit() -> None:
+        shown = anyio.Event()
+
+        async def receive() -> Message:
+            await shown.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message.get("body"):
+                assert streams._open <= 1
+                shown.set()
+
+        with anyio.fail_after(60):
+            await browser.app({**asked, **there, "scheme": "http", "state": {}}, receive, send)
+
+    anyio.run(visit)
+    assert streams._open == 0
+    assert site.jobs.running is not None
+
+
+def test_more_streams_than_the_server_can_take_are_refused(opening: Opening) -> None:
+    browser = opening("sleep 100")
+    job = begun(browser)
+    with ExitStack() as opened:
+        for _ in range(AT_ONCE):
+            opened.enter_context(browser.app.state.streams.one())  # type: ignore[attr-defined]
+        assert browser.get(f"/jobs/{job.id}/events").status_code == 503
+        assert browser.get(f"/api/v1/jobs/{job.id}/events").status_code == 503
+
+
+def test_only_a_page_of_a_running_job_asks_for_events(opening: Opening) -> None:
+    browser = opening("exit 0")
+    assert "sse-connect" not in browser.get(f"/jobs/{ran(browser).id}").text
+    browser = opening("sleep 100")
+    job = begun(browser)
+    assert f'sse-connect="/jobs/{job.id}/events"' in browser.get(f"/jobs/{job.id}").text
