@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from httpx2 import Response
@@ -16,7 +17,6 @@ from starlette.testclient import TestClient
 from recoup.app import open_stack
 from recoup.errors import NoSuchSetError
 from recoup.web import server
-from recoup.web._passwords import hashed
 from recoup.web._place import Place
 from recoup.web._security import Operator
 from recoup.web._site import Site
@@ -54,7 +54,8 @@ class ScriptedClock:
 
 @cache
 def hash_of(role: str) -> str:
-    return hashed(PASSWORD[role])
+    """The hash of a role's password, by so little work that tests sign in often."""
+    return PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD[role])
 
 
 def accounts(*roles: str, tokens: bool = True) -> str:
