@@ -128,10 +128,13 @@ def typed(
     signal.signal(signal.SIGINT, interrupt)
 
 
+PASSING = ("age_seconds", "free_bytes", "days_until_full")
+
+
 def timeless(value: Any) -> Any:
     """A value without what the passing time changes."""
     if isinstance(value, dict):
-        return {key: timeless(one) for key, one in value.items() if key != "age_seconds"}
+        return {key: timeless(one) for key, one in value.items() if key not in PASSING}
     return [timeless(one) for one in value] if isinstance(value, list) else value
 
 
