@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -20,6 +21,7 @@ from recoup.system.clock import local_zone
 from recoup.web._site import Site
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_patterns: WeakKeyDictionary[FastAPI, dict[tuple[str, tuple[str, ...]], str]] = WeakKeyDictionary()
 
 NAVIGATION = (
     ("overview", "Overview"),
@@ -84,8 +86,19 @@ def path_to(request: Request, route: str, **parameters: Any) -> str:
         parameters: those of the route's own path; others are not taken.
     """
     quoted = {name: quote(str(value), errors="surrogateescape") for name, value in parameters.items()}
-    found = request.app.url_path_for(route, **quoted)
-    return f"{prefix_of(request)}{found}"
+    return f"{prefix_of(request)}{_pattern(request.app, route, tuple(quoted)).format(**quoted)}"
+
+
+def _pattern(app: FastAPI, route: str, names: tuple[str, ...]) -> str:
+    """The path of a route with its parameters between braces. Looked for once: a list has hundreds of links, and routes are many.
+
+    Raises:
+        NoMatchFound: there is no such route.
+    """
+    known = _patterns.setdefault(app, {})
+    if (route, names) not in known:
+        known[route, names] = str(app.url_path_for(route, **{name: f"{{{name}}}" for name in names}))
+    return known[route, names]
 
 
 def prefix_of(request: Request) -> str:

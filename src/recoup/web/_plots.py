@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from datetime import tzinfo
 from typing import Literal
 
 from markupsafe import Markup, escape
@@ -23,16 +24,25 @@ class Plot(Struct):
     Attributes:
         title: what is shown.
         summary: the same in a sentence, for those who do not see it.
-        points: what is drawn, the oldest first.
-        spell: a value for people.
+        rows: what is drawn as text, the newest first: the day and the value.
         svg: the drawing; texts in it are escaped.
     """
 
     title: str
     summary: str
-    points: tuple[Point, ...]
-    spell: Callable[[float], str]
+    rows: tuple[tuple[str, str], ...]
     svg: Markup
+
+
+class _Words(Struct):
+    """How values and moments are told."""
+
+    spell: Callable[[float], str]
+    zone: tzinfo
+
+    def day(self, point: Point) -> str:
+        """The day of a point."""
+        return f"{point.at.astimezone(self.zone):%Y-%m-%d}"
 
 
 def plot(
@@ -54,23 +64,26 @@ def plot(
         spell: a value for people.
         unit: values are rounded to even multiples of its powers: 1024 for bytes.
     """
-    scale = _Scale.of(points, unit)
-    summary = _summary(points, spell)
-    drawn = Markup("").join((*_axes(scale, points, spell), *_DRAWERS[kind](scale, points, spell)))
+    scale, words = _Scale.of(points, unit), _Words(spell, local_zone())
+    summary = _summary(points, words)
+    drawn = Markup("").join((*_axes(scale, points, words), *_DRAWERS[kind](scale, points, words)))
     head = Markup('<title id="{0}-title">{1}</title><desc id="{0}-text">{2}</desc>').format(name, title, summary)
     svg = Markup(
         '<svg class="plot" role="img" viewBox="0 0 {0} {1}" aria-labelledby="{2}-title {2}-text">{3}{4}</svg>'
     ).format(WIDTH, HEIGHT, name, head, drawn)
-    return Plot(title, summary, tuple(points), spell, svg)
+    rows = tuple((words.day(point), spell(point.value)) for point in reversed(points))
+    return Plot(title, summary, rows, svg)
 
 
-def _summary(points: Sequence[Point], spell: Callable[[float], str]) -> str:
+def _summary(points: Sequence[Point], words: _Words) -> str:
+    spell, day = words.spell, words.day
     first, last = points[0], points[-1]
     low, high = min(p.value for p in points), max(p.value for p in points)
     if len(points) == 1:
-        return f"{spell(first.value)} on {_day(first)}."
+        return f"{spell(first.value)} on {day(first)}."
+    begin = "" if day(first) == day(last) else f" on {day(first)}"
     return (
-        f"From {spell(first.value)} on {_day(first)} to {spell(last.value)} on {_day(last)}; "
+        f"From {spell(first.value)}{begin} to {spell(last.value)} on {day(last)}; "
         f"at least {spell(low)}, at most {spell(high)}."
     )
 
@@ -117,15 +130,15 @@ def _even(raw: float, unit: float) -> float:
     return power * (unit if found > unit / 2 else found)
 
 
-def _axes(scale: _Scale, points: Sequence[Point], spell: Callable[[float], str]) -> Iterator[Markup]:
+def _axes(scale: _Scale, points: Sequence[Point], words: _Words) -> Iterator[Markup]:
     for value in scale.ticks:
         y = _number(scale.y(value))
         kind = "zero" if value == 0 else "tick"
         yield Markup('<line class="{0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>').format(kind, _LEFT, WIDTH - _RIGHT, y)
-        yield _text(_LEFT - 6, scale.y(value) + 4, "end", _short(spell(value)))
-    yield _text(_LEFT, HEIGHT - 8, "start", _day(points[0]))
-    if _day(points[-1]) != _day(points[0]):
-        yield _text(WIDTH - _RIGHT, HEIGHT - 8, "end", _day(points[-1]))
+        yield _text(_LEFT - 6, scale.y(value) + 4, "end", _short(words.spell(value)))
+    yield _text(_LEFT, HEIGHT - 8, "start", words.day(points[0]))
+    if words.day(points[-1]) != words.day(points[0]):
+        yield _text(WIDTH - _RIGHT, HEIGHT - 8, "end", words.day(points[-1]))
 
 
 def _text(x: float, y: float, anchor: str, text: str) -> Markup:
@@ -138,16 +151,16 @@ def _short(text: str) -> str:
     return text.replace(".0 ", " ")
 
 
-def _line(scale: _Scale, points: Sequence[Point], spell: Callable[[float], str]) -> Iterator[Markup]:
+def _line(scale: _Scale, points: Sequence[Point], words: _Words) -> Iterator[Markup]:
     if len(points) == 1:
-        yield from _dots(scale, points, spell)
+        yield from _dots(scale, points, words)
         return
     places = " ".join(f"{_number(scale.x(p))},{_number(scale.y(p.value))}" for p in points)
     yield Markup('<polyline class="line" points="{}"/>').format(places)
-    yield from _dots(scale, points[-1:], spell)
+    yield from _dots(scale, points[-1:], words)
 
 
-def _bars(scale: _Scale, points: Sequence[Point], spell: Callable[[float], str]) -> Iterator[Markup]:
+def _bars(scale: _Scale, points: Sequence[Point], words: _Words) -> Iterator[Markup]:
     width = max(1.5, min(18.0, (WIDTH - _LEFT - _RIGHT) / len(points) * 0.7))
     zero = scale.y(0)
     for point in points:
@@ -156,22 +169,18 @@ def _bars(scale: _Scale, points: Sequence[Point], spell: Callable[[float], str])
         kind = "less" if point.value < 0 else "more"
         size = (_number(x), _number(top), _number(width), _number(max(0.75, bottom - top)))
         yield Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}">{}</rect>').format(
-            kind, *size, _tip(point, spell)
+            kind, *size, _tip(point, words)
         )
 
 
-def _dots(scale: _Scale, points: Sequence[Point], spell: Callable[[float], str]) -> Iterator[Markup]:
+def _dots(scale: _Scale, points: Sequence[Point], words: _Words) -> Iterator[Markup]:
     for point in points:
         x, y = _number(scale.x(point)), _number(scale.y(point.value))
-        yield Markup('<circle class="dot" cx="{}" cy="{}" r="3.5">{}</circle>').format(x, y, _tip(point, spell))
+        yield Markup('<circle class="dot" cx="{}" cy="{}" r="3.5">{}</circle>').format(x, y, _tip(point, words))
 
 
-def _tip(point: Point, spell: Callable[[float], str]) -> Markup:
-    return Markup("<title>{}: {}</title>").format(_day(point), spell(point.value))
-
-
-def _day(point: Point) -> str:
-    return f"{point.at.astimezone(local_zone()):%Y-%m-%d}"
+def _tip(point: Point, words: _Words) -> Markup:
+    return Markup("<title>{}: {}</title>").format(words.day(point), words.spell(point.value))
 
 
 def _number(value: float) -> str:

@@ -50,6 +50,7 @@ def test_the_first_visit_says_what_to_do(tmp_path: Path) -> None:
         assert '<div class="verdict neutral"' in page.text
         assert "no repository has been created" in page.text
         assert 'action="/repositories"' in page.text
+        assert "Back up now" not in page.text
         recoup.open(tmp_path / "recoup.yaml").create_repositories()
         created = client.post_form("/backup", sources="nothing")  # what is refused is looked at anew, too
         assert created.status_code >= 400

@@ -162,6 +162,9 @@ def test_a_drawing_says_in_words_what_it_shows() -> None:
     drawn = plot("size", "Size", "line", points(1024, 4096, 2048), size, 1024)
     assert drawn.summary == "From 1.0 KiB on 2026-11-19 to 2.0 KiB on 2026-11-21; at least 1.0 KiB, at most 4.0 KiB."
     assert f'<desc id="size-text">{drawn.summary}</desc>' in drawn.svg
+    assert plot("size", "Size", "dots", points(5), size).summary == "5 B on 2026-11-21."
+    soon = plot("size", "Size", "line", points(5, 7, days=0.01), size)
+    assert soon.summary == "From 5 B to 7 B on 2026-11-22; at least 5 B, at most 7 B."
 
 
 @pytest.mark.parametrize(
