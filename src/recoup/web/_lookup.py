@@ -7,9 +7,11 @@ from recoup.errors import NoSuchSetError
 from recoup.model.manifest import Manifest
 from recoup.model.names import shown
 from recoup.model.structs import Struct
+from recoup.operations.nearest import left_out
 
 if TYPE_CHECKING:
     from recoup.model.reports import SetInfo
+    from recoup.web._glances import Glance
     from recoup.web._site import Site
 
 
@@ -19,10 +21,12 @@ class Looked(Struct):
     Attributes:
         info: the set.
         infos: all sets of all repositories, the newest first.
+        unread: repositories that could not be read, with the reasons.
     """
 
     info: "SetInfo"
     infos: "tuple[SetInfo, ...]"
+    unread: tuple[str, ...] = ()
 
     @property
     def here(self) -> "tuple[SetInfo, ...]":
@@ -51,8 +55,25 @@ class Looked(Struct):
         return next(same, older[0] if older else None)
 
 
+def seen(glance: "Glance", repository: str, name: str) -> Looked:
+    """The set of a name in a repository, for who only looks.
+
+    Args:
+        glance: the stack as it was a moment ago.
+        repository: its name, as in a URL.
+        name: the set's, whole.
+
+    Raises:
+        NoSuchSetError: there is none.
+    """
+    found = (info for state in glance.look.states for info in state.infos)
+    infos = tuple(sorted(found, key=lambda info: info.name_key, reverse=True))
+    failures = {state.repository: state.failure for state in glance.look.states if state.failure}
+    return Looked(chosen(infos, repository, name), infos, tuple(left_out(failures)))
+
+
 def looked_up(site: "Site", repository: str, name: str) -> Looked:
-    """The set of a name in a repository.
+    """The set of a name in a repository as it is now, for who does something with it.
 
     Args:
         site: what the pages stand on.

@@ -11,7 +11,8 @@ from recoup.errors import NoSuchSetError
 from recoup.model.names import shown
 from recoup.operations.contents import split
 from recoup.web._browsing import Cursor, Listing, listing
-from recoup.web._lookup import looked_up
+from recoup.web._glances import glance_for
+from recoup.web._lookup import looked_up, seen
 from recoup.web._pages import page, site_of
 from recoup.web._points import collections
 from recoup.web._security import Operator
@@ -60,7 +61,7 @@ def inside(
 ) -> HTMLResponse:
     """What is in a set at a path, one page of it."""
     site = site_of(request)
-    info = looked_up(site, repository, name).info
+    info = seen(glance_for(request), repository, name).info
     manifest = _readable(info)
     steps = [step for step in "/".join(split(path)).split("/") if step]
     with site.looking(repository) as stack:

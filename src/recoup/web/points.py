@@ -12,7 +12,8 @@ from recoup.model.names import shown
 from recoup.model.reports import SetInfo
 from recoup.web import _points
 from recoup.web._attachment import attachment
-from recoup.web._lookup import looked_up
+from recoup.web._glances import glance_for
+from recoup.web._lookup import seen
 from recoup.web._pages import page, site_of
 from recoup.web._points import Collection, collections
 from recoup.web._security import Operator
@@ -21,7 +22,8 @@ from recoup.web._streaming import Blocks, Download
 
 router = APIRouter(tags=["sets"])
 
-_LONGEST = 2000  # characters of one value
+_LONGEST = 600  # characters of one value of many points
+_LONGEST_OF_ONE = 20_000
 
 
 @router.get("/sets/{repository:path}/{name}/points", name="points")
@@ -49,7 +51,7 @@ def points(
         found=found,
         chosen=chosen,
         look=look,
-        rows=[(point.get("id"), values(point)) for point in look.points],
+        rows=[(point.get("id"), values(point, _LONGEST_OF_ONE if shown_id else _LONGEST)) for point in look.points],
         asked_id=shown_id,
         asked_text=wanted,
         begin=max(0, begin),
@@ -76,7 +78,7 @@ def _chosen(
     Raises:
         UsageError: there is none.
     """
-    info = looked_up(site_of(request), repository, name).info
+    info = seen(glance_for(request), repository, name).info
     found = collections(info.manifest) if info.manifest else ()
     if not found:
         raise UsageError(f"{info.name} has no collection that could be opened here", "Look at its files instead.")
@@ -96,13 +98,18 @@ def _arguments(request: Request, info: SetInfo, chosen: Collection, point: str) 
     return ["qdrant", "scroll", *which, "--limit=0", info.name]
 
 
-def values(point: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The payload of a point, field by field; a long value is cut, and ends with dots."""
+def values(point: Mapping[str, Any], longest: int = _LONGEST) -> list[tuple[str, str]]:
+    """The payload of a point, field by field; a long value is cut, and ends with dots.
+
+    Args:
+        point: in Qdrant's JSON form.
+        longest: characters of a value.
+    """
     payload = point.get("payload")
     fields = payload if isinstance(payload, dict) else {}
-    return [(str(name), _text(value)) for name, value in fields.items()]
+    return [(str(name), _text(value, longest)) for name, value in fields.items()]
 
 
-def _text(value: object) -> str:
+def _text(value: object, longest: int) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -7,7 +7,8 @@ from fastapi.responses import HTMLResponse
 
 from recoup.errors import UsageError
 from recoup.web._fact_changes import MOST, fact_changes
-from recoup.web._lookup import Looked, chosen, looked_up
+from recoup.web._glances import glance_for
+from recoup.web._lookup import Looked, chosen, seen
 from recoup.web._pages import page, site_of
 from recoup.web._set_choice import where
 from recoup.web._set_view import text_of
@@ -32,7 +33,7 @@ NAMED = 100
 def set_changes(request: Request, repository: str, name: str, before: str = "") -> HTMLResponse:
     """What changed since the set before, or since another one of the same repository."""
     site = site_of(request)
-    looked = looked_up(site, repository, name)
+    looked = seen(glance_for(request), repository, name)
     older = _older(looked, before)
     with site.reading() as stack:
         arguments = ["diff", older.name, looked.info.name, *where(stack, repository)]

@@ -10,7 +10,7 @@ from recoup.operations.prune import protected
 from recoup.web._attachment import attachment
 from recoup.web._cut import cut_of, offset
 from recoup.web._glances import glance_for
-from recoup.web._lookup import Looked, looked_up
+from recoup.web._lookup import Looked, looked_up, seen
 from recoup.web._pages import page, site_of
 from recoup.web._set_choice import chosen_stack, where
 from recoup.web._set_view import MOST_ROWS, learned, source_view
@@ -39,13 +39,12 @@ def manifest_file(request: Request, repository: str, name: str) -> Response:
 def set_page(request: Request, repository: str, name: str) -> HTMLResponse:
     """One set, whole."""
     site = site_of(request)
-    looked = looked_up(site, repository, name)
-    verdicts = glance_for(request).verdicts
+    glance = glance_for(request)
+    looked = seen(glance, repository, name)
     with site.reading() as stack:
         marks = stack.marks(looked.info)
         targets = _targets(stack, looked)
         settings = stack.settings.repositories.get(repository)
-        unread = stack.unread
         commands = {what: site.jobs.typed(arguments) for what, arguments in _commands(stack, looked).items()}
     manifest = looked.info.manifest
     return page(
@@ -59,10 +58,10 @@ def set_page(request: Request, repository: str, name: str) -> HTMLResponse:
         views={source: source_view(record) for source, record in manifest.sources.items()} if manifest else {},
         most=MOST_ROWS,
         longest=LONGEST_TEXT,
-        unread=unread,
+        unread=looked.unread,
         dedup=_is_dedup(settings, looked),
         learned=[(mark, *learned(mark)) for mark in marks],
-        verdict=verdicts.get((repository, name)),
+        verdict=glance.verdicts.get((repository, name)),
         protected=protected(looked.here).get(name, ""),
         targets=targets,
         trash_days=settings.trash_days if settings else 0.0,
