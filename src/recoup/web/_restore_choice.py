@@ -221,29 +221,27 @@ class Order(Struct):
                         f"It has: {', '.join(known) or 'none'}.",
                     )
 
-    def planned(self, stack: "Stack", folder: Path) -> restore.Plan:
+    def planned(self, stack: "Stack", folder: Path | None) -> restore.Plan:
         """What it would do now; changes nothing.
 
         Args:
             stack: the stack.
-            folder: a new one, for files.
+            folder: a new one, for files; None in place.
 
         Raises:
             RecoupError: it cannot be done.
         """
-        place = self.choice.where == "place"
-        return stack.plan_restore(
-            self.set, self.sources, target=None if place else str(folder), in_place=place, options=self.options
-        )
+        target = None if folder is None else str(folder)
+        return stack.plan_restore(self.set, self.sources, target=target, in_place=folder is None, options=self.options)
 
-    def arguments(self, folder: Path) -> list[str]:
+    def arguments(self, folder: Path | None) -> list[str]:
         """The verb and its arguments that do the same.
 
         Args:
-            folder: a new one, for files.
+            folder: a new one, for files; None in place.
         """
         named = ["--source", ",".join(self.sources)] if self.sources else []
-        where = ["--in-place"] if self.choice.where == "place" else ["--target", str(folder)]
+        where = ["--in-place"] if folder is None else ["--target", str(folder)]
         pairs = ((source, key, value) for source, own in self.options.items() for key, value in own.items())
         return ["restore", self.set, *named, *where, *(f"--option={s}.{k}={v}" for s, k, v in pairs)]
 

@@ -21,8 +21,6 @@ from recoup.web._restore_choice import LATEST, Choice, Order, fresh_folder, offe
 from recoup.web._security import Operator
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from recoup.model.reports import SetInfo
     from recoup.web._site import Site
 
@@ -68,14 +66,12 @@ class Planned(Struct):
         plan: what will happen.
         rooms: the space that it takes, and that there is.
         arguments: of the command that does it.
-        folder: where files go.
         seen: see `recoup.web._restore_choice.seen`.
     """
 
     plan: restore.Plan
     rooms: tuple[restore.Room, ...]
     arguments: tuple[str, ...]
-    folder: "Path"
     seen: str
 
     @property
@@ -93,9 +89,9 @@ class Planned(Struct):
         order.require_sources()
         order.require_options()
         stack = site.alone()
-        folder = fresh_folder(stack.restore_folder, order.newest)
+        folder = fresh_folder(stack.restore_folder, order.newest) if order.choice.where == "files" else None
         plan = order.planned(stack, folder)
-        return cls(plan, restore.rooms(plan), tuple(order.arguments(folder)), folder, seen(plan))
+        return cls(plan, restore.rooms(plan), tuple(order.arguments(folder)), seen(plan))
 
 
 @router.get("/restore", name="restore")
@@ -173,8 +169,11 @@ def _what(request: Request, choice: Choice, failure: Failure | None = None) -> H
 def _where(request: Request, step: Step, failure: Failure | None = None) -> HTMLResponse:
     order = step.order
     with site_of(request).reading() as stack:
-        folder = fresh_folder(stack.restore_folder, order.newest)
         configured = stack.source_names
+        try:
+            folder, unusable = str(fresh_folder(stack.restore_folder, order.newest)), None
+        except RecoupError as error:
+            folder, unusable = "", of_error(request, error)
     return page(
         request,
         "restore_where.html",
@@ -182,7 +181,8 @@ def _where(request: Request, step: Step, failure: Failure | None = None) -> HTML
         choice=order.choice,
         order_set=order.set,
         chosen=order.chosen,
-        folder=str(folder),
+        folder=folder,
+        unusable=unusable,
         controls={offer.source: controls(offer.kind) for offer in order.chosen},
         homeless=[offer.source for offer in order.chosen if offer.source not in configured],
         back=_query(order.choice),

@@ -182,7 +182,7 @@ def test_a_qdrant_collection_can_be_given_another_name_and_way() -> None:
         ]
     )
     order = Order(choice, (Offer("vectors", "qdrant", _info("vectors", "qdrant")),))
-    assert order.arguments(Path("/new")) == [
+    assert order.arguments(None) == [
         "restore",
         "backup_20261101_020000",
         "--in-place",
@@ -228,6 +228,18 @@ def test_a_folder_that_is_there_is_never_restored_into(client: Browser, stack_fo
     (stack_folder / "restored" / f"restored_{name}").mkdir(parents=True)
     (stack_folder / "restored" / f"restored_{name}_2").symlink_to("nowhere")
     assert command_of(client.get("/restore/plan?source=notes").text)[-1].endswith(f"restored_{name}_3")
+
+
+def test_a_folder_for_files_that_is_a_link_is_refused_and_in_place_still_works(
+    client: Browser, stack_folder: Path, tmp_path: Path
+) -> None:
+    (stack_folder / "restored").symlink_to(tmp_path)
+    page = client.get("/restore/where?source=notes")
+    assert page.status_code == 200
+    assert "not possible" in page.text
+    assert re.search(r'value="files" disabled', page.text)
+    assert "leads through the symbolic link" in text_of(client.get("/restore/plan?source=notes").text)
+    assert command_of(client.get("/restore/plan?source=notes&where=place").text)[-1] == "--in-place"
 
 
 def test_no_path_comes_from_the_browser(client: Browser, stack_folder: Path, tmp_path: Path) -> None:
@@ -295,8 +307,8 @@ def test_too_little_room_is_seen_in_a_plan(site: Site) -> None:
     (room,) = restore.rooms(plan)
     assert room.needed == plan.rows[0].bytes > 0
     small = restore.Room(room.place, room.free + 1, room.free)
-    assert Planned(plan, (room,), (), room.place, seen(plan)).fits
-    assert not Planned(plan, (room, small), (), room.place, seen(plan)).fits
+    assert Planned(plan, (room,), (), seen(plan)).fits
+    assert not Planned(plan, (room, small), (), seen(plan)).fits
     assert choice.where == "files"
 
 
