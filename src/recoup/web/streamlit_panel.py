@@ -151,12 +151,16 @@ def _follow(panel: Panel, key: str, job_id: str) -> None:
     job = panel.jobs.job(job_id)
     if job is None or job.state != "running":
         st.rerun()
-    slot = f"{key}.followed.{job_id}"
-    followed = st.session_state.get(slot, Followed()).read_on(panel.jobs, job_id)
-    st.session_state[slot] = followed
     lasts = duration((panel.clock.now() - job.started).total_seconds())
     st.markdown(f"**Running for {literal(lasts)}:** {literal(_typed(job))}")
-    _show_progress(followed)
+    slot = f"{key}.followed.{job_id}"
+    try:
+        followed = st.session_state.get(slot, Followed()).read_on(panel.jobs, job_id)
+    except OSError as error:
+        st.error(_told(error, panel.stack.masker))
+    else:
+        st.session_state[slot] = followed
+        _show_progress(followed)
     st.button("Stop", key=f"{key}.stop.{job_id}", on_click=_stop, args=(panel, key, job_id))
     _show_fault(key)
 
@@ -170,7 +174,7 @@ def _show_progress(followed: Followed) -> None:
         else:
             st.progress(work.share, text)
     done, more = len(followed.works) - len(going), len(going) - _BARS
-    st.caption(f"{counted(done, 'step')} done{f', {more} more under way' if more > 0 else ''}.")
+    st.markdown(f"{counted(done, 'step')} done{f', {more} more under way' if more > 0 else ''}.")
     if followed.lines:
         st.text("\n".join(followed.lines))
 
@@ -186,7 +190,7 @@ def _show_end(panel: Panel, job: Job) -> None:
     lines = [f"**{literal(mask(found.headline))}**", *(f"- {literal(mask(text))}" for text in found.sentences)]
     text = "\n".join([lines[0], "", *lines[1:]])
     {"success": st.success, "info": st.info, "warning": st.warning, "error": st.error}[found.level](text)
-    st.caption(f"Newest job: {literal(_typed(job))}{literal(ended)}")
+    st.markdown(f"Newest job: {literal(_typed(job))}{literal(ended)}")
 
 
 def _typed(job: Job) -> str:
@@ -211,9 +215,10 @@ def _show_sets(panel: Panel, key: str) -> None:
     if not infos:
         st.info("There is no set yet.")
         return
-    st.dataframe(_masked(_panel_sets.rows(infos, panel.clock.now()), mask), hide_index=True)
-    if any("!" in row["Sources"] for row in _panel_sets.rows(infos, panel.clock.now())):
-        st.caption("An exclamation mark stands behind sources that failed or are not whole.")
+    rows = _masked(_panel_sets.rows(infos, panel.clock.now()), mask)
+    st.dataframe(rows, hide_index=True)
+    if any("!" in row["Sources"] for row in rows):
+        st.markdown("An exclamation mark stands behind sources that failed or are not whole.")
     _show_set(panel, key, infos)
 
 
@@ -234,9 +239,9 @@ def _show_set(panel: Panel, key: str, infos: "Sequence[SetInfo]") -> None:
     if info.manifest is None:
         return  # which is said above the list
     st.dataframe(_masked(_panel_sets.parts(info.manifest), panel.stack.masker), hide_index=True)
-    st.caption(literal(panel.stack.masker(_panel_sets.origin(info.manifest))))
+    st.markdown(literal(panel.stack.masker(_panel_sets.origin(info.manifest))))
     for note in filter(None, (info.manifest.note, *info.standing.notes)):
-        st.caption(f"Note: {literal(panel.stack.masker(note))}")
+        st.markdown(f"Note: {literal(panel.stack.masker(note))}")
     _offer_manifest(panel, key, info)
 
 
