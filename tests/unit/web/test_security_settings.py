@@ -68,6 +68,7 @@ def test_a_hash_in_the_environment_needs_no_file(tmp_path: Path) -> None:
         HASH.replace("argon2id", "argon3"),
         "$argon2id$",
     ],
+    ids=["clear", "bcrypt", "cut", "more", "other", "empty"],
 )
 def test_what_is_no_argon2_hash_is_refused_with_the_way_to_make_one_and_not_repeated(
     tmp_path: Path, given_hash: str
