@@ -2,7 +2,7 @@
 
 from calendar import Calendar
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime, tzinfo
 from typing import Literal
 
@@ -136,9 +136,3 @@ def _month(first: date, by_day: dict[date, list[SetInfo]]) -> Month:
 
 def _day(day: date, first: date, by_day: dict[date, list[SetInfo]]) -> Day | None:
     return Day(day, tuple(by_day.get(day, ()))) if day.month == first.month else None
-
-
-def newest_month(infos: Sequence[SetInfo], zone: tzinfo) -> date | None:
-    """The first day of the month of the newest set; None without any."""
-    days = [day for info in infos if (day := day_of(info, zone)) is not None]
-    return max(days).replace(day=1) if days else None

@@ -8,7 +8,7 @@ from recoup.model.reports import SetInfo
 from recoup.model.structs import Struct
 from recoup.operations.selection import is_good
 from recoup.retention import Verdict
-from recoup.web._calendar import Level, day_of, level_of, month_of
+from recoup.web._calendar import day_of, month_of
 
 A_PAGE = 100
 """Sets on a page of the list."""
@@ -102,16 +102,12 @@ class Row(Struct):
     Attributes:
         info: the set.
         begun: when, by its name (UTC); None where that does not tell.
-        level: how good it is.
         kept: the rules that keep it, or why it stays without any; empty when the next prune may remove it.
-        lacking: names of sources that it was asked for and that are not whole in it.
     """
 
     info: SetInfo
     begun: datetime | None
-    level: Level
     kept: tuple[str, ...]
-    lacking: tuple[str, ...]
 
 
 def row(info: SetInfo, verdict: Verdict | None) -> Row:
@@ -121,12 +117,10 @@ def row(info: SetInfo, verdict: Verdict | None) -> Row:
         info: the set.
         verdict: what the rules say of it.
     """
-    records = info.manifest.sources.items() if info.manifest else ()
-    lacking = tuple(name for name, record in records if not record.good)
     reasons = verdict.reasons if verdict and verdict.keep else ()
     kept = ("stays until somebody deletes it",) if info.manifest is None else reasons
     name = SetName.parse(info.name)
-    return Row(info, name.time if name else None, level_of(info), kept, lacking)
+    return Row(info, name.time if name else None, kept)
 
 
 class Choices(Struct):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 import recoup
 from recoup.model.manifest import Outcome
 from recoup.model.marks import Standing
+from recoup.model.names import SetName
+from recoup.retention import Candidate, Group, Verdict
 from recoup.system.clock import SystemClock, local_zone
 from recoup.web._set_rows import A_PAGE, STATES, Wanted, row
 from recoup.web.sets import sheet_of
@@ -199,6 +202,10 @@ def test_every_page_number_shows_a_page(count: int, number: int) -> None:
     assert count == 0 or sheet.infos
 
 
-def test_a_row_names_what_it_lacks() -> None:
-    assert row(info(0, {"notes": 1, "chat": 1}, outcomes={"chat": "failed"}), None).lacking == ("chat",)
-    assert row(unreadable(0), None).lacking == ()
+def test_what_no_rule_keeps_has_no_reason_and_what_nobody_can_read_stays() -> None:
+    candidate = Candidate(SetName.at(NOW), Group("shop", ("notes",)))
+    gone = Verdict(candidate, keep=False, reasons=("no rule keeps it",))
+    assert row(info(0), gone).kept == row(info(0), None).kept == ()
+    assert row(info(0), replace(gone, keep=True, reasons=("daily",))).kept == ("daily",)
+    assert row(unreadable(0), gone).kept == ("stays until somebody deletes it",)
+    assert row(unreadable(1), None).begun == NOW - timedelta(days=1)
