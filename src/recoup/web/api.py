@@ -55,7 +55,7 @@ def docs(request: Request) -> HTMLResponse:
     return page(
         request,
         "api.html",
-        about=made["info"]["description"].split("\n\n"),
+        about=[" ".join(paragraph.split()) for paragraph in made["info"]["description"].split("\n\n")],
         groups=operations(made),
         values=values(made),
         wrong=WRONG,

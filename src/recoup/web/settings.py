@@ -77,6 +77,7 @@ def settings(request: Request, defaults: Annotated[bool, Query()] = False) -> HT
             receivers=receivers(stack.effective_values),
             web=stack.settings.web,
             accounts=access(stack.settings),
+            typed=site.jobs.typed,
         )
 
 

@@ -86,6 +86,12 @@ def test_the_page_has_every_value_that_the_command_line_has(client: Browser, con
     ]
 
 
+def test_the_command_that_says_the_same_is_for_this_configuration(client: Browser, config: Path) -> None:
+    said = text_of(client.get("/settings").text)
+    assert f"recoup -c {config} config show" in said
+    assert f"recoup -c {config} config check" in said
+
+
 def test_lines_that_were_set_keep_those_above_them() -> None:
     top, group = Line(("a",)), Line(("a", "b"))
     given, left_out = Line(("a", "b", 0), "x", "f:1"), Line(("a", "c"), "y", "default", is_default=True)
