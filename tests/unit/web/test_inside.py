@@ -121,22 +121,20 @@ def test_what_was_counted_is_shown_of_each_table(stack_folder: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "path", ["notes/none", "elsewhere", "../recoup.yaml", "notes/../../recoup.yaml", "/etc/passwd"]
-)
-@pytest.mark.parametrize("what", ["inside", "content"])
-def test_a_path_that_a_set_does_not_have_leads_nowhere(client: Browser, newest: str, path: str, what: str) -> None:
-    answer = client.get(f"{newest}/{what}?path={asked(path)}")
-    assert answer.status_code == 400
-    assert "root:" not in answer.text
-    assert "version: 1" not in answer.text
+def test_a_path_that_a_set_does_not_have_leads_nowhere(client: Browser, newest: str) -> None:
+    for path in ("notes/none", "elsewhere", "../recoup.yaml", "notes/../../recoup.yaml", "/etc/passwd"):
+        for what in ("inside", "content"):
+            answer = client.get(f"{newest}/{what}?path={asked(path)}")
+            assert answer.status_code == 400, (what, path)
+            assert "root:" not in answer.text
+            assert "version: 1" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["", "notes", "notes/sub", "notes/link"])
-def test_only_files_are_taken_out(client: Browser, newest: str, path: str) -> None:
-    answer = client.get(f"{newest}/content?path={path}")
-    assert answer.status_code == 400
-    assert "is no file of" in answer.text
+def test_only_files_are_taken_out(client: Browser, newest: str) -> None:
+    for path in ("", "notes", "notes/sub", "notes/link"):
+        answer = client.get(f"{newest}/content?path={path}")
+        assert answer.status_code == 400, path
+        assert "is no file of" in answer.text
 
 
 def test_hostile_names_are_text_on_pages_and_safe_in_headers(client: Browser, newest: str) -> None:

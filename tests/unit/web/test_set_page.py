@@ -86,21 +86,19 @@ def test_the_manifest_is_given_out_byte_by_byte_as_it_is_stored(
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}.manifest.json"'
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_what_is_no_set_is_not_found_whatever_it_would_be_as_a_path(client: Browser, newest: str) -> None:
+    name = newest.rpartition("/")[2]
+    for path in (
         "/sets/local/backup_20000101_000000",
-        "/sets/elsewhere/{name}",
+        f"/sets/elsewhere/{name}",
         "/sets/local/..%2F..%2Frecoup.yaml",
-        "/sets/..%2Fbackups/{name}",
-        "/sets/local/{name}%00",
-        "/sets/local/{name}/nothing",
-    ],
-)
-def test_what_is_no_set_is_not_found_whatever_it_would_be_as_a_path(client: Browser, newest: str, path: str) -> None:
-    answer = client.get(path.replace("{name}", newest.rpartition("/")[2]))
-    assert answer.status_code == 404
-    assert "Not found" in answer.text
+        f"/sets/..%2Fbackups/{name}",
+        f"/sets/local/{name}%00",
+        f"/sets/local/{name}/nothing",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 404, path
+        assert "Not found" in answer.text
 
 
 def test_a_hostile_note_tag_and_reason_are_text_and_nothing_else(stack_folder: Path, site: Site) -> None:
@@ -205,24 +203,21 @@ def test_a_pin_a_note_and_their_end_are_written_and_shown(client: Browser, newes
     assert stack.marks(stack.show())[0].fields["until"].startswith("2999-01-3")
 
 
-@pytest.mark.parametrize(
-    ("what", "fields", "words"),
-    [
+def test_what_makes_no_sense_is_refused_in_a_sentence_and_changes_nothing(
+    client: Browser, newest: str, stack_folder: Path
+) -> None:
+    for what, fields, words in (
         ("pin", {"until": "2001-01-31"}, "would have ended"),
         ("pin", {"until": "soon"}, "soon"),
         ("note", {"text": "  "}, "is empty"),
         ("note", {"text": "x" * 1001}, "at most 1000"),
-        ("accept", {}, "only a suspicious set can be accepted"),
+        ("accept", dict[str, str](), "only a suspicious set can be accepted"),
         ("copy", {"to": "elsewhere"}, "is no other repository"),
         ("copy", {"to": "local"}, "is no other repository"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_a_sentence_and_changes_nothing(
-    client: Browser, newest: str, stack_folder: Path, what: str, fields: dict[str, str], words: str
-) -> None:
-    answer = client.post_form(f"{newest}/{what}", **fields)
-    assert answer.status_code == 400
-    assert words in text_of(answer.text)
+    ):
+        answer = client.post_form(f"{newest}/{what}", **fields)
+        assert answer.status_code == 400, what
+        assert words in text_of(answer.text)
     stack = recoup.open(stack_folder / "recoup.yaml")
     assert stack.marks(stack.show()) == ()
 
