@@ -38,7 +38,8 @@ def shown_of(request: Request, job: Job, so_far: Told) -> dict[str, Any]:
 
 def _results(request: Request, job: Job) -> tuple[Any, Any]:
     """What a job found, and why that cannot be read."""
+    site = site_of(request)
     try:
-        return results(site_of(request).jobs.results(job.id)), None
+        return results(site.masker.value(site.jobs.results(job.id))), None
     except RecoupError as error:
         return (), of_error(request, error)

@@ -127,6 +127,7 @@ def _always(request: Request) -> Mapping[str, Any]:
         "viewer": request.state.viewer,
         "csrf": request.state.csrf,
         "now": site.now(),
+        "mask": site.masker,
         "stack_name": site.name,
     }
 

@@ -97,7 +97,7 @@ def _lines(site: Site, job_id: str) -> Iterator[str]:
         end = news.end
         for record in news.records:
             if (line := line_of(record)) is not None:
-                yield f"{line}\n"
+                yield f"{site.masker(str(line))}\n"
         news = site.jobs.news(job_id, end)
 
 

@@ -406,3 +406,17 @@ def test_only_a_page_of_a_running_job_asks_for_events(opening: Opening) -> None:
     browser = opening("sleep 100")
     job = begun(browser)
     assert f'sse-connect="/jobs/{job.id}/events"' in browser.get(f"/jobs/{job.id}").text
+
+
+def test_a_secret_of_the_configuration_that_a_command_printed_is_not_shown(
+    opening: Opening, stack_folder: Path
+) -> None:
+    config = stack_folder / "recoup.yaml"
+    config.write_text(f"{config.read_text()}web:\n{accounts('operator')}")
+    browser = opening(f'echo {TOKEN["operator"]} >&2; echo \'{{"type": "x", "y": "{TOKEN["operator"]}"}}\'')
+    browser.headers["Authorization"] = f"Bearer {TOKEN['operator']}"
+    job = ran(browser)
+    for end in ("", "/log", "/events"):
+        page = browser.get(f"/jobs/{job.id}{end}")
+        assert page.status_code == 200
+        assert TOKEN["operator"] not in page.text
