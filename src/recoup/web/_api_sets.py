@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from recoup.errors import NoSuchSetError, UsageError
+from recoup.model.artefact import Artefact
 from recoup.model.marks import Mark
 from recoup.model.names import shown
 from recoup.model.reports import SetInfo
@@ -50,6 +51,18 @@ class Entries(Struct):
 
     entries: tuple[Entry, ...]
     more: bool
+
+
+class Foreign(Struct):
+    """What other tools put into keyed repositories.
+
+    Attributes:
+        artefacts: oldest first of each repository.
+        unread: repositories that cannot be listed, with the reason.
+    """
+
+    artefacts: tuple[Artefact, ...]
+    unread: tuple[str, ...]
 
 
 class Trash(Struct):
@@ -145,6 +158,15 @@ def sets(  # noqa: PLR0913, RUF100 - filters
     if order == "newest":
         chosen.sort(key=lambda info: info.name_key, reverse=True)
     return answer(request, Sets(tuple(chosen[offset : offset + limit]), len(chosen), unread))
+
+
+@router.get("/foreign", operation_id="foreign", summary="What other tools put there", responses=says(Foreign))
+def foreign(request: Request) -> Response:
+    """As `recoup list --json` tells of it, beside the sets of keyed repositories."""
+    with site_of(request).reading() as stack:
+        stack.unread = ()  # of an earlier look
+        artefacts = stack.foreign()
+        return answer(request, Foreign(artefacts, stack.unread))
 
 
 @router.get("/trash", operation_id="trash", summary="Deleted sets that can be taken back", responses=says(Trash))

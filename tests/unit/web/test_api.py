@@ -215,6 +215,21 @@ def test_a_repository_that_cannot_be_read_is_said(caller: Caller, stack_folder: 
     assert "gone" in caller.get("/repositories/stats")["unread"][0]
 
 
+def test_what_other_tools_put_into_a_keyed_repository_is_listed(
+    caller: Caller, typed: Callable[..., list[Told]], stack_folder: Path
+) -> None:
+    with (stack_folder / "recoup.yaml").open("a") as config:
+        config.write("  kept: {path: kept, layout: keyed, key: '{database}/{date}.db'}\n")
+    recoup.open(stack_folder / "recoup.yaml").create_repositories()
+    (stack_folder / "kept" / "theirs").mkdir()
+    (stack_folder / "kept" / "theirs" / "2026-11-20T03-15-00.db").write_bytes(b"by another tool")
+    told = caller.get("/foreign")
+    assert [one["key"] for one in told["artefacts"]] == ["theirs/2026-11-20T03-15-00.db"]
+    assert told["artefacts"][0] in typed("list")
+    shutil.rmtree(stack_folder / "kept")
+    assert "kept" in caller.get("/foreign")["unread"][0]
+
+
 def test_entries_come_page_by_page(caller: Caller) -> None:
     every = caller.get("/sets/local/latest/entries", path="notes")
     assert not every["more"]
