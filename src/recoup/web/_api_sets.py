@@ -164,7 +164,7 @@ def sets(  # noqa: PLR0913, RUF100 - filters
 def foreign(request: Request) -> Response:
     """As `recoup list --json` tells of it, beside the sets of keyed repositories."""
     with site_of(request).reading() as stack:
-        stack.unread = ()  # of an earlier look
+        stack.sets()  # which finds out what cannot be read
         artefacts = stack.foreign()
         return answer(request, Foreign(artefacts, stack.unread))
 
