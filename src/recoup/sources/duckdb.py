@@ -148,13 +148,15 @@ class DuckDB:
     def _follow(self, folder: Path) -> tuple[datetime, blocks.Step]:
         """Asks for passes until the copy is complete; returns the moment before the last one, and its last step."""
         clock, deadline, pause = self._site.clock, None, 0.001
+        told: Progress | None = None
         with self._explained(), child(blocks.follow, str(self._path), str(folder), self._options.max_rate) as copier:
             step, moment = copier.answer(), clock.now()
             while step["step"] != "still":
                 if step["step"] == "unfit":
                     raise self._unfit(step)
                 if step["step"] == "reading":
-                    self._site.emit(Progress(f"capture {self._site.name}", step["done"], step["total"]))
+                    told = Progress(f"capture {self._site.name}", step["done"], step["total"])
+                    self._site.emit(told)
                 elif step["step"] == "moving":
                     if deadline is None:
                         deadline = clock.monotonic() + self._options.patience
@@ -165,6 +167,8 @@ class DuckDB:
                 if step["step"] != "reading":
                     moment = clock.now()
                 step = copier.ask("go on")
+            if told:
+                self._site.emit(Progress(told.work, told.total or told.done, told.total, finished=True))
             return moment, step
 
     def _unfit(self, step: blocks.Step) -> SourceError:

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recoup import errors
+from recoup.model.events import News, Progress
 from recoup.model.facts import Facts
 from recoup.model.part import Part, StreamPart
 from recoup.sources import _duckdb_blocks as blocks
@@ -482,6 +483,16 @@ def test_what_is_missing_or_no_database_is_said_clearly(tmp_path: Path) -> None:
     (tmp_path / "a?b.duckdb").write_bytes(b"")
     with pytest.raises(errors.SourceError, match="question mark"):
         source_at(tmp_path / "a?b.duckdb").check()
+
+
+def test_who_is_told_how_far_a_capture_is_is_told_its_end_too(database: Path) -> None:
+    told = list[News]()
+    (database.parent / "staging").mkdir()
+    site = dataclasses.replace(site_at(database.parent), emit=told.append)
+    facts_of(connect(Options(kind="duckdb", path=database, max_rate=4e6), site))
+    ends = [one.finished for one in told if isinstance(one, Progress)]
+    assert len(ends) > 1
+    assert ends[-1] and not any(ends[:-1])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
