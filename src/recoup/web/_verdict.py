@@ -152,4 +152,12 @@ def _safe(look: Look, names: Sequence[str], now: datetime) -> Verdict:
     absent = [name for name in names if name not in held]
     more = (f"Not there at the newest backup, and optional: {', '.join(absent)}.",) if absent else ()
     whole = "its source has" if len(held) == 1 else f"all {len(held)} sources have"
-    return Verdict("good", f"Safe: {whole} a recent good copy, and a drill proved it {ago}.", more)
+    proof = f", and a drill proved it {ago}" if _newest_proven(look, held) else f"; a drill proved an older one {ago}"
+    return Verdict("good", f"Safe: {whole} a recent good copy{proof}.", more)
+
+
+def _newest_proven(look: Look, names: Sequence[str]) -> bool:
+    """Whether the newest good copy of each source was proven, in one of the repositories, and not only some before it."""
+    seen = {(info.repository, info.name) for info in look.own if info.standing.proven is not None}
+    proven_now = {row.source for row in look.report.rows if (row.repository, row.set) in seen}
+    return proven_now >= {*names}

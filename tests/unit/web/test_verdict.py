@@ -40,6 +40,13 @@ def test_a_recent_copy_that_was_proven_is_safe() -> None:
     )
 
 
+def test_a_proof_of_an_older_copy_is_not_taken_for_one_of_the_newest() -> None:
+    older = info(0.2, standing=PROVEN)
+    found = verdict(looked(local(older, info(0.1))), ["notes"], NOW)
+    sentence = "Safe: its source has a recent good copy; a drill proved an older one 1 h ago."
+    assert (found.level, found.sentence) == ("good", sentence)
+
+
 def test_without_any_proof_it_is_not_called_safe() -> None:
     found = verdict(looked(local(info(0.1))), ["notes"], NOW)
     assert (found.level, found.sentence) == ("warning", "Backed up, with a doubt: no drill has ever proven any source.")
