@@ -30,23 +30,23 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=lambda size: f"{size[0]}")
 def test_each_page_is_pictured_light_and_dark(windows: Windows, pages: list[str], pictures: Path, size: Size) -> None:
     page = windows.open(size=size)
-    made = [_picture(page, url, pictures, scheme) for url in pages for scheme in ("light", "dark")]
-    assert len(set(made)) == 2 * len(pages)
+    named = [(f"{number:02}-{_name(url)}", url) for number, url in enumerate(pages, 1)]
+    made = [_picture(page, url, pictures / name, scheme) for name, url in named for scheme in ("light", "dark")]
     assert all(path.read_bytes().startswith(_PNG) for path in made)
 
 
-def _picture(page: Page, url: str, folder: Path, scheme: Scheme) -> Path:
+def _picture(page: Page, url: str, place: Path, scheme: Scheme) -> Path:
     """The whole page, however long."""
     size = page.viewport_size
     assert size is not None
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     if page.url != url:
         page.goto(url)
-    path = folder / f"{_name(url)}-{size['width']}-{scheme}.png"
+    path = place.with_name(f"{place.name}-{size['width']}-{scheme}.png")
     page.screenshot(path=path, full_page=True)
     return path
 
 
 def _name(url: str) -> str:
     parts = urlsplit(url)
-    return re.sub(r"[^a-z0-9]+", "-", f"{parts.path}-{parts.query}".lower()).strip("-")[:80] or "overview"
+    return re.sub(r"[^a-z0-9]+", "-", f"{parts.path}-{parts.query}".lower()).strip("-")[:60] or "overview"
