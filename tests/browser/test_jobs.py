@@ -84,6 +84,7 @@ def test_a_cancelled_backup_leaves_no_set(server: Server, page: Page) -> None:
     before = sets(server)
     with server.stack.busy():
         begin(page, server)
+        expect(page.get_by_text(re.compile(r"Running for [2-9]"))).to_be_visible()  # it waits for the chat by now
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".job-state")).to_contain_text(re.compile("interrupted|killed"))
     assert sets(server) == before

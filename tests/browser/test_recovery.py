@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser.rig import stories
@@ -26,6 +27,7 @@ def drill_now(page: Page, server: Server) -> None:
     page.wait_for_url("**/jobs/*")
 
 
+@pytest.mark.slow
 def test_a_new_stack_is_backed_up_proven_harmed_and_put_back(new_server: Server, page: Page, windows: Windows) -> None:
     windows.expect("status of 422")  # what is not typed right
     stack = new_server.stack
