@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,22 @@ def test_a_backup_that_is_not_whole_everywhere_is_not_green(stack: Stack) -> Non
         text = page("backup", report)
         assert sentence in text
         assert "verdict good" not in text
+
+
+def test_a_backup_of_nothing_is_not_green(stack: Stack) -> None:
+    good = stack.backup()
+    assert good.manifest is not None
+    absent = {name: replace(record, outcome="absent", parts=()) for name, record in good.manifest.sources.items()}
+    empty = BackupReport(replace(good.manifest, sources=absent), "local", 1.0, repositories=good.repositories)
+    text = page("backup", empty)
+    assert "holds nothing" in text
+    assert "verdict good" not in text
+    assert "verdict good" in page("backup", good)
+
+
+def test_a_part_of_the_bytes_is_never_called_all_of_them() -> None:
+    text = page("verify", VerifyReport("s", 3, 10, 0.999, (), 1.0))
+    assert "99 % of the set" in text
 
 
 def test_copies_and_prunes_say_what_is_missing() -> None:
