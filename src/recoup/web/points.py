@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from recoup.errors import UsageError
@@ -36,14 +36,14 @@ def points(
     collection: str = "",
     id: str = "",  # noqa: A002 - the noun of the field
     text: str = "",
-    begin: int = 0,
+    begin: Annotated[int, Query(ge=0, le=10**12)] = 0,
 ) -> HTMLResponse:
     """Points of a collection: a page of them, one, or those with a text."""
     info, found, chosen = _chosen(request, repository, name, source, collection)
     shown_id = id.strip()
     arguments = _arguments(request, info, chosen, shown_id)
     wanted = "" if shown_id else text.strip()
-    look = _points.look(site_of(request).jobs.asked(arguments), wanted, max(0, begin), by_id=bool(shown_id))
+    look = _points.look(site_of(request).jobs.asked(arguments), wanted, begin, by_id=bool(shown_id))
     return page(
         request,
         "points.html",
@@ -54,7 +54,7 @@ def points(
         rows=[(point.get("id"), values(point, _LONGEST_OF_ONE if shown_id else _LONGEST)) for point in look.points],
         asked_id=shown_id,
         asked_text=wanted,
-        begin=max(0, begin),
+        begin=begin,
         command=site_of(request).jobs.typed(arguments),
     )
 

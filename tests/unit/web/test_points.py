@@ -154,10 +154,15 @@ def test_points_of_a_set_are_found_by_id_and_text_and_taken_out(
         assert wrong.status_code == 400
         assert "is no id of a point" in wrong.text
         assert client.get(here, params={"collection": "../x"}).status_code == 400
+        assert client.get(here, params={"begin": str(10**30)}).status_code == 400
         lines_of = client.get(f"/sets/local/{name}/points.jsonl?source=v&collection=docs")
         told = [json.loads(line) for line in lines_of.text.splitlines()]
         assert [one["id"] for one in told] == list(range(60))
         assert told[3]["vector"] == [3.0, 1.0]
+        monkeypatch.setattr(_points, "PATIENCE", 0.0)
+        in_no_time = text_of(client.get(here, params={"id": "42"}).text)
+        assert "None was found in time" in in_no_time
+        assert "There is no point" not in in_no_time
 
 
 @pytest.fixture
