@@ -154,6 +154,14 @@ def test_signing_out_ends_the_session_for_copies_of_its_cookie_too(page: Access,
             assert name_of(thief) == ""
 
 
+def test_nothing_is_kept_of_sessions_that_nobody_signed_in_to(page: Access) -> None:
+    ended = state_folder() / "stacks" / "shop.web" / "ended"
+    before = ended.read_text() if ended.exists() else ""
+    with page.browser() as visitor:
+        assert visitor.post("/sign-out", data={"csrf": visitor.csrf()}).headers["Location"] == "/sign-in"
+    assert (ended.read_text() if ended.exists() else "") == before
+
+
 def test_what_was_ended_long_ago_is_forgotten() -> None:
     clock = ScriptedClock()
     sessions = Sessions("forgetting", clock)
