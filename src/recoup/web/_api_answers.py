@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Query, Request
+from fastapi import Path, Query, Request
 
 from recoup.model.json_values import plain
 from recoup.model.structs import Struct
@@ -110,8 +110,3 @@ def goes_wrong(statuses: tuple[int, ...]) -> Says:
     """What the document says of what may go wrong; anything else may, too."""
     found: Says = {status: {"description": WRONG[status], "content": _PROBLEM} for status in statuses}
     return {**found, "default": {"description": "It failed.", "content": _PROBLEM}}
-
-
-def nothing(what: str) -> HTTPException:
-    """That there is no such thing."""
-    return HTTPException(404, f"There is no {what}.")

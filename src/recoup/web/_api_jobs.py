@@ -10,11 +10,12 @@ from fastapi.responses import StreamingResponse
 
 from recoup.model.json_values import plain
 from recoup.model.structs import Struct
-from recoup.web._api_answers import PREFIX, Problems, answer, nothing, says, says_content
+from recoup.web._api_answers import PREFIX, Problems, answer, says, says_content
 from recoup.web._following import JobNews, Streams, following, news_of
 from recoup.web._pages import site_of
 from recoup.web._security import Operator
 from recoup.web._site import Site
+from recoup.web.job_pages import job_of, no_such_job
 from recoup.web.jobs import Job
 
 router = APIRouter(prefix=PREFIX, tags=["Jobs"])
@@ -43,14 +44,6 @@ class JobResults(Struct):
     results: tuple[dict[str, Any], ...]
 
 
-def _job(site: Site, job_id: str) -> Job:
-    """Raises HTTPException 404: there is none."""
-    job = site.jobs.job(job_id)
-    if job is None:
-        raise nothing("such job")
-    return job
-
-
 @router.get("/jobs", operation_id="jobs", summary="What runs and what ran", responses=says(JobList))
 def jobs(request: Request) -> Response:
     """The 50 newest are kept."""
@@ -60,7 +53,7 @@ def jobs(request: Request) -> Response:
 @router.get("/jobs/{id}", name="api_job", operation_id="job", summary="One job", responses=says(Job, Problems.FIND))
 def job(request: Request, id: Id) -> Response:  # noqa: A002 - its name in the path
     """How it is. Whether it did what was asked says `exit_code`, once it has ended."""
-    return answer(request, _job(site_of(request), id))
+    return answer(request, job_of(site_of(request), id))
 
 
 @router.get(
@@ -72,7 +65,7 @@ def job(request: Request, id: Id) -> Response:  # noqa: A002 - its name in the p
 def results(request: Request, id: Id) -> Response:  # noqa: A002
     """The lines that its command printed with `--json`, so far."""
     site = site_of(request)
-    return answer(request, JobResults(site.jobs.results(_job(site, id).id)))
+    return answer(request, JobResults(site.jobs.results(job_of(site, id).id)))
 
 
 @router.get("/jobs/{id}/news", operation_id="job_news", summary="What it says", responses=says(JobNews, Problems.FIND))
@@ -80,7 +73,7 @@ def news(request: Request, id: Id, after: After = 0) -> Response:  # noqa: A002
     """Events, progress and text, from an offset on."""
     read = news_of(site_of(request).jobs, id, after)
     if read is None:
-        raise nothing("such job")
+        raise no_such_job()
     return answer(request, read)
 
 
@@ -102,7 +95,7 @@ async def events(
     """The same as `news`, without asking again and again, until the job has ended."""
     begin = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else after
     streams: Streams = request.app.state.streams
-    await to_thread.run_sync(_job, site_of(request), id)
+    await to_thread.run_sync(job_of, site_of(request), id)
     if streams.full:
         raise HTTPException(503, "Too many streams of events are open.")
     return StreamingResponse(_told(site_of(request), id, min(begin, 2**62), streams), media_type="text/event-stream")
@@ -139,5 +132,5 @@ def _event(site: Site, name: str, value: Any, end: int | None) -> str:
 def cancel(request: Request, id: Id, _viewer: Operator) -> Response:  # noqa: A002
     """As Ctrl-C does; asked again after ten seconds, by SIGTERM. One that has ended is left alone."""
     site = site_of(request)
-    site.jobs.cancel(_job(site, id).id)
-    return answer(request, _job(site, id), 202)
+    site.jobs.cancel(job_of(site, id).id)
+    return answer(request, job_of(site, id), 202)

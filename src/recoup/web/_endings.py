@@ -49,6 +49,15 @@ def ending(job: Job) -> Ending:
     code = job.exit_code
     if job.state == "lost" or code is None:
         return Ending("bad", "lost", _LOST)
+    return of_code(code)
+
+
+def of_code(code: int) -> Ending:
+    """How a command ended.
+
+    Args:
+        code: its exit code, negative the number of the signal that ended it.
+    """
     if code < 0:
         return Ending("bad", "killed", f"It was ended by the signal {_signal(-code)}.", f"signal {-code}")
     level, word = _WORDS.get(code, ("bad", "failed"))

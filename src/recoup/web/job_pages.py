@@ -85,8 +85,13 @@ def job_of(site: Site, job_id: str) -> Job:
     """
     found = site.jobs.job(job_id)
     if found is None:
-        raise HTTPException(404, f"There is no such job. The {KEPT} newest are kept.")
+        raise no_such_job()
     return found
+
+
+def no_such_job() -> HTTPException:
+    """What is answered where a job is not there, or not any more."""
+    return HTTPException(404, f"There is no such job. The {KEPT} newest are kept.")
 
 
 def _lines(site: Site, job_id: str) -> Iterator[str]:

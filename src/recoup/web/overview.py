@@ -12,6 +12,7 @@ from recoup.model.figures import size
 from recoup.model.reports import Problem, RepositoryStatus, StatusRow, VerbRun
 from recoup.model.structs import Struct
 from recoup.scheduler.outlook import silence
+from recoup.web._endings import of_code
 from recoup.web._glances import Glance, glance_for
 from recoup.web._pages import page, path_to, site_of
 from recoup.web._security import Operator
@@ -188,11 +189,7 @@ def _length(seconds: float) -> str:
 
 def _ended(run: VerbRun) -> tuple[str, str]:
     """How a run ended: a level of a badge, and words."""
-    match run.exit_code:
-        case ExitCode.OK:
-            return ("neutral", "went well in part") if run.sentence else ("good", "went well")
-        case ExitCode.INCOMPLETE:
-            return "warning", "incomplete"
-        case ExitCode.INTERRUPTED | ExitCode.SKIPPED:
-            return "neutral", "stopped" if run.exit_code == ExitCode.INTERRUPTED else "skipped"
-    return "bad", f"failed (exit code {run.exit_code})"
+    if run.exit_code == ExitCode.OK and run.sentence:
+        return "neutral", "done in part"
+    found = of_code(run.exit_code)
+    return found.level, found.word
