@@ -72,7 +72,7 @@ def render(
 def _draw(panel: Panel, key: str, sources: Sequence[str] | None) -> None:
     for warning in panel.stack.warnings:
         st.warning(literal(warning))
-    newest = next(iter(panel.jobs.all()), None)
+    newest = panel.jobs.newest
     running = panel.jobs.running
     _buttons(panel, key, sources, newest, busy=running is not None)
     _show_fault(key)
@@ -160,15 +160,15 @@ def _follow(panel: Panel, key: str, job_id: str) -> None:
         st.error(_told(error, panel.stack.masker))
     else:
         st.session_state[slot] = followed
-        _show_progress(followed)
+        _show_progress(followed, panel.stack.masker)
     st.button("Stop", key=f"{key}.stop.{job_id}", on_click=_stop, args=(panel, key, job_id))
     _show_fault(key)
 
 
-def _show_progress(followed: Followed) -> None:
+def _show_progress(followed: Followed, mask: Masker) -> None:
     going = [(name, work) for name, work in followed.works.items() if not work.finished]
     for name, work in going[:_BARS]:
-        text = literal(f"{name}: {work.amount}")
+        text = literal(mask(f"{name}: {work.amount}"))
         if work.share is None:
             st.markdown(text)
         else:
@@ -176,7 +176,7 @@ def _show_progress(followed: Followed) -> None:
     done, more = len(followed.works) - len(going), len(going) - _BARS
     st.markdown(f"{counted(done, 'step')} done{f', {more} more under way' if more > 0 else ''}.")
     if followed.lines:
-        st.text("\n".join(followed.lines))
+        st.text(mask("\n".join(followed.lines)))
 
 
 def _show_end(panel: Panel, job: Job) -> None:
