@@ -13,6 +13,7 @@ def pages(storied: Server) -> list[str]:
     return every_page(f"{storied.url}/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(windows: Windows, pages: list[str], scheme: Scheme) -> None:
     page = windows.open(scheme=scheme)
