@@ -150,10 +150,22 @@ def _safe(look: Look, names: Sequence[str], now: datetime) -> Verdict:
     oldest = min(proven(look.own, held).values())
     ago = age((now - oldest).total_seconds())
     absent = [name for name in names if name not in held]
-    more = (f"Not there at the newest backup, and optional: {', '.join(absent)}.",) if absent else ()
+    more = [f"Not there at the newest backup, and optional: {', '.join(absent)}."] if absent else []
+    untried = _untried(look)
+    if untried:  # a copy is no proof of the other ones
+        more.append(f"No drill has ever proven a set in {', '.join(map(shown, untried))}.")
     whole = "its source has" if len(held) == 1 else f"all {len(held)} sources have"
     proof = f", and a drill proved it {ago}" if _newest_proven(look, held) else f"; a drill proved an older one {ago}"
-    return Verdict("good", f"Safe: {whole} a recent good copy{proof}.", more)
+    return Verdict("good", f"Safe: {whole} a recent good copy{proof}.", tuple(more))
+
+
+def _untried(look: Look) -> list[str]:
+    """The repositories that have sets, none of which was ever proven."""
+    return [
+        state.repository
+        for state in look.states
+        if state.own and all(info.standing.proven is None for info in state.own)
+    ]
 
 
 def _newest_proven(look: Look, names: Sequence[str]) -> bool:

@@ -38,13 +38,15 @@ class SourceCard(Struct):
         row: of the status.
         level: how good it is.
         word: the same in a word.
-        proven: when a drill last proved a set with a good copy of it, here or elsewhere; None when never.
+        proven: when a drill last proved a set of that repository with a good copy of it; None when never.
+        elsewhere: the same of all repositories.
     """
 
     row: StatusRow
     level: Level
     word: str
     proven: datetime | None
+    elsewhere: datetime | None
 
 
 @router.get("/", name="overview")
@@ -142,8 +144,18 @@ def _verdict(site: "Site", glance: Glance, now: datetime) -> Verdict:
 
 def _cards(glance: Glance) -> list[SourceCard]:
     report = glance.look.report
-    proofs = proven(glance.sets, {row.source for row in report.rows})
-    return [SourceCard(row, *_grade(row, report.problems), proofs.get(row.source)) for row in report.rows]
+    names = {row.source for row in report.rows}
+    anywhere = proven(glance.sets, names)
+    here = {state.repository: proven(state.own, names) for state in glance.look.states}
+    return [
+        SourceCard(
+            row,
+            *_grade(row, report.problems),
+            here.get(row.repository, {}).get(row.source),
+            anywhere.get(row.source),
+        )
+        for row in report.rows
+    ]
 
 
 def _grade(row: StatusRow, problems: Sequence[Problem]) -> tuple[Level, str]:

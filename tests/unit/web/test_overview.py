@@ -33,6 +33,17 @@ def test_a_proven_stack_is_safe_and_the_answer_has_a_sign_and_a_word(client: Bro
     assert "of at most 24 h" in words(page.text)
 
 
+def test_a_proof_in_one_repository_is_none_of_the_copy_in_another(client: Browser, stack_folder: Path) -> None:
+    config = stack_folder / "recoup.yaml"
+    shutil.copytree(stack_folder / "backups", stack_folder / "away")
+    config.write_text(config.read_text() + "  away: {path: away}\n")
+    prove(stack_folder / "backups")
+    said = words(client.get("/").text)
+    assert "No drill has ever proven a set in away." in said
+    assert said.count("never here (in another repository") == 2  # one for each source
+    assert "(an older set)" not in said
+
+
 def test_each_problem_stands_there_with_its_hint(client: Browser, stack_folder: Path) -> None:
     config = stack_folder / "recoup.yaml"
     config.write_text(config.read_text().replace("sources:", "sources:\n  late: {kind: files, path: late}"))

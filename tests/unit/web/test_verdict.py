@@ -47,6 +47,14 @@ def test_a_proof_of_an_older_copy_is_not_taken_for_one_of_the_newest() -> None:
     assert (found.level, found.sentence) == ("good", sentence)
 
 
+def test_a_repository_from_which_nothing_was_ever_proven_is_named() -> None:
+    away = RepositoryState("away", (info(0.1),), stack="shop")
+    found = verdict(looked(local(info(0.1, standing=PROVEN)), away), ["notes"], NOW)
+    assert (found.level, found.more) == ("good", ("No drill has ever proven a set in away.",))
+    proven_there = replace(away, infos=(info(0.1, standing=PROVEN),))
+    assert verdict(looked(local(info(0.1, standing=PROVEN)), proven_there), ["notes"], NOW).more == ()
+
+
 def test_without_any_proof_it_is_not_called_safe() -> None:
     found = verdict(looked(local(info(0.1))), ["notes"], NOW)
     assert (found.level, found.sentence) == ("warning", "Backed up, with a doubt: no drill has ever proven any source.")
