@@ -1,7 +1,9 @@
 """The wheel, as a user installs it: into an environment of its own, without this folder."""
 
+import json
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def test_the_wheel_installs_elsewhere_and_its_demo_runs(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("recoup-*.whl")
     run(uv, "venv", tmp_path / "env", cwd=tmp_path)
     python = tmp_path / "env" / "bin" / "python"
-    run(uv, "pip", "install", "--python", python, f"{wheel}[demo]", cwd=tmp_path)
+    run(uv, "pip", "install", "--python", python, f"{wheel}[demo,web]", cwd=tmp_path)
     recoup = tmp_path / "env" / "bin" / "recoup"
     assert run(recoup, "version", cwd=tmp_path).startswith("recoup 0.")
     told = run(python, "-c", FEWER, "demo", "--dir", tmp_path / "stack", cwd=tmp_path)
@@ -36,3 +38,21 @@ def test_the_wheel_installs_elsewhere_and_its_demo_runs(tmp_path: Path) -> None:
     typed = "import recoup; print(recoup.__file__); print(recoup.open, recoup.Stack, recoup.capture_duckdb)"
     assert str(tmp_path) in run(python, "-c", typed, cwd=tmp_path)
     assert list((tmp_path / "env").rglob("recoup/py.typed"))
+    assert all(served(recoup, tmp_path / "stack", "", "static/style.css", "static/vendor/htmx.min.js"))
+
+
+def served(recoup: Path, stack: Path, *paths: str) -> list[bytes]:
+    """What the page of the installed program answers."""
+    command = [str(recoup), "--json", "web", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=stack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        try:
+            url = json.loads(server.stdout.readline())["url"]
+            return [_answer(f"{url}{path}") for path in paths]
+        finally:
+            server.terminate()
+
+
+def _answer(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return bytes(answer.read())
