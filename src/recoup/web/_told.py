@@ -1,5 +1,6 @@
 """What a job told so far: how far its works are, and the newest lines of its log."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime
@@ -86,12 +87,25 @@ def told(jobs: Jobs, job_id: str, after: int = 0) -> Told:
         job_id: any text.
         after: bytes.
     """
-    found = Told(after)
-    while True:
+    return read_on(jobs, job_id, Told(after))
+
+
+def read_on(jobs: Jobs, job_id: str, before: Told, pieces: int = sys.maxsize) -> Told:
+    """With what a job told since.
+
+    Args:
+        jobs: those of the stack.
+        job_id: any text.
+        before: what was read of it before.
+        pieces: that are read at most, of 1 MiB each: what is shown waits for no more.
+    """
+    found = before
+    for _ in range(pieces):
         news = jobs.news(job_id, found.end)
         if news.end == found.end:
-            return found
+            break
         found = found.and_then(news.records, news.end)
+    return found
 
 
 def line_of(record: Mapping[str, Any]) -> Line | None:

@@ -22,10 +22,10 @@ from recoup.model.figures import age, counted, duration
 from recoup.model.secrets import Masker
 from recoup.system.clock import SystemClock
 from recoup.web import _panel_sets
-from recoup.web._panel_news import Followed
 from recoup.web._panel_opening import Panel, opened
 from recoup.web._panel_text import literal
 from recoup.web._panel_verdicts import Verdict, verdict
+from recoup.web._told import Told, read_on
 from recoup.web.jobs import Job
 
 try:
@@ -45,6 +45,8 @@ __all__ = ["render"]
 
 _EVERY = 1.0  # seconds between two looks at a running job
 _BARS = 8  # works that are shown at a time
+_LINES = 8  # of what a job said, the newest ones
+_PIECES = 16  # of what it said that are read at a time, of 1 MiB each: what is shown waits for no more
 
 
 def render(
@@ -153,30 +155,30 @@ def _follow(panel: Panel, key: str, job_id: str) -> None:
         st.rerun()
     lasts = duration((panel.clock.now() - job.started).total_seconds())
     st.markdown(f"**Running for {literal(lasts)}:** {literal(_typed(job))}")
-    slot = f"{key}.followed.{job_id}"
+    slot = f"{key}.told.{job_id}"
     try:
-        followed = st.session_state.get(slot, Followed()).read_on(panel.jobs, job_id)
+        so_far = read_on(panel.jobs, job_id, st.session_state.get(slot, Told()), _PIECES)
     except OSError as error:
         st.error(_told(error, panel.stack.masker))
     else:
-        st.session_state[slot] = followed
-        _show_progress(followed, panel.stack.masker)
+        st.session_state[slot] = so_far
+        _show_progress(so_far, panel.stack.masker)
     st.button("Stop", key=f"{key}.stop.{job_id}", on_click=_stop, args=(panel, key, job_id))
     _show_fault(key)
 
 
-def _show_progress(followed: Followed, mask: Masker) -> None:
-    going = [(name, work) for name, work in followed.works.items() if not work.finished]
+def _show_progress(so_far: Told, mask: Masker) -> None:
+    going = [(name, work) for name, work in so_far.works.items() if not work.finished]
     for name, work in going[:_BARS]:
         text = literal(mask(f"{name}: {work.amount}"))
         if work.share is None:
             st.markdown(text)
         else:
             st.progress(work.share, text)
-    done, more = len(followed.works) - len(going), len(going) - _BARS
+    done, more = len(so_far.works) - len(going), len(going) - _BARS
     st.markdown(f"{counted(done, 'step')} done{f', {more} more under way' if more > 0 else ''}.")
-    if followed.lines:
-        st.text(mask("\n".join(followed.lines)))
+    if so_far.lines:
+        st.text(mask("\n".join(line.message for line in so_far.lines[-_LINES:])))
 
 
 def _show_end(panel: Panel, job: Job) -> None:

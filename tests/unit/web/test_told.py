@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoup.web._panel_news import LINES, Followed
 from recoup.web._progress import Work
+from recoup.web._told import MOST_LINES, Told, read_on
 from unit.web.running import scripted, through
 
 _values = st.none() | st.booleans() | st.integers(-5, 10**15) | st.floats() | st.text(max_size=4)
@@ -27,9 +27,9 @@ _records = st.lists(
 
 @given(_records, st.integers(0, 20))
 def test_news_may_come_in_any_pieces(records: list[dict[str, Any]], at: int) -> None:
-    whole = Followed().told(records)
-    assert Followed().told(records[:at]).told(records[at:]) == whole
-    assert len(whole.lines) <= LINES
+    whole = Told().and_then(records, 9)
+    assert Told().and_then(records[:at], 4).and_then(records[at:], 9) == whole
+    assert whole.older == max(0, whole.count - MOST_LINES)
     for work in whole.works.values():
         assert work.share is None or 0 <= work.share <= 1
         assert (work.share == 1) == work.finished
@@ -52,7 +52,8 @@ def test_what_a_job_says_is_read_on_from_where_it_was_read_last() -> None:
     ]
     jobs = scripted("".join(f"echo '{line}' >&2; " for line in told))
     job = through(jobs, jobs.start(("backup",)))
-    found = Followed().read_on(jobs, job.id)
+    found = read_on(jobs, job.id, Told())
     assert found.works == {"backup chat": Work(9, 9, "", finished=True)}
-    assert found.lines == ("no file", "Done.")
-    assert found.read_on(jobs, job.id) == found
+    assert [line.message for line in found.lines] == ["no file", "Done."]
+    assert read_on(jobs, job.id, found) == found
+    assert read_on(jobs, job.id, Told(), pieces=0) == Told()
