@@ -70,6 +70,21 @@ def past_drills(
     return sorted([*noted, *(_remembered(run, jobs) for run in others)], key=lambda drill: drill.time, reverse=True)
 
 
+def leading(past: Sequence[PastDrill]) -> PastDrill | None:
+    """The drill that says how it stands: a failed one that is the newest of its repository, else the newest of all.
+
+    One run may try a set in several repositories: that it passed in the last of them says nothing of the others.
+
+    Args:
+        past: drills, the newest first.
+    """
+    newest: dict[str, PastDrill] = {}
+    for drill in past:
+        newest.setdefault(drill.repository, drill)
+    failed = (drill for name, drill in newest.items() if name and drill.verdict == "failed")
+    return next(failed, past[0] if past else None)
+
+
 def _is_told(run: VerbRun, noted: Sequence[PastDrill]) -> bool:
     """Whether what sets remember says how a run ended: what it found of none of them is nowhere else."""
     verdicts = {drill.verdict for drill in noted if run.started <= drill.time <= run.finished + _AFTER}
@@ -126,6 +141,8 @@ def newest_result(
 ) -> "tuple[Job, Result] | None":
     """The newest drill of the jobs whose result is kept, which is the only place where what was compared is.
 
+    Of one that tried several repositories, what failed comes first.
+
     Args:
         jobs: the stack's.
         known: all of them, the newest first.
@@ -135,7 +152,7 @@ def newest_result(
         if job.arguments[0] == "drill" and ("--full" in job.arguments) == (kind == "recovery"):
             found = [result for result in _results(jobs, job) if result.template == f"_result_{kind}.html"]
             if found:
-                return job, found[-1]
+                return job, next((result for result in found if result.report.exit_code), found[-1])
     return None
 
 

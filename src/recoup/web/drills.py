@@ -12,7 +12,7 @@ from recoup.system.statefile import StateError
 from recoup.web._failures import Failure, of_error
 from recoup.web._glances import glance_for
 from recoup.web._pages import page, path_to, site_of
-from recoup.web._past_drills import newest_result, past_drills
+from recoup.web._past_drills import leading, newest_result, past_drills
 from recoup.web._security import Operator
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def _drills(request: Request, failure: Failure | None = None) -> HTMLResponse:
         "drills.html",
         failure.status if failure else 200,
         past=past[:MOST_ROWS],
+        last=leading(past),
         more=max(len(past) - MOST_ROWS, 0),
         unread=unread,
         newest=newest_result(site.jobs, known, "drill"),

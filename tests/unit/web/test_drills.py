@@ -11,7 +11,7 @@ import recoup
 from recoup.errors import ExitCode
 from recoup.model.marks import Mark
 from recoup.model.reports import VerbRun
-from recoup.web._past_drills import past_drills
+from recoup.web._past_drills import leading, past_drills
 from recoup.web._site import Site
 from recoup.web.jobs import Job
 from unit.web.browsing import BASE, Browser, browsing, idle, site_of, text_of
@@ -93,6 +93,17 @@ def test_a_run_that_found_more_than_its_sets_remember_is_told() -> None:
     assert [drill.verdict for drill in past_drills([noted(passed=False)], [ran(4)], [])] == ["failed"]
 
 
+def test_a_drill_that_passed_in_another_repository_hides_none_that_failed() -> None:
+    failed, passed = noted(0, passed=False), ("away", *noted(1)[1:])
+    found = leading(past_drills([failed, passed], [], []))
+    assert found is not None
+    assert (found.repository, found.verdict) == ("local", "failed")
+    found = leading(past_drills([failed, passed, noted(2)], [], []))  # mended since
+    assert found is not None
+    assert found.verdict == "passed"
+    assert leading([]) is None
+
+
 def test_a_drill_of_a_set_that_lacks_something_is_no_proof_of_all() -> None:
     assert [drill.verdict for drill in past_drills([noted()], [], [], {("local", SET)})] == ["partly"]
 
@@ -152,7 +163,7 @@ def test_a_drill_that_begins_here_shows_expected_and_found(stack_folder: Path, p
         assert (bad.arguments, bad.exit_code) == (("drill", "--full"), ExitCode.DAMAGED)
         page = client.get("/drills").text
         said = text_of(page)
-        assert "The last drill failed, just now." in said
+        assert "The last drill in local failed, just now." in said
         assert "The last drill of all was another one." in said
         assert "Recovery time (RTO) not measured, because not all came back" in said
 
