@@ -426,6 +426,12 @@ def test_a_set_that_is_not_there_is_told_with_its_hint(client: Browser) -> None:
     assert "<h1>" in told.text
 
 
+def test_commands_in_a_hint_are_code(client: Browser) -> None:
+    told = client.get("/", headers={"X-Forwarded-For": "10.0.0.1"})
+    assert told.status_code == 403
+    assert "<code>web.operator.password_hash</code>" in told.text
+
+
 def test_no_secret_of_the_configuration_is_on_any_page(stack_folder: Path) -> None:
     """Everything that can be asked for by name, with planted secrets of each kind."""
     planted = {"webhook": "planted-hook-3f1b", "source": "planted-word-77aa", "dotenv": "planted-env-19c0", **TOKEN}
