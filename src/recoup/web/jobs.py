@@ -304,7 +304,9 @@ def _check(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError:
             possible = False
         if not possible:
-            raise UsageError(f"{shown(argument)!r} cannot be an argument of a command")
+            raise UsageError(
+                f"{shown(argument)!r} cannot be an argument of a command", "It holds a zero byte, or what is no text."
+            )
 
 
 def _said(begun: Begun) -> str:
