@@ -22,6 +22,7 @@ from recoup.errors import (
     StorageError,
     UsageError,
 )
+from recoup.model.names import shown
 from recoup.model.structs import Struct
 from recoup.web._json import Json
 from recoup.web._pages import bare_page, page, path_to, prefix_of, site_of
@@ -108,6 +109,16 @@ def unexpected(request: Request, error: Exception) -> Response:
             500, "Something went wrong", told, "Whether it was done is not known: look before you ask for it again."
         ),
     )
+
+
+def broken_off(request: Request, error: Exception) -> None:
+    """Logs why an answer that had begun could not be ended: a foreseen reason in a sentence, any other one in full."""
+    reason = error if isinstance(error, RecoupError) else error.__cause__  # so the framework passes on what it handles
+    if not isinstance(reason, RecoupError):
+        unexpected(request, error)
+        return
+    what = shown(f"{request.method} {request.scope['path']}")
+    _LOG.warning("%s", site_of(request).masker(f"{what} was broken off: {reason.message}. {reason.hint}".rstrip()))
 
 
 def _problem(request: Request, failure: Failure, headers: Mapping[str, str] | None) -> Response:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recoup.web._accounts import Accounts, Viewer
-from recoup.web._failures import Failure, answer, unexpected, wants_problem
+from recoup.web._failures import Failure, answer, broken_off, unexpected, wants_problem
 from recoup.web._headers import Answer, cookie_name, session_cookie
 from recoup.web._hosts import Hosts, is_loopback, network
 from recoup.web._leading import own_path
@@ -76,9 +76,10 @@ class Guard:
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is: one request failed, and its browser is told so
-            told = await to_thread.run_sync(unexpected, request, error)
             if out.begun:
+                await to_thread.run_sync(broken_off, request, error)
                 raise BrokenOffError("an answer was broken off; see above") from None
+            told = await to_thread.run_sync(unexpected, request, error)
             await told(scope, receive, out.send)
 
     async def _looked_at(self, request: Request) -> Response | Receive:

@@ -1,6 +1,7 @@
 """Serving the pages: where, until when, and what has to be true before."""
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import uvicorn
 
 from recoup.errors import RecoupError
 from recoup.web._following import Streams
+from recoup.web._guard import BrokenOffError
 from recoup.web._place import Place
 from recoup.web.server import create_app
 
@@ -31,6 +33,7 @@ def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
         ConfigError: the place is reachable from elsewhere, and nobody would have to sign in.
     """
     app = create_app(site, place)
+    logging.getLogger("uvicorn.error").addFilter(says_more)
     with _listening(place) as (listener, found):
         config = uvicorn.Config(
             app,
@@ -42,6 +45,15 @@ def serve(site: "Site", place: Place, ready: Callable[[str], None]) -> None:
         )
         ready(found.url)
         _Server(config, app.state.streams).run(sockets=[listener])
+
+
+def says_more(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's log says more than that an answer was broken off, of which the reason is in the log.
+
+    Args:
+        record: of the log.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOffError))
 
 
 class _Server(uvicorn.Server):

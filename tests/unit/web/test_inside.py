@@ -24,6 +24,7 @@ from recoup.web._place import Place
 from recoup.web._site import Site
 from recoup.web._streaming import AT_ONCE, Blocks, closable
 from recoup.web.server import create_app
+from recoup.web.serving import says_more
 from sealing_keys import age_key
 from unit.web.browsing import Browser, browsing, idle, text_of
 from unit.web.running import until
@@ -251,7 +252,9 @@ def change_last_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-3000000"}])
-def test_a_damaged_file_never_arrives_whole(folder: Path, headers: dict[str, str]) -> None:
+def test_a_damaged_file_never_arrives_whole(
+    folder: Path, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     change_last_byte(stored(folder, "large.bin"))
     with serving(idle(folder / "recoup.yaml")) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -261,6 +264,10 @@ def test_a_damaged_file_never_arrives_whole(folder: Path, headers: dict[str, str
         with pytest.raises(http.client.IncompleteRead):
             answer.read()
         connection.close()
+    [reason] = (record for record in caplog.records if record.name == "recoup.web")
+    assert "/content was broken off: " in reason.getMessage()
+    assert "Traceback" not in reason.getMessage()
+    assert [record.name for record in filter(says_more, caplog.records)] == ["recoup.web"]
 
 
 def test_a_small_damaged_file_is_refused_before_anything_is_sent(client: Browser, folder: Path, newest: str) -> None:
