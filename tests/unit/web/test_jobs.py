@@ -7,6 +7,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def _no_job_is_left() -> Iterator[None]:
     for folder in state_folder().glob("stacks/*.jobs/*"):
         if Lock(folder / "alive.lock").lives():
             until((folder / "process.json").exists)
-            os.killpg(json.loads((folder / "process.json").read_bytes())["group"], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(json.loads((folder / "process.json").read_bytes())["group"], signal.SIGKILL)
 
 
 # --- what a job is ----------------------------------------------------------------------------------------------------
