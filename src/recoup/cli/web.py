@@ -67,12 +67,7 @@ def _site(now: Session) -> "Site":
     from recoup.web.jobs import Jobs
 
     stack, clock = now.stack, SystemClock()
-    options = [option for file in stack.files for option in ("-c", str(file))]
-    for override in now.overrides:
-        options += ["--set", override]
-    if now.repository is not None:
-        options += ["-r", now.repository]
-    return Site(now.opened, Jobs(stack.settings.stack, options, clock), clock)
+    return Site(now.opened, Jobs(stack.settings.stack, stack.as_options, clock), clock)
 
 
 def _ready(now: Session, url: str, *, browser: bool) -> None:

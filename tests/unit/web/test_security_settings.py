@@ -161,3 +161,13 @@ def test_a_dry_run_refuses_what_a_start_would(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no password and no token" in done.stderr
+
+
+def test_a_secret_that_jobs_would_have_in_their_command_line_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recoup.yaml").write_text("version: 1\nstack: shop\n")
+    secret = TOKEN["operator"]
+    command = [sys.executable, "-m", "recoup", "--set", f"web.operator.token={secret}", "--dry-run", "web"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "would stand in a command line" in done.stderr
+    assert secret not in done.stdout + done.stderr
