@@ -26,6 +26,7 @@ from dedup_far import far
 from dedup_large import GIGABYTES, QUICK_GIGABYTES, large_file
 from dedup_series import default_cache
 from measuring import MB, RECOUP, timed
+from moved_clock import MovedClock
 
 RESULTS = Path(__file__).parent / "results-dedup_scale.md"
 CHUNKS, SETS = 1_000_000, 1_000
@@ -155,31 +156,11 @@ def _index_row(name: str, many: Opened, more: int, chunks: int) -> str:
 VERBS = ("list", "backup --no-prune", "prune --dry-run", "prune --yes")
 
 
-@dataclass
-class HourlyClock:
-    """A clock that a backup takes an hour further."""
-
-    moment: datetime
-
-    def now(self) -> datetime:
-        """The moment, a second later each time."""
-        self.moment += timedelta(seconds=1)
-        return self.moment
-
-    def monotonic(self) -> float:
-        """The machine's."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Does not wait."""
-        self.moment += timedelta(seconds=seconds)
-
-
 def make_sets(place: Path, sets: int) -> None:
     """Backs up a file that changes a little, so many times, an hour apart."""
     import recoup
 
-    clock = HourlyClock(datetime.now(UTC) - timedelta(hours=sets + 1))
+    clock = MovedClock(datetime.now(UTC) - timedelta(hours=sets + 1))
     stack = recoup.open(place / "recoup.yaml", cwd=place, clock=clock)
     note, chance = place / "data" / "note.bin", np.random.default_rng(7)
     data = bytearray(chance.bytes(4 * MB))

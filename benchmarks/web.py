@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import recoup
 from measuring import MB, RECOUP, timed
+from moved_clock import MovedClock
 
 RESULTS = Path(__file__).parent / "results-web.md"
 SETS, QUICK_SETS = 1_000, 100
@@ -41,31 +42,11 @@ repositories:
 """
 
 
-@dataclass
-class SixHourly:
-    """A clock that stands some hours later after each backup."""
-
-    moment: datetime
-
-    def now(self) -> datetime:
-        """The moment, a second later each time."""
-        self.moment += timedelta(seconds=1)
-        return self.moment
-
-    def monotonic(self) -> float:
-        """The machine's."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Does not wait."""
-        self.moment += timedelta(seconds=seconds)
-
-
 def make_sets(place: Path, sets: int) -> None:
     """Backs up a few files that grow, each six hours; each hundredth set is drilled."""
     (place / "notes").mkdir(parents=True)
     (place / "recoup.yaml").write_text(CONFIG)
-    clock = SixHourly(datetime.now(UTC) - timedelta(hours=6 * sets + 1))
+    clock = MovedClock(datetime.now(UTC) - timedelta(hours=6 * sets + 1))
     stack = recoup.open(place / "recoup.yaml", cwd=place, clock=clock)
     stack.create_repositories()
     for number in range(sets):

@@ -1,7 +1,8 @@
 """The REST interface's routes that do something: what works on data begins a job, what is only said of a set is done at once."""
 
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
@@ -28,9 +29,20 @@ _BEGIN: list[str | Enum] = ["Work"]
 _RESTORE: list[str | Enum] = ["Restore"]
 _SAY: list[str | Enum] = ["What people say of sets"]
 
+_Body = TypeVar("_Body")
+
 
 def _begun(request: Request, viewer: Viewer, arguments: list[str]) -> Response:
     return begun(request, site_of(request).jobs.start(arguments, by=viewer.name))
+
+
+def _commanded(
+    request: Request, viewer: Viewer, command: "Callable[[Stack, _Body], list[str]]", body: "_Body"
+) -> Response:
+    """Begins the command that a body asks for."""
+    with site_of(request).reading() as stack:
+        arguments = command(stack, body)
+    return _begun(request, viewer, arguments)
 
 
 @router.post(
@@ -44,9 +56,7 @@ def _begun(request: Request, viewer: Viewer, arguments: list[str]) -> Response:
 )
 def backup(request: Request, viewer: Operator, body: bodies.Backup) -> Response:
     """Begins `recoup backup`: one cut of the stack."""
-    with site_of(request).reading() as stack:
-        arguments = commands.backup(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.backup, body)
 
 
 @router.post(
@@ -59,9 +69,7 @@ def backup(request: Request, viewer: Operator, body: bodies.Backup) -> Response:
 )
 def verify(request: Request, viewer: Operator, body: bodies.Verify) -> Response:
     """Begins `recoup verify`."""
-    with site_of(request).reading() as stack:
-        arguments = commands.verify(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.verify, body)
 
 
 @router.post(
@@ -74,9 +82,7 @@ def verify(request: Request, viewer: Operator, body: bodies.Verify) -> Response:
 )
 def drill(request: Request, viewer: Operator, body: bodies.Drill) -> Response:
     """Begins `recoup drill`; with `full`, `recoup drill --full`."""
-    with site_of(request).reading() as stack:
-        arguments = commands.drill(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.drill, body)
 
 
 @router.post(
@@ -89,9 +95,7 @@ def drill(request: Request, viewer: Operator, body: bodies.Drill) -> Response:
 )
 def copy(request: Request, viewer: Operator, body: bodies.Copy) -> Response:
     """Begins `recoup copy`."""
-    with site_of(request).reading() as stack:
-        arguments = commands.copy(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.copy, body)
 
 
 @router.post(
@@ -121,9 +125,7 @@ def delete(request: Request, viewer: Operator, body: bodies.Delete) -> Response:
 )
 def undelete(request: Request, viewer: Operator, body: bodies.Undelete) -> Response:
     """Begins `recoup undelete`."""
-    with site_of(request).reading() as stack:
-        arguments = commands.undelete(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.undelete, body)
 
 
 # --- prune and restore: planned first ------------------------------------------------------------------------------------
@@ -164,9 +166,7 @@ def prune_plan(request: Request, _viewer: Operator, body: bodies.Prune) -> Respo
 )
 def prune(request: Request, viewer: Operator, body: bodies.Prune) -> Response:
     """Begins `recoup prune`."""
-    with site_of(request).reading() as stack:
-        arguments = commands.prune(stack, body)
-    return _begun(request, viewer, arguments)
+    return _commanded(request, viewer, commands.prune, body)
 
 
 @router.post(

@@ -119,7 +119,7 @@ class Site:
         return self.opener()
 
     def sets(self) -> "list[SetInfo]":
-        """The sets of this stack, the newest first; of several repositories, each copy."""
+        """The sets in the stack's repositories, the newest first, those of other stacks there, too; of several, each copy."""
         with self.reading() as stack:
             return sorted(stack.sets(), key=lambda info: info.name_key, reverse=True)
 

@@ -17,14 +17,13 @@ from recoup.web._glances import Glance, glance_for
 from recoup.web._pages import page, path_to, site_of
 from recoup.web._security import Operator
 from recoup.web._verdict import Level, Verdict, proven, verdict
+from recoup.web.set_page import LONGEST_TEXT
 
 if TYPE_CHECKING:
     from recoup.web._site import Site
 
 router = APIRouter(tags=["overview"])
 
-LONGEST_NOTE = 1000
-"""Characters of a note for a set."""
 
 _FAR_AWAY = 3650.0  # days: disks do not last longer
 _MANY = 10  # times more than usual: a per cent sign says little then
@@ -71,7 +70,7 @@ def overview(request: Request) -> HTMLResponse:
         silence=silence(look.known.alive, now) if look.known.jobs else "",
         runs=[(run, *_ended(run)) for run in look.report.runs],
         repositories=[state.repository for state in look.states],
-        longest=LONGEST_NOTE,
+        longest=LONGEST_TEXT,
         command=site.jobs.typed(["backup"]),
         change=_change,
         length=_length,
@@ -121,8 +120,8 @@ def backup_arguments(
     Raises:
         UsageError: there is no such source or repository, or the note is too long.
     """
-    if len(note) > LONGEST_NOTE:
-        raise UsageError(f"the note has {len(note):,} characters", f"At most {LONGEST_NOTE:,} are taken.")
+    if len(note) > LONGEST_TEXT:
+        raise UsageError(f"the note has {len(note):,} characters", f"At most {LONGEST_TEXT:,} are taken.")
     chosen = _chosen("source", "--source", sources, all_sources), _chosen("repository", "--to", to, repositories)
     text = " ".join(note.split())
     return ["backup", *(option for option in chosen if option), *([f"--note={text}"] if text else [])]

@@ -10,7 +10,8 @@ from recoup.errors import ExitCode, UsageError
 from recoup.model.reports import StatusRow, VerbRun
 from recoup.system.runs import remember
 from recoup.web._site import Site
-from recoup.web.overview import LONGEST_NOTE, _change, _ended, _length, backup_arguments
+from recoup.web.overview import _change, _ended, _length, backup_arguments
+from recoup.web.set_page import LONGEST_TEXT
 from unit.web.browsing import Browser, browsing, site_of
 from unit.web.conftest import CONFIG
 from unit.web.set_infos import NOW, add_sets, prove, words
@@ -167,7 +168,7 @@ def test_all_or_none_chosen_is_no_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "to", "note"), [(["c"], [], ""), ([], ["../r"], ""), ([], [], "x" * (LONGEST_NOTE + 1))]
+    ("sources", "to", "note"), [(["c"], [], ""), ([], ["../r"], ""), ([], [], "x" * (LONGEST_TEXT + 1))]
 )
 def test_what_there_is_not_is_refused(sources: list[str], to: list[str], note: str) -> None:
     with pytest.raises(UsageError):
